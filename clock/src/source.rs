@@ -1,0 +1,83 @@
+//! The seam of time: where readings of the wall clock come from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::Interval;
+
+/// Answers with an interval that contains true time.
+pub trait TimeSource: Send + Sync + 'static {
+    /// The reading now.
+    fn now(&self) -> Interval;
+}
+
+/// The operating system's wall clock with a configured error bound.
+#[derive(Debug)]
+pub struct SystemTime {
+    error: Duration,
+}
+
+impl SystemTime {
+    /// A source whose readings are off by at most `error`.
+    pub fn with_error(error: Duration) -> Self {
+        SystemTime { error }
+    }
+}
+
+impl TimeSource for SystemTime {
+    #[allow(clippy::disallowed_methods, reason = "this is the seam")]
+    fn now(&self) -> Interval {
+        let reading = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX));
+        Interval::around(reading, self.error)
+    }
+}
+
+/// A simulated clock: tokio's virtual time, plus a skew that a fault may change.
+///
+/// The declared error bound may be kept or broken by the skew; both are worth simulating.
+#[derive(Clone, Debug)]
+pub struct SimulatedTime {
+    start: tokio::time::Instant,
+    start_ns: u64,
+    error: Duration,
+    skew_ns: Arc<Mutex<i64>>,
+}
+
+impl SimulatedTime {
+    /// A clock that reads `start_ns` now and advances with tokio's (virtual) time.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[allow(clippy::disallowed_methods, reason = "this is the seam; under simulation it is virtual time")]
+    pub fn starting_at(start_ns: u64, error: Duration) -> Self {
+        SimulatedTime { start: tokio::time::Instant::now(), start_ns, error, skew_ns: Arc::default() }
+    }
+
+    /// A second clock on the same true time, with its own skew.
+    #[must_use]
+    pub fn another(&self, skew_ns: i64) -> Self {
+        SimulatedTime { skew_ns: Arc::new(Mutex::new(skew_ns)), ..self.clone() }
+    }
+
+    /// Sets how far this clock reads from true time.
+    pub fn set_skew_ns(&self, skew_ns: i64) {
+        *self.skew_ns.lock() = skew_ns;
+    }
+
+    /// True time, which only the simulator may look at.
+    #[allow(clippy::disallowed_methods, reason = "this is the seam; under simulation it is virtual time")]
+    pub fn true_ns(&self) -> u64 {
+        let elapsed = tokio::time::Instant::now().duration_since(self.start);
+        self.start_ns + u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+impl TimeSource for SimulatedTime {
+    fn now(&self) -> Interval {
+        Interval::around(self.true_ns().saturating_add_signed(*self.skew_ns.lock()), self.error)
+    }
+}

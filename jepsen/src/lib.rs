@@ -1,0 +1,1 @@
+//! Is it true? Workloads, faults, simulation, checkers, load.

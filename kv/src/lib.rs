@@ -1,0 +1,4 @@
+//! Ranges: replicated, leased, multi-version.
+
+pub mod api;
+pub mod descriptor;

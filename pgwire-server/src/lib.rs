@@ -1,0 +1,1 @@
+//! The wire, the node, the `meridian` binary.
