@@ -2,3 +2,8 @@
 
 pub mod api;
 pub mod descriptor;
+pub mod liveness;
+pub mod node;
+pub mod settings;
+
+pub use settings::Settings;

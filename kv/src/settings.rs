@@ -1,0 +1,90 @@
+//! The numbers of a cluster, each with its unit last, and what they start from.
+//!
+//! Durations that guard timestamps (`lease_duration_ms`, `record_retention_ms`) must be the same on all
+//! nodes; the others may differ.
+
+use std::time::Duration;
+
+/// Every number that somebody may want to change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// How many voters a range should have.
+    pub replication_target: usize,
+    /// A range larger than this, in bytes of keys and values, is split in the middle.
+    pub range_split_bytes: u64,
+    /// How long a lease lasts; it is renewed at half of it while the range is used.
+    pub lease_duration_ms: u64,
+    /// How long a request waits for locks and quorums when its batch does not say.
+    pub request_timeout_ms: u64,
+    /// How far closed timestamps trail the clock.
+    pub closed_timestamp_lag_ms: u64,
+    /// How long versions that were overwritten stay readable.
+    pub gc_ttl_ms: u64,
+    /// How often a leaseholder looks for garbage to collect.
+    pub gc_interval_ms: u64,
+    /// How long the record of a finished transaction stays.
+    pub record_retention_ms: u64,
+    /// How often a coordinator says that its transaction lives; a record silent for five of these may be aborted.
+    pub txn_heartbeat_ms: u64,
+    /// How long a request waits for a lock before it pushes the holder.
+    pub push_delay_ms: u64,
+    /// How often a node says that it lives, and what room it has.
+    pub liveness_interval_ms: u64,
+    /// A node silent for longer is not given replicas, and not asked first.
+    pub node_suspect_after_ms: u64,
+    /// A node silent for longer is taken for dead, and its replicas are replaced.
+    pub node_dead_after_ms: u64,
+    /// How often a leaseholder looks at its ranges' size and placement when no event makes it look earlier.
+    pub placement_interval_ms: u64,
+    /// How often a leaseholder compares its ranges' directory entries with what it knows.
+    pub directory_interval_ms: u64,
+    /// How long a replica hears of no leader before its node asks whether it was removed.
+    pub replica_silent_after_ms: u64,
+    /// Writes are refused when less than this is free on the disk, in bytes.
+    pub disk_floor_bytes: u64,
+    /// Size of the file that is given up when the disk is full, so that there is room to recover, in bytes.
+    pub disk_ballast_bytes: u64,
+    /// How often the free room is looked at.
+    pub disk_interval_ms: u64,
+    /// Snapshots up to this many bytes are installed in one batch, larger ones are staged.
+    pub snapshot_batch_bytes: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            replication_target: 3,
+            range_split_bytes: 256 << 20,
+            lease_duration_ms: 2_000,
+            request_timeout_ms: 10_000,
+            closed_timestamp_lag_ms: 3_000,
+            gc_ttl_ms: 4 * 3_600_000,
+            gc_interval_ms: 60_000,
+            record_retention_ms: 600_000,
+            txn_heartbeat_ms: 1_000,
+            push_delay_ms: 50,
+            liveness_interval_ms: 1_000,
+            node_suspect_after_ms: 4_000,
+            node_dead_after_ms: 300_000,
+            placement_interval_ms: 1_000,
+            directory_interval_ms: 30_000,
+            replica_silent_after_ms: 5_000,
+            disk_floor_bytes: 256 << 20,
+            disk_ballast_bytes: 64 << 20,
+            disk_interval_ms: 1_000,
+            snapshot_batch_bytes: 4 << 20,
+        }
+    }
+}
+
+impl Settings {
+    /// How long a batch that names no timeout waits.
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.request_timeout_ms)
+    }
+
+    /// How long a lease lasts.
+    pub fn lease_duration(&self) -> Duration {
+        Duration::from_millis(self.lease_duration_ms)
+    }
+}
