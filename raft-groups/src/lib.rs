@@ -1,1 +1,26 @@
 //! Many Raft groups on one shared log.
+//!
+//! ```text
+//!   Group::propose ─▶ openraft ─┬▶ shared write-ahead log ─▶ disk seam      (one sync for many groups)
+//!                               └▶ network seam ─▶ the group's other replicas
+//!                     committed ─▶ StateMachine::apply
+//! ```
+//!
+//! The crate holds the seams of network and disk with their simulated twins, and everything that knows
+//! of openraft. It knows nothing of keys or transactions.
+
+pub mod group;
+mod host;
+mod ids;
+pub mod network;
+mod position;
+pub mod state_machine;
+
+pub use group::{Group, GroupError, GroupStatus, PeerProgress, ProposeError, initial_state};
+pub use host::{GroupConfig, GroupHost};
+pub use ids::{GroupId, NodeId, ReplicaId};
+pub use network::{Class, Handler, NetworkError, Transport};
+pub use position::LogPosition;
+pub use state_machine::{
+    AppliedState, CommittedEntry, EntryKind, SnapshotSink, SnapshotSource, StateMachine, StateMachineError,
+};
