@@ -1,1 +1,5 @@
 //! Text to rows.
+
+pub mod error;
+
+pub use error::SqlError;
