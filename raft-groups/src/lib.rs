@@ -9,12 +9,14 @@
 //! The crate holds the seams of network and disk with their simulated twins, and everything that knows
 //! of openraft. It knows nothing of keys or transactions.
 
+pub mod disk;
 pub mod group;
 mod host;
 mod ids;
 pub mod network;
 mod position;
 pub mod state_machine;
+pub mod wal;
 
 pub use group::{Group, GroupError, GroupStatus, PeerProgress, ProposeError, initial_state};
 pub use host::{GroupConfig, GroupHost};
@@ -24,3 +26,4 @@ pub use position::LogPosition;
 pub use state_machine::{
     AppliedState, CommittedEntry, EntryKind, SnapshotSink, SnapshotSource, StateMachine, StateMachineError,
 };
+pub use wal::{GroupLog, LogEntry, LogState, Wal, WalError, WalOptions};

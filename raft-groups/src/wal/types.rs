@@ -1,0 +1,35 @@
+//! What the log holds: entries, and a group's state.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::LogPosition;
+
+impl fmt::Display for LogPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "t{}-{}.{}", self.term, self.leader, self.index)
+    }
+}
+
+/// An entry of a group's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Where it stands.
+    pub position: LogPosition,
+    /// What it says; the log does not look inside.
+    pub payload: Bytes,
+}
+
+/// What a group's log holds, as it will be once everything queued is synced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogState {
+    /// The newest vote saved.
+    pub vote: Option<Bytes>,
+    /// Everything up to and including this was purged.
+    pub purged: Option<LogPosition>,
+    /// The last entry; `purged` when none is left after it.
+    pub last: Option<LogPosition>,
+    /// The newest commit position saved. Saved without a sync: it may lag behind after a crash.
+    pub committed: Option<LogPosition>,
+}
