@@ -1,0 +1,73 @@
+//! SQL text cut into statements.
+//!
+//! The text is tokenized once. Statements end at semicolons; each keeps its own text, and is parsed by itself, so that an
+//! error's position counts from the start of the whole text. Statements the parser library does not know (`ALTER TABLE …
+//! SPLIT AT`, `SHOW RANGES`, …) are recognised by their first words.
+
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast;
+
+/// One parsed statement.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// Its text, without the semicolon.
+    pub(crate) sql: Arc<str>,
+    /// What it says.
+    pub(crate) kind: Arc<StatementKind>,
+}
+
+/// What a statement says.
+#[derive(Clone, Debug)]
+pub(crate) enum StatementKind {
+    /// Nothing.
+    Empty,
+    /// What the parser library makes of it.
+    Sql(ast::Statement),
+    /// `ALTER TABLE t SPLIT AT VALUES (…), …` or `ALTER INDEX t@i SPLIT AT VALUES …`.
+    SplitAt {
+        table: ast::ObjectName,
+        rows: Vec<Vec<ast::Expr>>,
+    },
+    /// `SHOW RANGES [FROM TABLE t]`.
+    ShowRanges {
+        table: Option<ast::ObjectName>,
+    },
+    /// `SHOW NODES`.
+    ShowNodes,
+    /// `SHOW TABLES | SCHEMAS | DATABASES | INDEXES FROM t | COLUMNS FROM t | CREATE TABLE t`: answered by a query.
+    ShowObjects {
+        what: &'static str,
+        table: Option<ast::ObjectName>,
+    },
+    /// Accepted and ignored, with the tag to answer and a notice where something was asked that is not done.
+    Ignored {
+        tag: &'static str,
+        notice: Option<&'static str>,
+    },
+}
+
+impl Statement {
+    /// The statement's text.
+    pub fn sql(&self) -> &str {
+        &self.sql
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        matches!(*self.kind, StatementKind::Empty)
+    }
+
+    /// Whether it may be executed in a failed transaction: COMMIT, ROLLBACK and their kin.
+    pub fn ends_transaction(&self) -> bool {
+        matches!(
+            &*self.kind,
+            StatementKind::Sql(ast::Statement::Commit { .. } | ast::Statement::Rollback { .. })
+        )
+    }
+
+    /// Whether it is BEGIN or one of its kin.
+    pub fn begins_transaction(&self) -> bool {
+        matches!(&*self.kind, StatementKind::Sql(ast::Statement::StartTransaction { .. }))
+    }
+}
