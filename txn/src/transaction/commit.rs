@@ -1,0 +1,242 @@
+//! The commit.
+//!
+//! ```text
+//!   nothing written ─▶ done, without a request
+//!   writes in one range ─▶ [puts, EndTxn one phase] ─────────────────────────────────▶ commit wait ─▶ answer
+//!   over ranges ─▶ intents, all ranges at once ─▶ EndTxn at the anchor (the record) ─▶ commit wait ─▶ answer
+//!                                                                      └▶ intents resolved meanwhile
+//! ```
+//!
+//! Commit wait runs from the moment the timestamp was chosen, hence beside replication: what is left of it when the range has
+//! answered is slept. Parallel commit has its place in [`Transaction::two_phases`]: the record would be written STAGING beside
+//! the intents.
+
+mod settle;
+
+use clock::Timestamp;
+use kv::api::{
+    BatchHeader, BatchResponse, EndTxn, KvError, Request, RequestKind, ResponseKind, RetryReason, TxnStatus,
+};
+
+use super::refresh::Attempts;
+use super::{Phase, Transaction};
+use crate::cleanup::{self, Ending};
+use crate::{Conflict, Error};
+
+/// What a commit came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommitOutcome {
+    /// When it happened. For a transaction that wrote nothing: its snapshot.
+    pub commit_timestamp: Timestamp,
+    /// Whether it took one phase, or wrote nothing.
+    pub one_phase: bool,
+    /// The identifiers of the ranges that took part in the transaction, in order.
+    pub ranges: Vec<u64>,
+}
+
+/// How the record ended.
+#[derive(Clone, Copy, Debug)]
+struct Committed {
+    timestamp: Timestamp,
+    one_phase: bool,
+}
+
+impl Transaction {
+    /// Commits, and returns when the client may be told: after commit wait. When it fails, the transaction is rolled back, and
+    /// the error, too, may be told.
+    ///
+    /// Must not be dropped before it returns; if it is, the transaction is rolled back unless it has committed.
+    ///
+    /// # Errors
+    /// Any [`Error`] but `StatementRetry`. Only after [`Error::Ambiguous`] may it have committed.
+    pub async fn commit(&self) -> Result<CommitOutcome, Error> {
+        if self.is_finished() {
+            return Err(Error::Finished);
+        }
+        match self.try_commit().await {
+            Ok(outcome) => {
+                self.wait_for_effect().await;
+                Ok(outcome)
+            }
+            Err(error) => {
+                let error = match error {
+                    Error::StatementRetry(conflict) => Error::Retry(conflict),
+                    other => other,
+                };
+                let phase = if matches!(error, Error::Ambiguous(_)) { Phase::Unknown } else { Phase::RolledBack };
+                self.end(phase, Ending::RollBack);
+                self.wait_for_effect().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn try_commit(&self) -> Result<CommitOutcome, Error> {
+        self.finish_bulk().await?;
+        let (wrote, spilled) = {
+            let mut state = self.state.lock();
+            state.check_active()?;
+            state.phase = Phase::Committing;
+            let spilled = !state.intents.is_empty();
+            (spilled || !state.buffer.is_empty(), spilled)
+        };
+        if !wrote {
+            return Ok(self.commit_reads());
+        }
+        self.catch_up().await?;
+        let in_one = if spilled { None } else { self.one_phase().await? };
+        let committed = match in_one {
+            Some(committed) => committed,
+            None => self.two_phases().await?,
+        };
+        let ranges = {
+            let mut state = self.state.lock();
+            assert!(
+                committed.timestamp >= state.meta.read_timestamp,
+                "external_consistency: {} commits below its snapshot at {}",
+                committed.timestamp,
+                state.meta.read_timestamp
+            );
+            state.observed = state.observed.max(committed.timestamp);
+            if committed.one_phase {
+                state.locks.clear();
+            }
+            state.ranges.clone()
+        };
+        self.end(Phase::Committed, Ending::Committed(committed.timestamp));
+        Ok(CommitOutcome { commit_timestamp: committed.timestamp, one_phase: committed.one_phase, ranges })
+    }
+
+    /// Nothing was written: the reads hold at the snapshot, and that is all there is to it.
+    fn commit_reads(&self) -> CommitOutcome {
+        let outcome = {
+            let mut state = self.state.lock();
+            if state.loaded {
+                state.observed = state.observed.max(state.meta.write_timestamp);
+            }
+            let commit_timestamp = state.meta.read_timestamp;
+            CommitOutcome { commit_timestamp, one_phase: true, ranges: state.ranges.clone() }
+        };
+        self.end(Phase::Committed, Ending::RollBack);
+        outcome
+    }
+
+    /// `None` when the writes are not all in one range.
+    async fn one_phase(&self) -> Result<Option<Committed>, Error> {
+        let mut attempts = Attempts::default();
+        loop {
+            let (header, requests, moves) = {
+                let mut state = self.state.lock();
+                state.settle_anchor();
+                let mut requests = state.buffer.to_requests();
+                let end = EndTxn {
+                    commit: true,
+                    intents: Vec::new(),
+                    can_forward_timestamp: state.has_read_nothing(),
+                    one_phase: true,
+                };
+                requests.push(RequestKind::EndTxn(end).into());
+                (self.core.header(Some(state.meta.clone())), requests, state.moves)
+            };
+            match self.core.send(header.clone(), requests.clone()).await {
+                Err(KvError::NotOnePhase(_)) => return Ok(None),
+                answer => match self.after_commit_request(answer, true, header, requests).await? {
+                    Ok(committed) => return Ok(Some(committed)),
+                    Err(refused) => self.recover(refused, moves, &mut attempts).await?,
+                },
+            }
+        }
+    }
+
+    async fn two_phases(&self) -> Result<Committed, Error> {
+        self.write_intents().await?;
+        let mut attempts = Attempts::default();
+        loop {
+            // An intent may lie above the snapshot: what was read must hold there too.
+            self.catch_up().await?;
+            let (header, requests, moves) = {
+                let mut state = self.state.lock();
+                state.has_record = true;
+                let end = EndTxn {
+                    commit: true,
+                    intents: state.intents.to_sorted(),
+                    can_forward_timestamp: state.has_read_nothing(),
+                    one_phase: false,
+                };
+                let header = self.core.header(Some(state.meta.clone()));
+                (header, vec![Request::from(RequestKind::EndTxn(end))], state.moves)
+            };
+            let answer = self.core.send(header.clone(), requests.clone()).await;
+            match self.after_commit_request(answer, false, header, requests).await? {
+                Ok(committed) => return Ok(committed),
+                Err(refused) => self.recover(refused, moves, &mut attempts).await?,
+            }
+        }
+    }
+
+    /// Reads the answer to a request that may have committed. The inner error is a refusal: it certainly has not.
+    async fn after_commit_request(
+        &self,
+        answer: Result<BatchResponse, KvError>,
+        one_phase: bool,
+        header: BatchHeader,
+        requests: Vec<Request>,
+    ) -> Result<Result<Committed, KvError>, Error> {
+        match answer {
+            Ok(response) => self.read_ending(&response).map(Ok),
+            Err(KvError::AlreadyCommitted(detail)) => Ok(Ok(Committed { timestamp: detail.actual, one_phase })),
+            Err(KvError::Ambiguous(detail)) => {
+                tracing::debug!(reason = detail.message, "the answer to a commit was lost");
+                self.settle(one_phase, header, requests).await.map(Ok)
+            }
+            Err(refused) => Ok(Err(refused)),
+        }
+    }
+
+    fn read_ending(&self, response: &BatchResponse) -> Result<Committed, Error> {
+        self.state.lock().absorb(response);
+        let Some(ResponseKind::Ended(ended)) = response.responses.last().and_then(|answer| answer.kind.as_ref()) else {
+            return Err(Error::Ambiguous("a commit was answered by something else".into()));
+        };
+        match ended.status() {
+            TxnStatus::Committed => Ok(Committed { timestamp: ended.commit_timestamp, one_phase: ended.one_phase }),
+            _ => Err(Error::Retry(Box::new(Conflict {
+                reason: RetryReason::Aborted,
+                ..Conflict::pushed(ended.commit_timestamp)
+            }))),
+        }
+    }
+
+    /// Ends the transaction at the gateway, and starts cleaning up behind it.
+    pub(super) fn end(&self, phase: Phase, ending: Ending) {
+        let leftovers = {
+            let mut state = self.state.lock();
+            state.phase = phase;
+            state.buffer = crate::buffer::WriteBuffer::default();
+            state.reads.clear();
+            state.statement_reads.clear();
+            state.take_leftovers()
+        };
+        self.core.heartbeats.remove(leftovers.meta.id);
+        if phase != Phase::Unknown {
+            cleanup::start(&self.core, leftovers, ending);
+        }
+    }
+
+    /// Commit wait.
+    pub(super) async fn wait_for_effect(&self) {
+        let (effect, relaxed) = {
+            let state = self.state.lock();
+            (state.observed, state.meta.relaxed)
+        };
+        if !relaxed && !effect.is_min() {
+            self.core.hlc.wait_until_past(effect).await;
+        }
+    }
+}
+
+impl super::State {
+    fn has_read_nothing(&self) -> bool {
+        self.reads.is_empty() && self.statement_reads.is_empty()
+    }
+}

@@ -1,0 +1,98 @@
+//! Writes: buffered at the gateway, and spilled to intents when they are too many.
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use kv::api::Request;
+
+use super::Transaction;
+use super::refresh::Attempts;
+use crate::Error;
+use crate::spans::point;
+
+impl Transaction {
+    /// Writes a key. No range hears of it before the commit, unless the buffer is full.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::ReadOnly`], and any [`Error`] when it spills.
+    pub async fn put(&self, key: Bytes, value: Bytes) -> Result<(), Error> {
+        self.write(key, Some(value)).await
+    }
+
+    /// Deletes a key, whether it exists or not.
+    ///
+    /// # Errors
+    /// As [`Transaction::put`].
+    pub async fn delete(&self, key: Bytes) -> Result<(), Error> {
+        self.write(key, None).await
+    }
+
+    async fn write(&self, key: Bytes, value: Option<Bytes>) -> Result<(), Error> {
+        self.check_size(&key, value.as_ref())?;
+        {
+            let mut state = self.state.lock();
+            state.check_active()?;
+            let sequence = state.next_sequence();
+            state.buffer.write(key, value, sequence);
+            if state.buffer.bytes() <= self.core.settings.write_buffer_bytes {
+                return Ok(());
+            }
+            state.statement_spilled = true;
+        }
+        self.write_intents().await
+    }
+
+    pub(super) fn check_size(&self, key: &Bytes, value: Option<&Bytes>) -> Result<(), Error> {
+        if self.historical {
+            return Err(Error::ReadOnly);
+        }
+        let (bytes, limit) = (key.len() + value.map_or(0, Bytes::len), self.core.settings.max_write_bytes);
+        if bytes > limit { Err(Error::TooLarge { bytes, limit }) } else { Ok(()) }
+    }
+
+    /// Makes intents of all that is buffered. The buffer is emptied only when all are there: until then, a failure changes nothing
+    /// but that some intents are known.
+    pub(super) async fn write_intents(&self) -> Result<(), Error> {
+        let (batches, through) = {
+            let mut state = self.state.lock();
+            let state = &mut *state;
+            state.settle_anchor();
+            let cap_bytes = self.core.settings.intent_span_bytes;
+            state.buffer.keys().for_each(|key| state.intents.insert(point(key.clone()), cap_bytes));
+            self.keep_alive(state);
+            (state.buffer.to_batches(self.core.settings.write_batch_bytes), state.meta.sequence)
+        };
+        try_join_all(batches.into_iter().map(|batch| self.send_writes(batch))).await?;
+        self.state.lock().buffer.forget_through(through);
+        Ok(())
+    }
+
+    async fn send_writes(&self, requests: Vec<Request>) -> Result<(), Error> {
+        let mut attempts = Attempts::default();
+        loop {
+            let (header, moves) = {
+                let state = self.state.lock();
+                (self.core.header(Some(state.meta.clone())), state.moves)
+            };
+            match self.core.send(header, requests.clone()).await {
+                Ok(response) => {
+                    self.state.lock().absorb(&response);
+                    return Ok(());
+                }
+                Err(error) => self.recover(error, moves, &mut attempts).await?,
+            }
+        }
+    }
+}
+
+impl super::State {
+    /// Anchors the record at a key that is written, while it can still be chosen: where nothing but unreplicated locks point to
+    /// the former anchor, a push there finds nothing, and costs at most the lock.
+    pub(super) fn settle_anchor(&mut self) {
+        if self.has_record || !self.intents.is_empty() || self.buffer.contains(&self.meta.anchor) {
+            return;
+        }
+        if let Some(key) = self.buffer.first_key() {
+            self.meta.anchor = key.clone();
+        }
+    }
+}
