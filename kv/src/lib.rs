@@ -2,6 +2,9 @@
 
 pub mod api;
 pub mod descriptor;
+pub mod encoding;
+pub mod engine;
+pub mod keys;
 pub mod liveness;
 pub mod node;
 pub mod settings;
