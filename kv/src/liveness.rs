@@ -8,10 +8,20 @@
 //! Safety never rests on these records: leases live in timestamp space, and Raft counts its own votes. They
 //! steer placement, and name the missing nodes in errors.
 
+mod registry;
+
 use std::fmt;
 use std::str::FromStr;
 
 use clock::Timestamp;
+
+pub use registry::{Member, Registry, write_descriptor, write_status};
+
+/// The counter that node IDs come from.
+pub const NODE_ID_COUNTER: &str = "node";
+
+/// The counter that range IDs come from.
+pub const RANGE_ID_COUNTER: &str = "range";
 
 /// Where a node stands: tiers from the widest to the narrowest, `region=eu,zone=a`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Message)]

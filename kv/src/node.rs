@@ -6,6 +6,8 @@
 //!   Node::admin  ─▶ ranges, nodes, splits, lease transfers, status
 //! ```
 
+pub mod message;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 

@@ -82,6 +82,33 @@ pub enum KvError {
     Invalid(error_detail::Ended),
 }
 
+impl KvError {
+    /// The request makes no sense, in words for people.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        KvError::Invalid(error_detail::Ended { message: message.into(), other: None })
+    }
+
+    /// Nobody knows whether it happened, and why, in words for people.
+    pub fn ambiguous(message: impl Into<String>) -> Self {
+        KvError::Ambiguous(error_detail::Ended { message: message.into(), other: None })
+    }
+
+    /// It takes more than one phase, and why.
+    pub fn not_one_phase(message: impl Into<String>) -> Self {
+        KvError::NotOnePhase(error_detail::Ended { message: message.into(), other: None })
+    }
+
+    /// There is too little room on disk, and where.
+    pub fn disk_full(message: impl Into<String>) -> Self {
+        KvError::DiskFull(error_detail::Ended { message: message.into(), other: None })
+    }
+
+    /// A range lacks nodes.
+    pub fn unavailable(range_id: u64, message: impl Into<String>, missing_nodes: Vec<u64>) -> Self {
+        KvError::Unavailable(error_detail::Unavailable { range_id, message: message.into(), missing_nodes })
+    }
+}
+
 /// In what way a transaction must be tried again; part of the messages that users read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryReason {

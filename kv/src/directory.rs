@@ -1,0 +1,70 @@
+//! The range directory: which range holds a key.
+//!
+//! ```text
+//!   \x02 ⧺ end key ─▶ RangeDescriptor           "\x02\xff" stands for the end of the keyspace
+//!
+//!   key k ─▶ the first entry above \x02 ⧺ k  is the range that contains k
+//! ```
+//!
+//! The directory lives in the first range `[\x02, \x04)`, which is never split; its descriptor travels with each
+//! node's hello and is kept by every node. All others are looked up here.
+//!
+//! Invariants: an entry may lag, never lie: it was true at its generation. The left side of a split is entered
+//! before the right one, so that no key falls into a gap.
+
+use bytes::Bytes;
+use clock::Timestamp;
+use prost::Message;
+
+use crate::api::{BatchHeader, BatchRequest, KvError, Put, RequestKind, ResponseKind, Scan, Sender};
+use crate::descriptor::RangeDescriptor;
+use crate::keys;
+
+/// The range that holds the directory and the system keys.
+pub const FIRST_RANGE_ID: u64 = 1;
+
+/// The range that holds all rows until it is split.
+pub const DATA_RANGE_ID: u64 = 2;
+
+/// How many entries a lookup brings along.
+const LOOKUP_ENTRIES: u64 = 16;
+
+/// The first entry at or above `start` (see [`keys::meta_scan_start`] and [`keys::meta`]), and some that follow.
+///
+/// # Errors
+/// As any read; `Invalid` for an entry that cannot be read.
+pub async fn lookup(sender: &dyn Sender, start: Bytes, timeout_ms: u64) -> Result<Vec<RangeDescriptor>, KvError> {
+    let scan = Scan { start, end: keys::meta_end(), ..Scan::default() };
+    let header = BatchHeader { max_rows: LOOKUP_ENTRIES, timeout_ms, ..BatchHeader::default() };
+    let batch = BatchRequest { header, requests: vec![RequestKind::Scan(scan).into()] };
+    let response = sender.send(batch).await?;
+    let Some(ResponseKind::Rows(rows)) = response.responses.into_iter().next().and_then(|r| r.kind) else {
+        return Err(KvError::invalid("the directory answered a scan with something else"));
+    };
+    rows.rows.into_iter().map(|row| decode(row.value)).collect()
+}
+
+fn decode(value: Bytes) -> Result<RangeDescriptor, KvError> {
+    RangeDescriptor::decode(value).map_err(|error| KvError::invalid(format!("unreadable directory entry: {error}")))
+}
+
+/// Brings the directory up to what a leaseholder knows of its range. Returns whether it had to.
+///
+/// # Errors
+/// As any write. A failed repair is harmless, and tried again later.
+pub async fn repair(sender: &dyn Sender, descriptor: &RangeDescriptor, timeout_ms: u64) -> Result<bool, KvError> {
+    let key = keys::meta(&descriptor.end);
+    let scan = Scan { start: key.clone(), end: keys::next(&key), ..Scan::default() };
+    let header = BatchHeader { timeout_ms, read_timestamp: Timestamp::MIN, ..BatchHeader::default() };
+    let batch = BatchRequest { header: header.clone(), requests: vec![RequestKind::Scan(scan).into()] };
+    let response = sender.send(batch).await?;
+    if let Some(ResponseKind::Rows(rows)) = response.responses.into_iter().next().and_then(|r| r.kind)
+        && let Some(row) = rows.rows.into_iter().next()
+        && decode(row.value).is_ok_and(|entry| entry.generation >= descriptor.generation)
+    {
+        return Ok(false);
+    }
+    let put = Put { key, value: Bytes::from(descriptor.encode_to_vec()), ..Put::default() };
+    sender.send(BatchRequest { header, requests: vec![RequestKind::Put(put).into()] }).await?;
+    Ok(true)
+}

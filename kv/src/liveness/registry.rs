@@ -1,0 +1,183 @@
+//! What this node knows of the others: in memory, fed by announcements and by reading the records now and then.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use clock::Hlc;
+use parking_lot::RwLock;
+use prost::Message;
+
+use super::{Locality, NodeDescriptor, NodeStatus};
+use crate::Settings;
+use crate::api::{BatchHeader, BatchRequest, KvError, Put, RequestKind, ResponseKind, Scan, Sender, Span};
+use crate::keys;
+use crate::placement::{NodeHealth, NodeView};
+
+/// A node and what it last said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// Who it is.
+    pub descriptor: NodeDescriptor,
+    /// Its last heartbeat that this node read.
+    pub status: Option<NodeStatus>,
+}
+
+/// The nodes of the cluster, as this one knows them. Share it in an `Arc`.
+pub struct Registry {
+    hlc: Arc<Hlc>,
+    settings: Settings,
+    members: RwLock<BTreeMap<u64, Member>>,
+    own: RwLock<Option<u64>>,
+}
+
+impl Registry {
+    /// A registry of nobody.
+    pub fn new(hlc: Arc<Hlc>, settings: Settings) -> Self {
+        Registry { hlc, settings, members: RwLock::default(), own: RwLock::default() }
+    }
+
+    /// Says which of the nodes this is.
+    pub fn set_own(&self, node: u64) {
+        *self.own.write() = Some(node);
+    }
+
+    /// Takes note of a node. Returns whether it is new, or started anew.
+    pub fn learn(&self, descriptor: &NodeDescriptor) -> bool {
+        let mut members = self.members.write();
+        match members.get_mut(&descriptor.node_id) {
+            Some(known) if known.descriptor.started >= descriptor.started => false,
+            Some(known) => {
+                known.descriptor = descriptor.clone();
+                true
+            }
+            None => {
+                members.insert(descriptor.node_id, Member { descriptor: descriptor.clone(), status: None });
+                true
+            }
+        }
+    }
+
+    /// Takes note of a heartbeat.
+    pub fn note(&self, status: &NodeStatus) {
+        if let Some(known) = self.members.write().get_mut(&status.node_id)
+            && known.status.as_ref().is_none_or(|former| former.heartbeat <= status.heartbeat)
+        {
+            known.status = Some(status.clone());
+        }
+    }
+
+    /// The IDs of all known nodes, in order.
+    pub fn nodes(&self) -> Vec<u64> {
+        self.members.read().keys().copied().collect()
+    }
+
+    /// All known nodes, by ID.
+    pub fn members(&self) -> Vec<Member> {
+        self.members.read().values().cloned().collect()
+    }
+
+    /// Whether a node was heard of lately; a node that has just announced itself was.
+    pub fn is_live(&self, node: u64) -> bool {
+        matches!(self.health(node), NodeHealth::Live | NodeHealth::Draining)
+    }
+
+    /// How a node does. One that is not known is suspect.
+    pub fn health(&self, node: u64) -> NodeHealth {
+        self.members.read().get(&node).map_or(NodeHealth::Suspect, |member| self.health_of(member))
+    }
+
+    /// How many tiers of locality separate a node from this one; 0 for the same place.
+    pub fn distance(&self, node: u64) -> usize {
+        let members = self.members.read();
+        let own = self.own.read().and_then(|own| members.get(&own));
+        let (Some(own), Some(other)) = (own, members.get(&node)) else { return usize::MAX };
+        let locality: &Locality = &own.descriptor.locality;
+        locality.tiers.len() - locality.common_tiers(&other.descriptor.locality)
+    }
+
+    /// The nodes as placement sees them.
+    pub fn views(&self) -> Vec<NodeView> {
+        let view = |member: &Member| NodeView {
+            node_id: member.descriptor.node_id,
+            locality: member.descriptor.locality.clone(),
+            health: self.health_of(member),
+            replicas: member.status.as_ref().map_or(0, |status| status.replicas),
+            disk_full: member.status.as_ref().is_some_and(|status| status.disk_full),
+        };
+        self.members.read().values().map(view).collect()
+    }
+
+    fn health_of(&self, member: &Member) -> NodeHealth {
+        let id = member.descriptor.node_id;
+        let draining = member.status.as_ref().is_some_and(|status| status.draining);
+        if *self.own.read() == Some(id) {
+            return if draining { NodeHealth::Draining } else { NodeHealth::Live };
+        }
+        let status = member.status.as_ref().map_or(0, |status| status.heartbeat.wall_ns);
+        let heard_ns = status.max(member.descriptor.started.wall_ns);
+        let silent_ms = self.hlc.interval().earliest_ns.saturating_sub(heard_ns) / 1_000_000;
+        if silent_ms > self.settings.node_dead_after_ms {
+            NodeHealth::Dead
+        } else if silent_ms > self.settings.node_suspect_after_ms {
+            NodeHealth::Suspect
+        } else if draining && status >= member.descriptor.started.wall_ns {
+            NodeHealth::Draining
+        } else {
+            NodeHealth::Live
+        }
+    }
+
+    /// Reads all records anew. Returns the descriptors that were new.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn refresh(&self, sender: &dyn Sender, timeout_ms: u64) -> Result<Vec<NodeDescriptor>, KvError> {
+        let scan = |kind: u8| -> RequestKind {
+            let Span { start, end } = keys::system_span(kind);
+            RequestKind::Scan(Scan { start, end, ..Scan::default() })
+        };
+        let header = BatchHeader { timeout_ms, ..BatchHeader::default() };
+        let requests = vec![scan(b'n').into(), scan(b'l').into()];
+        let mut responses = sender.send(BatchRequest { header, requests }).await?.responses.into_iter();
+        let mut rows = || match responses.next().and_then(|response| response.kind) {
+            Some(ResponseKind::Rows(rows)) => rows.rows,
+            _ => Vec::new(),
+        };
+        let descriptors: Vec<NodeDescriptor> =
+            rows().into_iter().filter_map(|row| NodeDescriptor::decode(row.value).ok()).collect();
+        let fresh = descriptors.into_iter().filter(|descriptor| self.learn(descriptor)).collect();
+        for status in rows().into_iter().filter_map(|row| NodeStatus::decode(row.value).ok()) {
+            self.note(&status);
+        }
+        Ok(fresh)
+    }
+}
+
+/// Writes a node's descriptor.
+///
+/// # Errors
+/// As any write.
+pub async fn write_descriptor(sender: &dyn Sender, node: &NodeDescriptor, timeout_ms: u64) -> Result<(), KvError> {
+    write(sender, keys::node_status(node.node_id), node.encode_to_vec(), timeout_ms).await
+}
+
+/// Writes a node's heartbeat.
+///
+/// # Errors
+/// As any write.
+pub async fn write_status(sender: &dyn Sender, status: &NodeStatus, timeout_ms: u64) -> Result<(), KvError> {
+    write(sender, keys::node_liveness(status.node_id), status.encode_to_vec(), timeout_ms).await
+}
+
+async fn write(sender: &dyn Sender, key: Bytes, value: Vec<u8>, timeout_ms: u64) -> Result<(), KvError> {
+    let header = BatchHeader { timeout_ms, ..BatchHeader::default() };
+    let put = Put { key, value: value.into(), ..Put::default() };
+    sender.send(BatchRequest { header, requests: vec![RequestKind::Put(put).into()] }).await.map(|_| ())
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry").field("nodes", &self.nodes()).finish_non_exhaustive()
+    }
+}
