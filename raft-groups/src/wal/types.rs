@@ -6,6 +6,13 @@ use bytes::Bytes;
 
 use crate::LogPosition;
 
+impl LogPosition {
+    /// A position from its parts.
+    pub const fn new(term: u64, leader: u64, index: u64) -> Self {
+        LogPosition { term, leader, index }
+    }
+}
+
 impl fmt::Display for LogPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "t{}-{}.{}", self.term, self.leader, self.index)
