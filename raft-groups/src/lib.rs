@@ -21,7 +21,9 @@ pub mod wal;
 pub use group::{Group, GroupError, GroupStatus, PeerProgress, ProposeError, initial_state};
 pub use host::{GroupConfig, GroupHost};
 pub use ids::{GroupId, NodeId, ReplicaId};
-pub use network::{Class, Handler, NetworkError, Transport};
+pub use network::{
+    Class, GrpcConfig, GrpcTransport, Handler, LinkFaults, NetworkError, SimNetwork, SimTransport, Transport,
+};
 pub use position::LogPosition;
 pub use state_machine::{
     AppliedState, CommittedEntry, EntryKind, SnapshotSink, SnapshotSource, StateMachine, StateMachineError,

@@ -10,14 +10,25 @@
 //! far ahead is refused unread. Requests are neither ordered nor delivered once: each may be lost, come
 //! late, or be handled without its answer reaching the caller.
 //!
-//! `GrpcTransport` is the production one, `SimNetwork` its simulated twin. The seam knows nothing of
+//! [`GrpcTransport`] is the production one, [`SimNetwork`] its simulated twin. The seam knows nothing of
 //! what the bodies say.
+
+mod endpoint;
+mod frame;
+mod grpc;
+mod sim;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+
+pub use grpc::{GrpcConfig, GrpcTransport};
+pub use sim::{LinkFaults, SimNetwork, SimTransport};
 
 use crate::NodeId;
 
@@ -107,6 +118,9 @@ impl NetworkError {
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request, or refuses it in words for people.
+    ///
+    /// Requests of one stream are begun in the order of their arrival: what a handler does before its first
+    /// wait, it does in that order. It must not block there.
     async fn handle(&self, from: NodeId, class: Class, body: Bytes) -> Result<Bytes, String>;
 }
 

@@ -1,0 +1,70 @@
+//! What both transports have in common: who the node is, its clock, and its handlers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use clock::{Hlc, Timestamp};
+use parking_lot::RwLock;
+
+use super::{Class, Handler, NetworkError};
+use crate::NodeId;
+
+/// One node's identity, clock and handlers.
+pub(super) struct Endpoint {
+    hlc: Arc<Hlc>,
+    identity: RwLock<Identity>,
+    handlers: RwLock<[Option<Arc<dyn Handler>>; Class::ALL.len()]>,
+}
+
+/// Who a node is, as far as it knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// The cluster; 0 before the node belongs to one.
+    pub cluster_id: u128,
+    /// The node; 0 before it has an ID.
+    pub node: NodeId,
+}
+
+impl Identity {
+    /// Whether the two may talk: of one cluster, or one of them still without.
+    pub fn may_talk_to(self, other: Identity) -> bool {
+        self.cluster_id == 0 || other.cluster_id == 0 || self.cluster_id == other.cluster_id
+    }
+}
+
+impl Endpoint {
+    pub fn new(hlc: Arc<Hlc>, identity: Identity) -> Self {
+        Endpoint { hlc, identity: RwLock::new(identity), handlers: RwLock::default() }
+    }
+
+    pub fn identity(&self) -> Identity {
+        *self.identity.read()
+    }
+
+    pub fn set_identity(&self, identity: Identity) {
+        *self.identity.write() = identity;
+    }
+
+    pub fn register(&self, class: Class, handler: Arc<dyn Handler>) {
+        self.handlers.write()[class.index()] = Some(handler);
+    }
+
+    /// The timestamp an outgoing frame carries.
+    pub fn stamp(&self, peer: NodeId) -> Result<Timestamp, NetworkError> {
+        self.hlc.now().map_err(|error| NetworkError::Clock { node: peer, reason: error.to_string() })
+    }
+
+    /// Takes in the timestamp of a frame that arrived.
+    pub fn absorb(&self, peer: NodeId, timestamp: Timestamp) -> Result<(), NetworkError> {
+        self.hlc.absorb(timestamp).map_err(|error| NetworkError::Clock { node: peer, reason: error.to_string() })
+    }
+
+    /// Has the handler of the class answer.
+    pub async fn handle(&self, from: NodeId, class: Class, body: Bytes) -> Result<Bytes, String> {
+        let handler = self.handlers.read()[class.index()].clone();
+        match handler {
+            Some(handler) => handler.handle(from, class, body).await,
+            None => Err(format!("nothing answers {class:?} requests here yet")),
+        }
+    }
+}
