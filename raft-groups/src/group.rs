@@ -11,15 +11,39 @@
 //! The Raft itself is openraft's; nothing outside this folder names its types.
 
 mod codec;
+mod durability;
+mod log_store;
+mod machine;
+mod peer;
+mod serve;
+mod snapshot;
+mod start;
 mod status;
+mod types;
+mod wire;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{ClientWriteError, Fatal, ForwardToLeader, RaftError};
+use openraft::raft::ClientWriteResponse;
+use openraft::vote::RaftLeaderId;
+use openraft::{ChangeMembers, Instant, RaftMetrics, RaftTypeConfig, ServerState};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 pub use codec::initial_state;
+pub(crate) use start::{GroupParts, raft_config, start};
 pub use status::{GroupStatus, PeerProgress};
+pub(crate) use wire::{RaftAnswer, RaftRequest, SnapshotRequest};
 
+use self::machine::Machine;
+use self::snapshot::Receiver;
+use self::types::{Answer, Command, Types};
+use crate::state_machine::StateMachine;
 use crate::{GroupId, NodeId, ReplicaId};
 
 /// What became of a proposal that was not seen to apply.
@@ -45,6 +69,9 @@ pub enum GroupError {
     /// This node has no such group.
     #[error("this node has no replica of {0}")]
     NoSuchGroup(GroupId),
+    /// A replica of the group runs here already, or is starting or stopping.
+    #[error("this node already runs a replica of {0}")]
+    AlreadyRuns(GroupId),
     /// This replica does not lead.
     #[error("this replica does not lead the group")]
     NotLeader {
@@ -68,44 +95,130 @@ pub enum GroupError {
 }
 
 /// A handle on one group of this node; clones are the same group.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Group {
+    inner: Arc<Inner>,
+}
+
+type Raft = openraft::Raft<Types, Machine>;
+type WriteError = RaftError<Types, ClientWriteError<Types>>;
+
+struct Inner {
     group: GroupId,
     replica: ReplicaId,
+    raft: Raft,
+    metrics: openraft::type_config::alias::WatchReceiverOf<Types, RaftMetrics<Types>>,
+    state_machine: Arc<dyn StateMachine>,
+    receiver: Receiver,
+    election_ms_max: u64,
+    /// Cleared when the group stops, so that the watcher of its leadership ends.
+    watcher: Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 
 impl Group {
     /// The group's ID.
     pub fn id(&self) -> GroupId {
-        self.group
+        self.inner.group
     }
 
     /// This node's replica of it.
     pub fn replica_id(&self) -> ReplicaId {
-        self.replica
+        self.inner.replica
     }
 
-    /// Replicates a command. `Ok` once it is applied here.
+    /// Replicates a command. `Ok` once it is applied here. Waits as long as it takes: a leader cut off from
+    /// its followers neither applies nor discards what it has appended.
     ///
     /// # Errors
     /// [`ProposeError`], which says whether the command may yet apply.
-    pub async fn propose(&self, _command: Bytes, _term: u64) -> Result<(), ProposeError> {
-        Err(ProposeError::ShuttingDown)
+    pub async fn propose(&self, command: Bytes, term: u64) -> Result<(), ProposeError> {
+        let (outcome_to, outcome) = oneshot::channel();
+        let leader = <Types as RaftTypeConfig>::LeaderId::new(term, 0).to_committed();
+        let request = self.inner.raft.write(Command(command)).responder(Answer(outcome_to)).with_leader(leader);
+        if request.await.is_err() {
+            return Err(ProposeError::ShuttingDown);
+        }
+        match outcome.await {
+            Ok(Ok(_applied)) => Ok(()),
+            Ok(Err(ClientWriteError::ForwardToLeader(forward))) => {
+                Err(ProposeError::NotLeader { leader: leader_of(&forward) })
+            }
+            // Appended, and then displaced here by another leader's entries; or the group stopped.
+            _ => Err(ProposeError::Unknown),
+        }
     }
 
-    /// Where the group stands, as this replica sees it. Cheap enough for each request.
+    /// Where the group stands, as this replica sees it.
     pub fn status(&self) -> GroupStatus {
-        GroupStatus::default()
+        let metrics = self.inner.metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let node =
+            |replica: u64| (ReplicaId(replica), NodeId(membership.get_node(&replica).copied().unwrap_or_default()));
+        let is_leader = metrics.state == ServerState::Leader;
+        let mut status = GroupStatus {
+            term: metrics.current_term,
+            leader: metrics.current_leader.map(ReplicaId),
+            is_leader,
+            last_applied: metrics.last_applied.as_ref().map(types::position),
+            last_log: metrics.last_log_index,
+            voters: membership.voter_ids().map(node).collect(),
+            learners: membership.learner_ids().map(node).collect(),
+            is_joint: membership.get_joint_config().len() > 1,
+            peers: Default::default(),
+        };
+        if is_leader {
+            for (replica, matched) in metrics.replication.iter().flatten() {
+                let peer = status.peers.entry(ReplicaId(*replica)).or_default();
+                peer.matched = matched.as_ref().map(|matched| matched.index());
+            }
+            for (replica, heard) in metrics.heartbeat.iter().flatten() {
+                let peer = status.peers.entry(ReplicaId(*replica)).or_default();
+                peer.heard_ago = heard.map(|heard| heard.elapsed());
+            }
+        }
+        status
     }
 
     /// Term, if this replica leads in it. Cheaper than [`Group::status`].
     pub fn leader_term(&self) -> Option<u64> {
-        None
+        let metrics = self.inner.metrics.borrow_watched();
+        (metrics.state == ServerState::Leader).then_some(metrics.current_term)
+    }
+
+    /// The leader and its node, if this replica knows them. Cheaper than [`Group::status`].
+    pub fn leader(&self) -> Option<(ReplicaId, NodeId)> {
+        let metrics = self.inner.metrics.borrow_watched();
+        let leader = metrics.current_leader?;
+        let node = *metrics.membership_config.membership().get_node(&leader)?;
+        Some((ReplicaId(leader), NodeId(node)))
     }
 
     /// Whether, as leader, this replica has heard from a quorum within `window`.
-    pub fn heard_quorum_within(&self, _window: Duration) -> bool {
-        false
+    pub fn heard_quorum_within(&self, window: Duration) -> bool {
+        let metrics = self.inner.metrics.borrow_watched();
+        if metrics.state != ServerState::Leader {
+            return false;
+        }
+        let sets = metrics.membership_config.membership().get_joint_config();
+        let is_quorum_alone = sets.iter().all(|set| set.len() == 1 && set.contains(&self.inner.replica.0));
+        is_quorum_alone || metrics.last_quorum_acked.is_some_and(|acked| acked.elapsed() <= window)
+    }
+
+    /// Returns once the status fulfils a condition; looks again at each change.
+    ///
+    /// # Errors
+    /// [`GroupError::Stopped`].
+    pub async fn wait_until(&self, mut condition: impl FnMut(&GroupStatus) -> bool) -> Result<(), GroupError> {
+        let mut metrics = self.inner.metrics.clone();
+        loop {
+            metrics.borrow_and_update();
+            if condition(&self.status()) {
+                return Ok(());
+            }
+            if metrics.changed().await.is_err() {
+                return Err(GroupError::Stopped("it was shut down".to_owned()));
+            }
+        }
     }
 
     /// Stands for election at once instead of at the next timeout (a new group, the right side of a split).
@@ -113,7 +226,7 @@ impl Group {
     /// # Errors
     /// [`GroupError::Stopped`].
     pub async fn campaign(&self) -> Result<(), GroupError> {
-        Err(GroupError::NoSuchGroup(self.group))
+        self.inner.raft.trigger().elect(false).await.map_err(stopped)
     }
 
     /// Adds a learner; returns once the membership is committed, not once the learner has caught up
@@ -121,8 +234,8 @@ impl Group {
     ///
     /// # Errors
     /// [`GroupError::NotLeader`], [`GroupError::Membership`], [`GroupError::Stopped`].
-    pub async fn add_learner(&self, _replica: ReplicaId, _node: NodeId) -> Result<(), GroupError> {
-        Err(GroupError::NoSuchGroup(self.group))
+    pub async fn add_learner(&self, replica: ReplicaId, node: NodeId) -> Result<(), GroupError> {
+        changed(self.inner.raft.add_learner(replica.0, node.0, false).await)
     }
 
     /// Makes exactly these replicas, members already, the voters, through joint consensus. Voters left out
@@ -130,24 +243,36 @@ impl Group {
     ///
     /// # Errors
     /// As [`Group::add_learner`].
-    pub async fn change_voters(&self, _voters: &[ReplicaId]) -> Result<(), GroupError> {
-        Err(GroupError::NoSuchGroup(self.group))
+    pub async fn change_voters(&self, voters: &[ReplicaId]) -> Result<(), GroupError> {
+        let voters: BTreeSet<u64> = voters.iter().map(|replica| replica.0).collect();
+        changed(self.inner.raft.change_membership(voters, false).await)
     }
 
     /// Removes a learner.
     ///
     /// # Errors
     /// As [`Group::add_learner`].
-    pub async fn remove_learner(&self, _replica: ReplicaId) -> Result<(), GroupError> {
-        Err(GroupError::NoSuchGroup(self.group))
+    pub async fn remove_learner(&self, replica: ReplicaId) -> Result<(), GroupError> {
+        let removal = ChangeMembers::RemoveNodes(BTreeSet::from([replica.0]));
+        changed(self.inner.raft.change_membership(removal, false).await)
     }
 
     /// Hands leadership to a voter; returns once this replica sees another leader.
     ///
     /// # Errors
     /// [`GroupError::NotLeader`], [`GroupError::Timeout`] (nothing changed, or not yet), [`GroupError::Stopped`].
-    pub async fn transfer_leadership(&self, _to: ReplicaId) -> Result<(), GroupError> {
-        Err(GroupError::NoSuchGroup(self.group))
+    pub async fn transfer_leadership(&self, to: ReplicaId) -> Result<(), GroupError> {
+        if self.leader_term().is_none() {
+            return Err(GroupError::NotLeader { leader: self.leader() });
+        }
+        self.inner.raft.trigger().transfer_leader(to.0).await.map_err(stopped)?;
+        let own = self.inner.replica;
+        let timeout_ms = 2 * self.inner.election_ms_max;
+        let moved = self.wait_until(|status| status.leader.is_some_and(|leader| leader != own));
+        match tokio::time::timeout(Duration::from_millis(timeout_ms), moved).await {
+            Ok(moved) => moved,
+            Err(_) => Err(GroupError::Timeout { what: "the transfer of leadership", timeout_ms }),
+        }
     }
 
     /// Makes the state machine durable and purges the log below it.
@@ -155,6 +280,53 @@ impl Group {
     /// # Errors
     /// [`GroupError::Stopped`].
     pub async fn compact(&self) -> Result<(), GroupError> {
-        Err(GroupError::NoSuchGroup(self.group))
+        let Some(applied) = self.status().last_applied else { return Ok(()) };
+        self.inner.raft.trigger().snapshot().await.map_err(stopped)?;
+        let mut metrics = self.inner.metrics.clone();
+        loop {
+            let built = metrics.borrow_and_update().snapshot.as_ref().map(types::position);
+            if built >= Some(applied) {
+                break;
+            }
+            if metrics.changed().await.is_err() {
+                return Err(GroupError::Stopped("it was shut down".to_owned()));
+            }
+        }
+        self.inner.raft.trigger().purge_log(applied.index).await.map_err(stopped)
+    }
+
+    /// Stops the group on this node. Its log stays.
+    pub(crate) async fn shutdown(&self) {
+        if let Err(error) = self.inner.raft.shutdown().await {
+            tracing::error!(group = %self.inner.group, %error, "the group did not stop cleanly");
+        }
+        if let Some(watcher) = self.inner.watcher.lock().take() {
+            watcher.abort();
+        }
+    }
+}
+
+fn leader_of(forward: &ForwardToLeader<Types>) -> Option<(ReplicaId, NodeId)> {
+    Some((ReplicaId(forward.leader_id?), NodeId(forward.leader_node?)))
+}
+
+fn stopped(fatal: Fatal<Types>) -> GroupError {
+    GroupError::Stopped(fatal.to_string())
+}
+
+fn changed(result: Result<ClientWriteResponse<Types>, WriteError>) -> Result<(), GroupError> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(RaftError::Fatal(fatal)) => Err(stopped(fatal)),
+        Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
+            Err(GroupError::NotLeader { leader: leader_of(&forward) })
+        }
+        Err(RaftError::APIError(error)) => Err(GroupError::Membership(error.to_string())),
+    }
+}
+
+impl std::fmt::Debug for Group {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Group({} {})", self.inner.group, self.inner.replica)
     }
 }

@@ -1,11 +1,26 @@
 //! All the Raft groups of one node.
 //!
+//! ```text
+//!   peers ─▶ Transport ─▶ GroupHost ─┬▶ Group 1 ─┐
+//!                                    ├▶ Group 2 ─┼▶ one write-ahead log
+//!                                    └▶ Group 3 ─┘
+//! ```
+//!
 //! Invariant: `one_replica_per_group` (a node runs at most one replica of a group at a time).
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
 
-use crate::group::{Group, GroupError};
+use async_trait::async_trait;
+use bytes::Bytes;
+use clock::{Random, Tasks};
+use parking_lot::{Mutex, RwLock};
+use prost::Message;
+
+use crate::group::{Group, GroupError, GroupParts, RaftAnswer, RaftRequest, SnapshotRequest, raft_config, start};
+use crate::network::{Class, Handler, Transport};
 use crate::state_machine::StateMachine;
+use crate::wal::Wal;
 use crate::{GroupId, NodeId, ReplicaId};
 
 /// How the groups of a node behave.
@@ -41,39 +56,120 @@ impl Default for GroupConfig {
     }
 }
 
+/// Told of messages for a group that does not run here: which, for which replica, from which node.
+pub type AbsentGroupCallback = Arc<dyn Fn(GroupId, ReplicaId, NodeId) + Send + Sync>;
+
 /// The Raft groups of one node, on its shared log.
 pub struct GroupHost {
     node: NodeId,
+    wal: Wal,
+    transport: Arc<dyn Transport>,
+    tasks: Tasks,
+    random: Random,
+    config: GroupConfig,
+    raft_config: Arc<openraft::Config>,
+    groups: Mutex<BTreeMap<GroupId, Slot>>,
+    on_absent: RwLock<Option<AbsentGroupCallback>>,
+}
+
+/// Where a group is in its life.
+enum Slot {
+    Starting,
+    Running(Group),
+    Stopping,
 }
 
 impl GroupHost {
+    /// A host without groups, which answers the transport's Raft and bulk requests from now on. `random`
+    /// must differ from node to node, or elections are tied.
+    ///
+    /// # Errors
+    /// When the settings contradict each other.
+    pub fn new(
+        node: NodeId,
+        wal: Wal,
+        transport: Arc<dyn Transport>,
+        tasks: Tasks,
+        random: Random,
+        config: GroupConfig,
+    ) -> Result<Arc<GroupHost>, GroupError> {
+        let raft_config = raft_config(&config)?;
+        let host = Arc::new(GroupHost {
+            node,
+            wal,
+            transport: transport.clone(),
+            tasks,
+            random,
+            config,
+            raft_config,
+            groups: Mutex::default(),
+            on_absent: RwLock::default(),
+        });
+        let handler = Arc::new(HostHandler { host: Arc::downgrade(&host) });
+        transport.register(Class::Raft, handler.clone());
+        transport.register(Class::Bulk, handler);
+        Ok(host)
+    }
+
     /// This node.
     pub fn node_id(&self) -> NodeId {
         self.node
     }
 
+    /// Has `callback` told of messages for groups that do not run here. It must not block.
+    pub fn on_absent_group(&self, callback: AbsentGroupCallback) {
+        *self.on_absent.write() = Some(callback);
+    }
+
     /// Starts this node's replica of a group from its log and its applied state. A group with neither waits
-    /// to be sent a snapshot by its leader; see [`crate::group::initial_state`] for the first replicas of a new one.
+    /// to be sent a snapshot by its leader; see [`crate::initial_state`] for the first replicas of a new one.
     ///
     /// # Errors
     /// When the log or the state machine cannot be read, or a replica of the group already runs here.
     pub async fn start_group(
         &self,
         group: GroupId,
-        _replica: ReplicaId,
-        _state_machine: Arc<dyn StateMachine>,
+        replica: ReplicaId,
+        state_machine: Arc<dyn StateMachine>,
     ) -> Result<Group, GroupError> {
-        Err(GroupError::NoSuchGroup(group))
+        {
+            let mut groups = self.groups.lock();
+            if groups.contains_key(&group) {
+                return Err(GroupError::AlreadyRuns(group));
+            }
+            groups.insert(group, Slot::Starting);
+        }
+        let parts = GroupParts {
+            group,
+            replica,
+            log: self.wal.group(group),
+            state_machine,
+            transport: self.transport.clone(),
+            tasks: self.tasks.clone(),
+            random: self.random.fork(&format!("{group} {replica}")),
+            config: self.config.clone(),
+        };
+        let started = start(parts, self.raft_config.clone()).await;
+        let mut groups = self.groups.lock();
+        match &started {
+            Ok(started) => drop(groups.insert(group, Slot::Running(started.clone()))),
+            Err(_) => drop(groups.remove(&group)),
+        }
+        started
     }
 
     /// The running group of this ID.
-    pub fn group(&self, _group: GroupId) -> Option<Group> {
-        None
+    pub fn group(&self, group: GroupId) -> Option<Group> {
+        match self.groups.lock().get(&group) {
+            Some(Slot::Running(group)) => Some(group.clone()),
+            _ => None,
+        }
     }
 
     /// The IDs of all running groups, in order.
     pub fn groups(&self) -> Vec<GroupId> {
-        Vec::new()
+        let groups = self.groups.lock();
+        groups.iter().filter(|(_, slot)| matches!(slot, Slot::Running(_))).map(|(group, _)| *group).collect()
     }
 
     /// Stops a group but keeps its log.
@@ -81,7 +177,23 @@ impl GroupHost {
     /// # Errors
     /// [`GroupError::NoSuchGroup`].
     pub async fn stop_group(&self, group: GroupId) -> Result<(), GroupError> {
-        Err(GroupError::NoSuchGroup(group))
+        let running = {
+            let mut groups = self.groups.lock();
+            match groups.insert(group, Slot::Stopping) {
+                Some(Slot::Running(running)) => running,
+                Some(other) => {
+                    groups.insert(group, other);
+                    return Err(GroupError::NoSuchGroup(group));
+                }
+                None => {
+                    groups.remove(&group);
+                    return Err(GroupError::NoSuchGroup(group));
+                }
+            }
+        };
+        running.shutdown().await;
+        self.groups.lock().remove(&group);
+        Ok(())
     }
 
     /// Stops a group, if it runs, and destroys its log. The caller has made sure that the engine's removal of its data
@@ -90,9 +202,74 @@ impl GroupHost {
     /// # Errors
     /// When the log fails.
     pub async fn remove_group(&self, group: GroupId) -> Result<(), GroupError> {
-        Err(GroupError::NoSuchGroup(group))
+        match self.stop_group(group).await {
+            Ok(()) | Err(GroupError::NoSuchGroup(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let destroyed = self.wal.group(group).destroy().await;
+        destroyed.map_err(|error| GroupError::Stopped(format!("its log cannot be destroyed: {error}")))
     }
 
     /// Stops all groups.
-    pub async fn shutdown(&self) {}
+    pub async fn shutdown(&self) {
+        for group in self.groups() {
+            // It may have been stopped by another task meanwhile.
+            let _ = self.stop_group(group).await;
+        }
+    }
+
+    fn find(&self, group: u64, replica: u64, from: NodeId) -> Result<Group, String> {
+        let (group, replica) = (GroupId(group), ReplicaId(replica));
+        match self.group(group) {
+            Some(running) if running.replica_id() == replica => Ok(running),
+            Some(running) => Err(format!("{group} is replica {} here, not {replica}", running.replica_id())),
+            None => {
+                let callback = self.on_absent.read().clone();
+                if let Some(callback) = callback {
+                    callback(group, replica, from);
+                }
+                Err(format!("{group} does not run here"))
+            }
+        }
+    }
+
+    async fn serve_raft(&self, from: NodeId, body: Bytes) -> Result<Bytes, String> {
+        let request = RaftRequest::decode(body).map_err(|error| error.to_string())?;
+        let group = self.find(request.group, request.to_replica, from)?;
+        let call = request.call.ok_or("the request is empty")?;
+        let outcome = group.serve(call).await?;
+        Ok(Bytes::from(RaftAnswer { outcome: Some(outcome) }.encode_to_vec()))
+    }
+
+    async fn serve_bulk(&self, from: NodeId, body: Bytes) -> Result<Bytes, String> {
+        let request = SnapshotRequest::decode(body).map_err(|error| error.to_string())?;
+        let group = self.find(request.group, request.to_replica, from)?;
+        let step = request.step.ok_or("the request is empty")?;
+        let sender = (from, ReplicaId(request.from_replica));
+        let answer = group.serve_snapshot(sender, request.transfer_id, step).await?;
+        Ok(Bytes::from(answer.encode_to_vec()))
+    }
+}
+
+/// The host as the transport knows it; does not keep it alive.
+struct HostHandler {
+    host: Weak<GroupHost>,
+}
+
+#[async_trait]
+impl Handler for HostHandler {
+    async fn handle(&self, from: NodeId, class: Class, body: Bytes) -> Result<Bytes, String> {
+        let host = self.host.upgrade().ok_or("the node shuts down")?;
+        match class {
+            Class::Raft => host.serve_raft(from, body).await,
+            Class::Bulk => host.serve_bulk(from, body).await,
+            Class::Kv => Err("not a request for groups".to_owned()),
+        }
+    }
+}
+
+impl std::fmt::Debug for GroupHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GroupHost").field("node", &self.node).finish_non_exhaustive()
+    }
 }

@@ -19,7 +19,7 @@ pub mod state_machine;
 pub mod wal;
 
 pub use group::{Group, GroupError, GroupStatus, PeerProgress, ProposeError, initial_state};
-pub use host::{GroupConfig, GroupHost};
+pub use host::{AbsentGroupCallback, GroupConfig, GroupHost};
 pub use ids::{GroupId, NodeId, ReplicaId};
 pub use network::{
     Class, GrpcConfig, GrpcTransport, Handler, LinkFaults, NetworkError, SimNetwork, SimTransport, Transport,

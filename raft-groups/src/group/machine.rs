@@ -1,0 +1,163 @@
+//! The state machine, as openraft wants it.
+//!
+//! A snapshot is a handle, never data: building one makes the engine durable and notes how far that goes;
+//! the view to send from is opened when it is sent; a received one is already staged when it gets here.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use openraft::entry::RaftEntry;
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
+use openraft::{EntryPayload, OptionalSend};
+use prost::Message;
+
+use super::durability::Durability;
+use super::log_store::SyncedMark;
+use super::types::{
+    Command, Entry, LeaderId, LogId, SnapshotMeta, StoredMembership, Types, decode_membership, log_id,
+    membership_record, position,
+};
+use crate::state_machine::{AppliedState, CommittedEntry, EntryKind, SnapshotSink, SnapshotSource, StateMachine};
+
+/// Entries applied in one engine batch at most.
+const APPLY_ENTRIES_MAX: usize = 256;
+
+/// A snapshot on its way from or to a state machine.
+pub(crate) enum SnapshotHandle {
+    /// A view to send.
+    Outgoing(Box<dyn SnapshotSource>),
+    /// A staged one to install.
+    Incoming(Box<dyn SnapshotSink>),
+    /// One that was built: there is nothing to carry.
+    Built,
+}
+
+/// A group's state machine behind openraft's interface.
+pub(crate) struct Machine {
+    state_machine: Arc<dyn StateMachine>,
+    synced: SyncedMark,
+    durability: Arc<Durability>,
+    /// Whether openraft has been told what is durable; before, it must not take the applied state for a snapshot.
+    has_built: bool,
+}
+
+/// Builds a snapshot beside the applying of entries.
+pub(crate) struct SnapshotBuilder {
+    state_machine: Arc<dyn StateMachine>,
+    durability: Arc<Durability>,
+}
+
+impl Machine {
+    pub fn new(state_machine: Arc<dyn StateMachine>, synced: SyncedMark, durability: Arc<Durability>) -> Self {
+        Machine { state_machine, synced, durability, has_built: false }
+    }
+
+    async fn apply_batch(&self, batch: Vec<CommittedEntry>) -> Result<(), io::Error> {
+        let Some(last) = batch.last() else { return Ok(()) };
+        self.synced.wait_for(last.position.index).await?;
+        self.state_machine.apply(batch).await.map_err(io::Error::other)
+    }
+}
+
+impl RaftStateMachine<Types> for Machine {
+    type SnapshotData = SnapshotHandle;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        let state = self.state_machine.applied_state().map_err(io::Error::other)?;
+        meta_of(&state).map(|meta| (meta.last_log_id, meta.last_membership))
+    }
+
+    async fn apply<S>(&mut self, entries: S) -> Result<(), io::Error>
+    where
+        S: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut chunks = entries.ready_chunks(APPLY_ENTRIES_MAX);
+        while let Some(chunk) = chunks.next().await {
+            let mut batch = Vec::with_capacity(chunk.len());
+            let mut responders = Vec::new();
+            for item in chunk {
+                let (entry, responder) = item?;
+                batch.push(committed_entry(entry));
+                responders.extend(responder);
+            }
+            self.apply_batch(batch).await?;
+            for responder in responders {
+                responder.send(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<SnapshotBuilder> {
+        Some(self.get_snapshot_builder().await)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        self.has_built = true;
+        SnapshotBuilder { state_machine: self.state_machine.clone(), durability: self.durability.clone() }
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotHandle) -> Result<(), io::Error> {
+        let SnapshotHandle::Incoming(sink) = snapshot else {
+            return Err(io::Error::other("only a received snapshot can be installed"));
+        };
+        sink.finish().await.map_err(io::Error::other)?;
+        self.has_built = true;
+        self.durability.note(meta.last_log_id.as_ref().map_or(0, |last| last.index() + 1));
+        Ok(())
+    }
+
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> Result<Option<Snapshot<LeaderId, u64, u64, SnapshotHandle>>, io::Error> {
+        if !self.has_built {
+            return Ok(None);
+        }
+        let source = self.state_machine.open_snapshot().map_err(io::Error::other)?;
+        let meta = meta_of(&source.applied_state())?;
+        Ok(Some(Snapshot { meta, snapshot: SnapshotHandle::Outgoing(source) }))
+    }
+}
+
+impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
+    type SnapshotData = SnapshotHandle;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot<LeaderId, u64, u64, SnapshotHandle>, io::Error> {
+        // Read before the sync: what is applied after it may not be covered by it.
+        let state = self.state_machine.applied_state().map_err(io::Error::other)?;
+        self.durability.make_durable().await.map_err(io::Error::other)?;
+        Ok(Snapshot { meta: meta_of(&state)?, snapshot: SnapshotHandle::Built })
+    }
+}
+
+/// What openraft knows a snapshot by.
+pub(crate) fn meta_of(state: &AppliedState) -> Result<SnapshotMeta, io::Error> {
+    let last_membership = decode_membership(&state.membership)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("the applied membership: {error}")))?;
+    Ok(SnapshotMeta { last_log_id: state.last_applied.map(log_id), last_membership })
+}
+
+/// The inverse of [`meta_of`].
+pub(crate) fn state_of(meta: &SnapshotMeta) -> AppliedState {
+    let set_at = meta.last_membership.log_id().as_ref().map(position);
+    let record = membership_record(set_at, meta.last_membership.membership());
+    AppliedState {
+        last_applied: meta.last_log_id.as_ref().map(position),
+        membership: Bytes::from(record.encode_to_vec()),
+    }
+}
+
+fn committed_entry(entry: Entry) -> CommittedEntry {
+    let position = position(&entry.log_id());
+    let kind = match entry.payload {
+        EntryPayload::Blank => EntryKind::Blank,
+        EntryPayload::Normal(Command(command)) => EntryKind::Command(command),
+        EntryPayload::Membership(membership) => {
+            EntryKind::Membership(Bytes::from(membership_record(Some(position), &membership).encode_to_vec()))
+        }
+    };
+    CommittedEntry { position, kind }
+}

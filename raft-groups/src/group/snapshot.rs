@@ -1,0 +1,181 @@
+//! Snapshots on their way, chunk by chunk.
+//!
+//! ```text
+//!   Begin(vote, applied state) ─▶ sink       Chunk 0, 1, 2 … ─▶ staged       Finish ─▶ openraft ─▶ switched to
+//! ```
+//!
+//! Every chunk is acknowledged once staged, which is the backpressure: one is on its way at a time. The
+//! checksum runs on from chunk to chunk, so that a lost, doubled or damaged one is noticed at the next. A
+//! sending that breaks off is begun anew; its receiver drops what it staged.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::errors::{NetworkError as RaftNetworkError, StreamingError};
+use openraft::network::RPCTypes;
+use openraft::raft::SnapshotResponse;
+use openraft::storage::Snapshot;
+use openraft::{ErrorSubject, ErrorVerb, StorageError};
+use parking_lot::Mutex;
+use prost::Message;
+
+use super::machine::{SnapshotHandle, state_of};
+use super::peer::PeerClient;
+use super::types::{LeaderId, SnapshotMeta, Types, Vote};
+use super::wire::{SnapshotAnswer, SnapshotChunk, SnapshotHead, SnapshotRequest, SnapshotStep, SnapshotTail};
+use crate::network::Class;
+use crate::state_machine::{SnapshotSink, StateMachine};
+use crate::{NodeId, ReplicaId};
+
+/// Sends a snapshot to another replica and waits until it is installed.
+pub(super) async fn send(
+    client: &PeerClient,
+    vote: Vote,
+    snapshot: Snapshot<LeaderId, u64, u64, SnapshotHandle>,
+) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+    let SnapshotHandle::Outgoing(mut source) = snapshot.snapshot else {
+        return Err(read_error(&snapshot.meta, io::Error::other("the snapshot is not one to send")));
+    };
+    let sending = Sending { client, transfer_id: client.context.random.next_u64() };
+    let head = SnapshotHead::new(&vote, state_of(&snapshot.meta));
+    if let Some(higher) = sending.step(SnapshotStep::Begin(head)).await? {
+        return Ok(SnapshotResponse::new(higher));
+    }
+    let (mut sequence, mut running_checksum) = (0, 0);
+    while let Some(data) =
+        source.next_chunk().await.map_err(|error| read_error(&snapshot.meta, io::Error::other(error)))?
+    {
+        running_checksum = crc32c::crc32c_append(running_checksum, &data);
+        sending.step(SnapshotStep::Chunk(SnapshotChunk { sequence, running_checksum, data })).await?;
+        sequence += 1;
+    }
+    drop(source);
+    let tail = SnapshotTail { chunks: sequence, running_checksum };
+    match sending.step(SnapshotStep::Finish(tail)).await? {
+        Some(vote) => Ok(SnapshotResponse::new(vote)),
+        None => Err(RaftNetworkError::from_string("the end of the snapshot was not answered").into()),
+    }
+}
+
+fn read_error(meta: &SnapshotMeta, error: io::Error) -> StreamingError<Types> {
+    let subject = ErrorSubject::Snapshot(Some(meta.signature()));
+    StorageError::from_io_error(subject, ErrorVerb::Read, error).into()
+}
+
+struct Sending<'a> {
+    client: &'a PeerClient,
+    transfer_id: u64,
+}
+
+impl Sending<'_> {
+    async fn step(&self, step: SnapshotStep) -> Result<Option<Vote>, StreamingError<Types>> {
+        let (client, context) = (self.client, &self.client.context);
+        let timeout = Duration::from_millis(context.config.snapshot_chunk_timeout_ms);
+        let request = SnapshotRequest {
+            group: context.group.0,
+            to_replica: client.target,
+            from_replica: context.replica.0,
+            transfer_id: self.transfer_id,
+            step: Some(step),
+        };
+        let body = Bytes::from(request.encode_to_vec());
+        let answer = context.transport.call(client.node, Class::Bulk, body, timeout).await;
+        let answer = answer.map_err(|error| client.rpc_error(RPCTypes::InstallSnapshot, timeout, error))?;
+        let answer = SnapshotAnswer::decode(answer)
+            .map_err(|error| StreamingError::from(RaftNetworkError::<Types>::new(&error)))?;
+        Ok(answer.vote.map(Vote::from))
+    }
+}
+
+/// The snapshots one replica is receiving: one from each sender at most.
+#[derive(Default)]
+pub(crate) struct Receiver {
+    incoming: Mutex<BTreeMap<(NodeId, ReplicaId), Arc<tokio::sync::Mutex<Incoming>>>>,
+}
+
+struct Incoming {
+    transfer_id: u64,
+    head: SnapshotHead,
+    /// Gone once handed over, or after a failure.
+    sink: Option<Box<dyn SnapshotSink>>,
+    chunks: u64,
+    running_checksum: u32,
+}
+
+/// A snapshot that has arrived whole.
+pub(crate) struct Received {
+    pub vote: Vote,
+    pub meta: SnapshotMeta,
+    pub sink: Box<dyn SnapshotSink>,
+}
+
+impl Receiver {
+    /// Begins to receive, dropping what the same sender began before.
+    pub async fn begin(
+        &self,
+        from: (NodeId, ReplicaId),
+        transfer_id: u64,
+        head: SnapshotHead,
+        state_machine: &dyn StateMachine,
+    ) -> Result<(), String> {
+        head.meta().map_err(|error| error.to_string())?;
+        self.incoming.lock().remove(&from);
+        let sink = state_machine.begin_install(head.applied_state()).await.map_err(|error| error.to_string())?;
+        let incoming = Incoming { transfer_id, head, sink: Some(sink), chunks: 0, running_checksum: 0 };
+        self.incoming.lock().insert(from, Arc::new(tokio::sync::Mutex::new(incoming)));
+        Ok(())
+    }
+
+    /// Stages one chunk. One that came twice is acknowledged again.
+    pub async fn chunk(&self, from: (NodeId, ReplicaId), transfer_id: u64, chunk: SnapshotChunk) -> Result<(), String> {
+        let incoming = self.find(from)?;
+        let mut incoming = incoming.lock().await;
+        incoming.check_transfer(transfer_id)?;
+        if chunk.sequence + 1 == incoming.chunks && chunk.running_checksum == incoming.running_checksum {
+            return Ok(());
+        }
+        let running_checksum = crc32c::crc32c_append(incoming.running_checksum, &chunk.data);
+        if chunk.sequence != incoming.chunks || chunk.running_checksum != running_checksum {
+            return Err(format!("chunk {} does not continue chunk {}", chunk.sequence, incoming.chunks));
+        }
+        // Taken out while it works, so that a failure leaves nothing to go on with.
+        let mut sink = incoming.sink.take().ok_or("the snapshot has failed before")?;
+        sink.write_chunk(chunk.data).await.map_err(|error| error.to_string())?;
+        incoming.sink = Some(sink);
+        incoming.chunks += 1;
+        incoming.running_checksum = running_checksum;
+        Ok(())
+    }
+
+    /// Takes out a snapshot that has arrived whole.
+    pub async fn finish(
+        &self,
+        from: (NodeId, ReplicaId),
+        transfer_id: u64,
+        tail: SnapshotTail,
+    ) -> Result<Received, String> {
+        let incoming = self.find(from)?;
+        let mut incoming = incoming.lock().await;
+        incoming.check_transfer(transfer_id)?;
+        if (tail.chunks, tail.running_checksum) != (incoming.chunks, incoming.running_checksum) {
+            return Err(format!("{} chunks arrived of {}", incoming.chunks, tail.chunks));
+        }
+        let sink = incoming.sink.take().ok_or("the snapshot has failed before")?;
+        self.incoming.lock().remove(&from);
+        let meta = incoming.head.meta().map_err(|error| error.to_string())?;
+        Ok(Received { vote: incoming.head.vote.into(), meta, sink })
+    }
+
+    fn find(&self, from: (NodeId, ReplicaId)) -> Result<Arc<tokio::sync::Mutex<Incoming>>, String> {
+        self.incoming.lock().get(&from).cloned().ok_or_else(|| "no snapshot was begun".to_owned())
+    }
+}
+
+impl Incoming {
+    fn check_transfer(&self, transfer_id: u64) -> Result<(), String> {
+        if self.transfer_id == transfer_id { Ok(()) } else { Err("another snapshot was begun since".to_owned()) }
+    }
+}
