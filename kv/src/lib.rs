@@ -7,6 +7,7 @@ pub mod encoding;
 pub mod engine;
 pub mod keys;
 pub mod liveness;
+pub mod mvcc;
 pub mod node;
 pub mod placement;
 pub mod router;
