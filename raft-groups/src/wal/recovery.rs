@@ -106,24 +106,32 @@ fn read_all(name: &str, file: &dyn File) -> Result<Vec<u8>, WalError> {
 
 /// Takes the segments the log consists of out of the files, oldest first, each with its true end.
 fn take_chain(files: &mut Vec<Found>) -> Result<VecDeque<Found>, WalError> {
-    let mut chain = VecDeque::new();
     let newest = files.iter().filter(|found| found.scan.has_batches()).map(|found| found.scan.sequence).max();
-    let Some(mut current) = take_segment(files, newest) else { return Ok(chain) };
-    if let Some(later) = current.scan.later_header {
-        return Err(damaged(
-            &current,
-            &format!("the batch here fails its checks, and the one at {later} vouches for it"),
-        ));
-    }
-    let oldest = current.scan.oldest;
-    loop {
-        let sequence = current.scan.sequence;
-        let link = current.scan.previous;
-        let name = current.name.clone();
-        chain.push_front(current);
-        if sequence == oldest {
-            break;
+    let (chain, oldest) = match take_segment(files, newest) {
+        Some(newest) => {
+            let oldest = newest.scan.oldest;
+            (take_back_to(files, newest, oldest)?, oldest)
         }
+        None => (VecDeque::new(), 0),
+    };
+    // A segment whose own header is damaged, and that has batches which vouch for it.
+    if let Some(headless) = files.iter().find(|found| found.scan.headless_sequence.is_some_and(|at| at >= oldest)) {
+        return Err(damaged(headless, "the segment's header is damaged, and a batch vouches for it"));
+    }
+    Ok(chain)
+}
+
+/// Takes the newest segment and those it follows, back to the one of sequence number `oldest`.
+fn take_back_to(files: &mut Vec<Found>, newest: Found, oldest: u64) -> Result<VecDeque<Found>, WalError> {
+    if let Some(later) = newest.scan.later_header {
+        let detail = format!("the batch here fails its checks, and the one at {later} vouches for it");
+        return Err(damaged(&newest, &detail));
+    }
+    let mut chain = VecDeque::new();
+    let mut current = newest;
+    while current.scan.sequence != oldest {
+        let (link, name) = (current.scan.previous, current.name.clone());
+        chain.push_front(current);
         current = take_segment(files, Some(link.sequence)).ok_or_else(|| WalError::Corrupt {
             file: name.clone(),
             offset: SEGMENT_HEADER_BYTES as u64,
@@ -134,10 +142,7 @@ fn take_chain(files: &mut Vec<Found>) -> Result<VecDeque<Found>, WalError> {
         }
         current.scan.end = link.end;
     }
-    // A segment whose own header is damaged, and that has batches which vouch for it.
-    if let Some(headless) = files.iter().find(|found| found.scan.headless_sequence.is_some_and(|at| at >= oldest)) {
-        return Err(damaged(headless, "the segment's header is damaged, and a batch vouches for it"));
-    }
+    chain.push_front(current);
     Ok(chain)
 }
 
