@@ -19,18 +19,24 @@
 //! Sources: PostgreSQL 15 manual, chapters 8 (data types), 9 (functions and operators), 10 (type conversion).
 
 mod arithmetic;
+mod array;
 mod binary;
+mod bytea;
 mod cast;
 mod compare;
+pub mod datetime;
 mod datum;
-mod numeric;
+mod float;
+pub mod interval;
+pub mod json;
+pub mod numeric;
 mod pg_type;
 mod settings;
 mod sql_name;
 mod text;
 
-pub use arithmetic::{BinaryOperator, arithmetic, negate};
-pub use binary::{decode_binary, encode_binary};
+pub use arithmetic::{BinaryOperator, add_interval, add_interval_in_zone, arithmetic, negate, result_type};
+pub use binary::{decode, decode_binary, encode_binary};
 pub use cast::{CastContext, cast, cast_context};
 pub use compare::{compare, compare_sql};
 pub use datum::{ArrayValue, Datum, Interval};
