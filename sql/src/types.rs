@@ -27,6 +27,8 @@ mod compare;
 pub mod datetime;
 mod datum;
 mod float;
+#[cfg(test)]
+mod golden;
 pub mod interval;
 pub mod json;
 pub mod numeric;

@@ -25,26 +25,15 @@ pub(crate) enum StatementKind {
     /// What the parser library makes of it.
     Sql(ast::Statement),
     /// `ALTER TABLE t SPLIT AT VALUES (…), …` or `ALTER INDEX t@i SPLIT AT VALUES …`.
-    SplitAt {
-        table: ast::ObjectName,
-        rows: Vec<Vec<ast::Expr>>,
-    },
+    SplitAt { table: ast::ObjectName, rows: Vec<Vec<ast::Expr>> },
     /// `SHOW RANGES [FROM TABLE t]`.
-    ShowRanges {
-        table: Option<ast::ObjectName>,
-    },
+    ShowRanges { table: Option<ast::ObjectName> },
     /// `SHOW NODES`.
     ShowNodes,
     /// `SHOW TABLES | SCHEMAS | DATABASES | INDEXES FROM t | COLUMNS FROM t | CREATE TABLE t`: answered by a query.
-    ShowObjects {
-        what: &'static str,
-        table: Option<ast::ObjectName>,
-    },
+    ShowObjects { what: &'static str, table: Option<ast::ObjectName> },
     /// Accepted and ignored, with the tag to answer and a notice where something was asked that is not done.
-    Ignored {
-        tag: &'static str,
-        notice: Option<&'static str>,
-    },
+    Ignored { tag: &'static str, notice: Option<&'static str> },
 }
 
 impl Statement {
@@ -60,10 +49,7 @@ impl Statement {
 
     /// Whether it may be executed in a failed transaction: COMMIT, ROLLBACK and their kin.
     pub fn ends_transaction(&self) -> bool {
-        matches!(
-            &*self.kind,
-            StatementKind::Sql(ast::Statement::Commit { .. } | ast::Statement::Rollback { .. })
-        )
+        matches!(&*self.kind, StatementKind::Sql(ast::Statement::Commit { .. } | ast::Statement::Rollback { .. }))
     }
 
     /// Whether it is BEGIN or one of its kin.

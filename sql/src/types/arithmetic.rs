@@ -49,7 +49,7 @@ fn division_by_zero() -> SqlError {
 /// The type of `left operator right`; none when PostgreSQL has no such operator. Meant for planning: [`arithmetic`] gives a value of
 /// this type.
 pub fn result_type(operator: BinaryOperator, left: PgType, right: PgType) -> Option<PgType> {
-    use PgType::{Date, Float4, Float8, Int4, Int8, Interval, Jsonb, Numeric, Time, Timestamp, TimestampTz};
+    use PgType::{Date, Float4, Float8, Int4, Int8, Interval, Numeric, Time, Timestamp, TimestampTz};
     if left.is_number() && right.is_number() {
         let widest = if rank(left) >= rank(right) { left } else { right };
         return Some(match operator {
@@ -61,8 +61,8 @@ pub fn result_type(operator: BinaryOperator, left: PgType, right: PgType) -> Opt
         });
     }
     Some(match (operator, left, right) {
-        (Add, Date, PgType::Int2 | Int4 | Int8) | (Add, PgType::Int2 | Int4 | Int8, Date) => Date,
-        (Subtract, Date, PgType::Int2 | Int4 | Int8) => Date,
+        (Add, Date, PgType::Int2 | Int4) | (Add, PgType::Int2 | Int4, Date) => Date,
+        (Subtract, Date, PgType::Int2 | Int4) => Date,
         (Subtract, Date, Date) => Int4,
         (Add | Subtract, Date, Interval) | (Add, Interval, Date) | (Add, Date, Time) | (Add, Time, Date) => Timestamp,
         (Add | Subtract, Timestamp, Interval) | (Add, Interval, Timestamp) => Timestamp,
@@ -72,7 +72,9 @@ pub fn result_type(operator: BinaryOperator, left: PgType, right: PgType) -> Opt
         (Subtract, Time, Time) | (Add | Subtract, Interval, Interval) => Interval,
         (Multiply | Divide, Interval, number) if number.is_number() => Interval,
         (Multiply, number, Interval) if number.is_number() => Interval,
-        (Subtract, Jsonb, _) => Jsonb,
+        (_, Time, Time) => return None,
+        (_, Time, _) => return result_type(operator, Interval, right),
+        (_, _, Time) => return result_type(operator, left, Interval),
         _ => return None,
     })
 }
@@ -124,7 +126,13 @@ pub fn arithmetic(operator: BinaryOperator, left: &Datum, right: &Datum) -> Resu
             }
         }
         PgType::Float8 => float(operator, as_f64(left), as_f64(right)).map(Datum::Float8),
-        _ => temporal(operator, left, right).unwrap_or_else(|| Err(no_operator(operator, left_type, right_type))),
+        _ => match (temporal(operator, left, right), left, right) {
+            (Some(result), _, _) => result,
+            // Failing all else a time of day counts as the interval since midnight.
+            (None, Datum::Time(micros), _) => arithmetic(operator, &since_midnight(*micros), right),
+            (None, _, Datum::Time(micros)) => arithmetic(operator, left, &since_midnight(*micros)),
+            _ => Err(no_operator(operator, left_type, right_type)),
+        },
     }
 }
 
@@ -132,6 +140,10 @@ fn no_operator(operator: BinaryOperator, left: PgType, right: PgType) -> SqlErro
     let (left, right) = (format_type(left, -1), format_type(right, -1));
     SqlError::new("42883", format!("operator does not exist: {left} {} {right}", operator.symbol()))
         .hint("No operator matches the given name and argument types. You might need to add explicit type casts.")
+}
+
+fn since_midnight(micros: i64) -> Datum {
+    Datum::Interval(Interval::new(0, 0, micros))
 }
 
 /// Unary minus.
@@ -320,7 +332,7 @@ fn temporal(operator: BinaryOperator, left: &Datum, right: &Datum) -> Option<Res
         }
         (Divide, Datum::Interval(by), number) => match as_f64(number) {
             0.0 => Err(division_by_zero()),
-            divisor => by.scale(1.0 / divisor).map(Datum::Interval),
+            divisor => by.divide(divisor).map(Datum::Interval),
         },
         (Subtract, a, b) if instant(a).is_some() && instant(b).is_some() => difference(instant(a)?, instant(b)?),
         (Add | Subtract, Datum::Date(days), count) => {

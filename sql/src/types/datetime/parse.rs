@@ -26,6 +26,8 @@ struct Fields {
     /// Month by name, and numbers that wait for it.
     month: Option<u32>,
     numbers: Vec<(i64, usize)>,
+    /// Whether six bare digits are a time even before a date.
+    bare_time: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,12 +44,14 @@ enum Special {
 enum Refusal {
     Syntax,
     Range,
+    Zone,
 }
 
 fn refuse(refusal: Refusal, type_name: &str, text: &str) -> SqlError {
     match refusal {
         Refusal::Syntax => SqlError::new("22007", format!("invalid input syntax for type {type_name}: \"{text}\"")),
         Refusal::Range => SqlError::new("22008", format!("date/time field value out of range: \"{text}\"")),
+        Refusal::Zone => SqlError::new("22023", format!("time zone not recognized: \"{text}\"")),
     }
 }
 
@@ -74,7 +78,7 @@ pub fn parse_date(text: &str, settings: &TypeSettings) -> Result<i32, SqlError> 
 
 /// Reads a time of day, rounded to the typmod's digits.
 pub fn parse_time(text: &str, typmod: i32) -> Result<i64, SqlError> {
-    let fields = read(text).map_err(|refusal| refuse(refusal, "time", text))?;
+    let fields = read_as(text, true).map_err(|refusal| refuse(refusal, "time", text))?;
     match (fields.time_micros, fields.special) {
         (Some(micros), None) => Ok(round_micros(micros, typmod)),
         (None, Some(Special::AllBalls)) => Ok(0),
@@ -121,7 +125,11 @@ fn local(fields: &Fields, text: &str, name: &str, settings: &TypeSettings) -> Re
 }
 
 fn read(text: &str) -> Result<Fields, Refusal> {
-    let mut fields = Fields::default();
+    read_as(text, false)
+}
+
+fn read_as(text: &str, bare_time: bool) -> Result<Fields, Refusal> {
+    let mut fields = Fields { bare_time, ..Fields::default() };
     let spaced = separate(text);
     let mut any = false;
     for word in spaced.split([' ', ',', '\t', '\n']).filter(|word| !word.is_empty()) {
@@ -265,7 +273,9 @@ impl Fields {
         let number: i64 = word.parse().map_err(|_| Refusal::Syntax)?;
         match word.len() {
             8 if self.date.is_none() => self.set_date(number / 10_000, (number / 100 % 100) as u32, number % 100),
-            6 if self.date.is_some() => self.set_time(number / 10_000, number / 100 % 100, number % 100 * 1_000_000),
+            6 if self.date.is_some() || self.bare_time => {
+                self.set_time(number / 10_000, number / 100 % 100, number % 100 * 1_000_000)
+            }
             6 if self.month.is_none() => {
                 self.set_date(full_year(number / 10_000, 2), (number / 100 % 100) as u32, number % 100)
             }
@@ -300,7 +310,10 @@ impl Fields {
             "t" | "at" | "on" => {}
             _ if month_number(word).is_some() => self.month = month_number(word),
             _ if is_weekday(word) => {}
-            _ => self.zone = Some(zone_named(word).ok_or(Refusal::Syntax)?),
+            _ => {
+                self.zone =
+                    Some(zone_named(word).ok_or(if word.contains('/') { Refusal::Zone } else { Refusal::Syntax })?)
+            }
         }
         Ok(())
     }

@@ -232,9 +232,15 @@ impl Numeric {
         }
         let approximate = self.to_f64().powf(exponent.to_f64());
         let (Numeric::Finite { unscaled, scale }, Some(whole)) = (self, integer) else {
+            if approximate.is_infinite() && self.is_finite() && exponent.is_finite() {
+                return Err(overflow());
+            }
+            if approximate == 0.0 && !(self.is_finite() && exponent.is_finite()) {
+                return Ok(Numeric::zero());
+            }
             return float_result(approximate, self.scale().max(exponent.scale()));
         };
-        // Integer results print as numeric.c's do: 16 significant digits, no fewer than the base's scale.
+        // Results of integer exponents have 16 digits after the point, no fewer than the base has.
         let exact = unscaled.abs().bits() as i64 * whole.abs() < 400_000;
         if !exact {
             return if whole > 0 && approximate.abs() > 1.0 {
@@ -245,7 +251,7 @@ impl Numeric {
         }
         let count = whole.unsigned_abs() as u32;
         let raised = Numeric::Finite { unscaled: unscaled.pow(count), scale: scale * count };
-        let wanted = result_scale(approximate, *scale);
+        let wanted = (MIN_SIGNIFICANT_DIGITS as u32).max(*scale);
         if whole > 0 {
             return Ok(raised.rescale(wanted));
         }

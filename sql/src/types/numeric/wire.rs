@@ -28,7 +28,8 @@ impl Numeric {
                 };
                 out.extend_from_slice(&[0, 0, 0, 0]);
                 out.extend_from_slice(&sign.to_be_bytes());
-                out.extend_from_slice(&[0, 0]);
+                // The infinities carry a scale that says nothing; it is PostgreSQL's.
+                out.extend_from_slice(&[0, if sign == NAN { 0 } else { 0x20 }]);
                 return;
             }
         };
