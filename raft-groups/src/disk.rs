@@ -16,6 +16,9 @@ mod durable_cell;
 mod os_dir;
 mod sim_dir;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,15 +1,16 @@
 //! Finding the log again after a restart.
 //!
 //! ```text
-//!   files ─▶ scan each: where do its good batches end? ─▶ chain them back from the newest ─▶ sync ─▶ replay
+//!   files ─▶ scan each: where do its good batches end? ─▶ chain them back from the newest ─▶ settle its end ─▶ replay
 //! ```
 //!
 //! A batch is written only after all before it was synced. So what follows the last good batch of the newest
 //! segment is a torn tail and discarded, unless a later header in that segment passes; and an older segment must
 //! be good up to where the next one says it ended. Anything else is damage to what was once synced.
 //!
-//! What a killed process wrote and never synced may read well now and vanish at the next power loss: the chain
-//! is synced before anything in it is relied on.
+//! What a killed process wrote and never synced may read well now and vanish at the next power loss, even if a
+//! sync succeeds now, should the one before have failed: the last batch is written again and synced before
+//! anything in it is relied on.
 
 mod replay;
 mod scan;
@@ -54,8 +55,8 @@ pub(super) fn recover(dir: &dyn Dir, segment_bytes: u64) -> Result<Recovered, Wa
     let (mut files, next_file) = find(dir)?;
     let next_sequence = files.iter().map(|found| found.scan.highest_sequence).max().unwrap_or(0) + 1;
     let chain = take_chain(&mut files)?;
-    for found in &chain {
-        found.file.sync_data().map_err(|error| WalError::io("sync", &found.name, error))?;
+    if let Some(newest) = chain.back() {
+        settle_last_batch(newest).map_err(|error| WalError::io("rewrite the end of", &newest.name, error))?;
     }
     let spares = keep_spares(dir, files, segment_bytes)?;
     dir.sync().map_err(|error| WalError::io("sync", "the log's directory", error))?;
@@ -70,6 +71,16 @@ pub(super) fn recover(dir: &dyn Dir, segment_bytes: u64) -> Result<Recovered, Wa
     let newest = segments.back().map_or("the log", |segment| segment.name.as_str());
     let groups = replay.finish(newest)?;
     Ok(Recovered { groups, segments, end, next_sequence, next_file, spares })
+}
+
+/// Makes the last batch durable: all before it was synced, but it may not have been, and a sync that failed in
+/// the former run may have left it in memory, marked as if it were on the disk. So it is written again.
+fn settle_last_batch(newest: &Found) -> std::io::Result<()> {
+    let Scan { last_write, end, .. } = newest.scan;
+    let mut bytes = vec![0; usize::try_from(end - last_write).map_err(std::io::Error::other)?];
+    newest.file.read_at(last_write, &mut bytes)?;
+    newest.file.write_at(last_write, &bytes)?;
+    newest.file.sync_data()
 }
 
 fn file_number(name: &str) -> Option<u64> {

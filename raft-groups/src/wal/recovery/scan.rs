@@ -12,6 +12,8 @@ pub(super) struct Scan {
     pub sequence: u64,
     /// The offset after the last good batch of this incarnation, those before it being good too.
     pub end: u64,
+    /// Where the last good batch begins, with the segment's header if it is the first.
+    pub last_write: u64,
     /// Where a later header of this incarnation passes: it vouches for what fails at `end`.
     pub later_header: Option<u64>,
     /// From the first good batch: the end of the segment before.
@@ -62,6 +64,7 @@ fn scan_incarnation(bytes: &[u8], sequence: u64) -> Scan {
         }
         scan.oldest = header.oldest;
         scan.end = header.end();
+        scan.last_write = if offset == SEGMENT_HEADER_BYTES { 0 } else { header.offset };
         offset = usize::try_from(scan.end).expect("a batch ends within the file");
     }
     scan.later_header =

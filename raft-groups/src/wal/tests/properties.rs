@@ -146,7 +146,7 @@ fn lives(seed: u64) {
             dir.set_faults(SimFaults { sync_delay, power_loss_after, sync_error, write_error, ..SimFaults::default() });
             let (models, durable) = match open(&dir, &options) {
                 Ok(wal) => {
-                    assert_eq!(observe(&wal), comparable(&model), "seed {seed}: a second look differs");
+                    assert_eq!(observe(&wal), comparable(&model), "seed {seed}: what was found once is gone");
                     let (models, mut durable) = live(&wal, &random, model.clone(), life, 120).await;
                     if clean && sync_error + write_error == 0.0 {
                         wal.close().await;
