@@ -158,7 +158,8 @@ impl Wal {
         groups.iter().filter(|group| group.state.lock().exists).map(|group| group.id).collect()
     }
 
-    /// Writes and syncs what is queued, and stops. Later calls answer [`WalError::Closed`].
+    /// Writes and syncs what is queued, and stops; later calls answer [`WalError::Closed`]. On return nothing
+    /// touches the directory any more: it may be opened again.
     pub async fn close(&self) {
         self.handle.shared.queue.close();
         let mut lifecycle = self.handle.shared.lifecycle.subscribe();

@@ -11,6 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
+use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
@@ -33,8 +34,26 @@ pub(super) struct Spare {
 /// The spare files of a log.
 pub(super) struct Pool {
     shared: Arc<Shared>,
-    /// Asks the thread that makes files for one more; `None` in simulation, where there is no thread.
-    maker: Option<mpsc::Sender<()>>,
+    /// The thread that makes files; `None` in simulation.
+    maker: Option<Maker>,
+}
+
+/// A thread, and how it is asked for one more file.
+struct Maker {
+    ask: mpsc::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Drop for Pool {
+    /// Waits for the thread, so that nothing touches the directory afterwards.
+    fn drop(&mut self) {
+        if let Some(Maker { ask, thread }) = self.maker.take() {
+            drop(ask);
+            if thread.join().is_err() {
+                tracing::warn!("the thread that makes spare segment files panicked");
+            }
+        }
+    }
 }
 
 struct Shared {
@@ -100,7 +119,7 @@ impl Pool {
             && self.shared.spares.lock().is_empty()
         {
             // The thread ends only with the pool, unless it panicked; files are then made on the spot.
-            let _ = maker.send(());
+            let _ = maker.ask.send(());
         }
     }
 }
@@ -108,14 +127,10 @@ impl Pool {
 impl Shared {
     fn make(&self, bytes: u64) -> io::Result<Spare> {
         let name = format!("{:016x}{FILE_SUFFIX}", self.next_file.fetch_add(1, Ordering::Relaxed));
-        let made = self.dir.create(&name).and_then(|file| {
-            file.allocate(bytes)?;
-            file.sync_all()?;
-            self.dir.sync()?;
-            Ok(file)
-        });
+        let file = self.dir.create(&name)?;
+        let made = file.allocate(bytes).and_then(|()| file.sync_all()).and_then(|()| self.dir.sync());
         match made {
-            Ok(file) => Ok(Spare { name, file, bytes }),
+            Ok(()) => Ok(Spare { name, file, bytes }),
             Err(error) => {
                 self.remove(&name);
                 Err(error)
@@ -131,9 +146,9 @@ impl Shared {
     }
 }
 
-fn start_maker(shared: Arc<Shared>) -> io::Result<mpsc::Sender<()>> {
+fn start_maker(shared: Arc<Shared>) -> io::Result<Maker> {
     let (ask, asked) = mpsc::channel();
-    std::thread::Builder::new().name("wal-spares".to_owned()).spawn(move || {
+    let thread = std::thread::Builder::new().name("wal-spares".to_owned()).spawn(move || {
         while asked.recv().is_ok() {
             if !shared.spares.lock().is_empty() {
                 continue;
@@ -144,5 +159,5 @@ fn start_maker(shared: Arc<Shared>) -> io::Result<mpsc::Sender<()>> {
             }
         }
     })?;
-    Ok(ask)
+    Ok(Maker { ask, thread })
 }

@@ -116,7 +116,7 @@ impl Queue {
     /// Refuses what comes from now on; answers with what was queued.
     pub(super) fn halt(&self) -> VecDeque<Item> {
         let mut state = self.state.lock();
-        state.refusal = Some(WalError::Halted);
+        state.refusal.get_or_insert(WalError::Halted);
         state.closing = true;
         std::mem::take(&mut state.items)
     }

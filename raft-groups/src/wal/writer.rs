@@ -73,7 +73,7 @@ impl Writer {
             }
             finish::answer(&mut items, &Ok(()));
         }
-        self.shared.lifecycle.send_replace(Lifecycle::Closed);
+        self.leave(Lifecycle::Closed);
     }
 
     /// Runs until the log is closed. A failure halts the log.
@@ -89,15 +89,22 @@ impl Writer {
             }
             finish::answer(&mut items, &Ok(()));
         }
-        self.shared.lifecycle.send_replace(Lifecycle::Closed);
+        self.leave(Lifecycle::Closed);
     }
 
     /// Answers everyone with the error, those still queued too.
     fn stop(self, mut items: Vec<Item>, error: &WalError, lifecycle: Lifecycle) {
         tracing::warn!(%error, ?lifecycle, "the log stops");
         items.extend(self.shared.queue.halt());
-        self.shared.lifecycle.send_replace(lifecycle);
         finish::answer(&mut items, &Err(error.clone()));
+        self.leave(lifecycle);
+    }
+
+    /// Lets go of the directory, then says so.
+    fn leave(self, lifecycle: Lifecycle) {
+        let Writer { shared, log, .. } = self;
+        drop(log);
+        shared.lifecycle.send_replace(lifecycle);
     }
 
     fn commit_blocking(&mut self, items: &[Item]) -> Result<(), WalError> {
