@@ -22,6 +22,9 @@ mod status;
 mod types;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;

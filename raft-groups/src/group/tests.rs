@@ -1,0 +1,10 @@
+//! Whole groups on simulated networks and disks, in virtual time; and on real ones.
+
+mod cluster;
+mod faults;
+mod lifecycle;
+mod machine;
+mod membership;
+mod real;
+mod replay;
+mod snapshots;

@@ -1,0 +1,92 @@
+//! Snapshots to replicas that are too far behind, and what a purge needs.
+
+use std::time::Duration;
+
+use super::cluster::{Cluster, GROUP, simulate, texts};
+use crate::{AppliedState, GroupConfig, LinkFaults, NodeId, ReplicaId};
+
+fn small_logs() -> GroupConfig {
+    GroupConfig { compact_after_entries: 20, keep_entries: 5, snapshot_chunk_timeout_ms: 500, ..GroupConfig::default() }
+}
+
+#[test]
+fn a_replica_that_fell_behind_is_sent_a_snapshot() {
+    simulate(31, async {
+        let mut cluster = Cluster::with_config(31, 3, small_logs());
+        cluster.create_group(GROUP, &[1, 2, 3]).await;
+        cluster.propose(GROUP, "first").await;
+        cluster.crash(3, true).await;
+        for number in 0..200 {
+            cluster.propose(GROUP, &format!("{number}")).await;
+        }
+        cluster.restart(3).await;
+        let commands = cluster.converge(GROUP, &[1, 2, 3], 201).await;
+        assert_eq!(texts(&commands)[200], "199");
+        assert_eq!(cluster.machine(3, GROUP).store.lock().installs, 1);
+        // It goes on by log, and survives as it is.
+        cluster.crash(3, true).await;
+        cluster.restart(3).await;
+        cluster.propose(GROUP, "last").await;
+        cluster.converge(GROUP, &[1, 2, 3], 202).await;
+        assert_eq!(cluster.machine(3, GROUP).store.lock().installs, 0, "this life needed none");
+    });
+}
+
+#[test]
+fn a_new_replica_begins_with_a_snapshot() {
+    simulate(32, async {
+        let mut cluster = Cluster::with_config(32, 2, small_logs());
+        cluster.create_group(GROUP, &[1]).await;
+        for number in 0..100 {
+            cluster.propose(GROUP, &format!("{number}")).await;
+        }
+        cluster.start_replica(GROUP, NodeId(2), ReplicaId(2), AppliedState::default()).await;
+        cluster.group(1, GROUP).add_learner(ReplicaId(2), NodeId(2)).await.expect("the leader may");
+        cluster.converge(GROUP, &[1, 2], 100).await;
+        assert_eq!(cluster.machine(2, GROUP).store.lock().installs, 1);
+        let status = cluster.group(2, GROUP).status();
+        assert_eq!(status.learners.get(&ReplicaId(2)), Some(&NodeId(2)));
+    });
+}
+
+#[test]
+fn a_snapshot_gets_through_a_lossy_link() {
+    for seed in 0..5 {
+        simulate(seed, async {
+            let mut cluster = Cluster::with_config(seed, 3, small_logs());
+            cluster.create_group(GROUP, &[1, 2, 3]).await;
+            cluster.crash(3, true).await;
+            for number in 0..150 {
+                cluster.propose(GROUP, &format!("{number}")).await;
+            }
+            let faults = LinkFaults {
+                delay_max: Duration::from_millis(20),
+                loss: 0.02,
+                duplication: 0.2,
+                ..LinkFaults::default()
+            };
+            cluster.network.set_usual(faults);
+            cluster.restart(3).await;
+            cluster.converge(GROUP, &[1, 2, 3], 150).await;
+        });
+    }
+}
+
+#[test]
+fn the_log_forgets_only_what_the_engine_has_persisted() {
+    simulate(34, async {
+        let mut cluster = Cluster::with_config(34, 1, small_logs());
+        cluster.create_group(GROUP, &[1]).await;
+        for round in 1..=5_usize {
+            for number in 0..30 {
+                cluster.propose(GROUP, &format!("{round}.{number}")).await;
+            }
+            cluster.group(1, GROUP).compact().await.expect("it runs");
+            // A power loss right after: what the engine lost must still be in the log.
+            cluster.propose(GROUP, &format!("{round}.after")).await;
+            cluster.crash(1, true).await;
+            cluster.restart(1).await;
+            cluster.converge(GROUP, &[1], round * 31).await;
+        }
+    });
+}
