@@ -34,6 +34,8 @@ mod resolve;
 mod scan;
 mod split;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod value;
 mod write;
 

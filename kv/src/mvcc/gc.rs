@@ -2,9 +2,11 @@
 //!
 //! ```text
 //!   above the threshold          kept
-//!   newest at or below it        kept, unless it is a tombstone
+//!   newest at or below it        kept, unless it is a tombstone below the threshold
 //!   older                        removed
 //! ```
+//!
+//! A tombstone at the very threshold stays: a write at that timestamp, which is still permitted, must find it.
 //!
 //! A key's versions go together in one batch, so that no older one ever comes to light by the removal of a newer.
 
@@ -58,9 +60,9 @@ pub fn collect_garbage(
         let spared = match entry.timestamp {
             None => true,
             Some(timestamp) if timestamp > threshold => true,
-            Some(_) if !present.passed_newest => {
+            Some(timestamp) if !present.passed_newest => {
                 present.passed_newest = true;
-                !VersionRef::decode(entry.value)?.is_tombstone()
+                timestamp == threshold || !VersionRef::decode(entry.value)?.is_tombstone()
             }
             Some(_) => false,
         };
