@@ -8,7 +8,6 @@
 //! checksum runs on from chunk to chunk, so that a lost, doubled or damaged one is noticed at the next. A
 //! sending that breaks off is begun anew; its receiver drops what it staged.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,10 +89,16 @@ impl Sending<'_> {
     }
 }
 
-/// The snapshots one replica is receiving: one from each sender at most.
+/// The snapshot one replica is receiving: one at a time, from the newest leader that sends one.
 #[derive(Default)]
 pub(crate) struct Receiver {
-    incoming: Mutex<BTreeMap<(NodeId, ReplicaId), Arc<tokio::sync::Mutex<Incoming>>>>,
+    incoming: Mutex<Option<Slot>>,
+}
+
+struct Slot {
+    from: (NodeId, ReplicaId),
+    term: u64,
+    incoming: Arc<tokio::sync::Mutex<Incoming>>,
 }
 
 struct Incoming {
@@ -113,7 +118,7 @@ pub(crate) struct Received {
 }
 
 impl Receiver {
-    /// Begins to receive, dropping what the same sender began before.
+    /// Begins to receive, dropping what was begun before, unless that comes from a newer leader.
     pub async fn begin(
         &self,
         from: (NodeId, ReplicaId),
@@ -122,10 +127,18 @@ impl Receiver {
         state_machine: &dyn StateMachine,
     ) -> Result<(), String> {
         head.meta().map_err(|error| error.to_string())?;
-        self.incoming.lock().remove(&from);
+        let term = head.vote.term;
+        {
+            let mut slot = self.incoming.lock();
+            if slot.as_ref().is_some_and(|slot| slot.term > term) {
+                return Err("a newer leader is sending a snapshot".to_owned());
+            }
+            *slot = None;
+        }
         let sink = state_machine.begin_install(head.applied_state()).await.map_err(|error| error.to_string())?;
         let incoming = Incoming { transfer_id, head, sink: Some(sink), chunks: 0, running_checksum: 0 };
-        self.incoming.lock().insert(from, Arc::new(tokio::sync::Mutex::new(incoming)));
+        let incoming = Arc::new(tokio::sync::Mutex::new(incoming));
+        *self.incoming.lock() = Some(Slot { from, term, incoming });
         Ok(())
     }
 
@@ -164,13 +177,17 @@ impl Receiver {
             return Err(format!("{} chunks arrived of {}", incoming.chunks, tail.chunks));
         }
         let sink = incoming.sink.take().ok_or("the snapshot has failed before")?;
-        self.incoming.lock().remove(&from);
+        *self.incoming.lock() = None;
         let meta = incoming.head.meta().map_err(|error| error.to_string())?;
         Ok(Received { vote: incoming.head.vote.into(), meta, sink })
     }
 
     fn find(&self, from: (NodeId, ReplicaId)) -> Result<Arc<tokio::sync::Mutex<Incoming>>, String> {
-        self.incoming.lock().get(&from).cloned().ok_or_else(|| "no snapshot was begun".to_owned())
+        let slot = self.incoming.lock();
+        match slot.as_ref() {
+            Some(slot) if slot.from == from => Ok(slot.incoming.clone()),
+            _ => Err("no snapshot was begun, or another one since".to_owned()),
+        }
     }
 }
 

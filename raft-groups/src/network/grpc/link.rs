@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codec::Streaming;
@@ -97,7 +98,12 @@ impl Link {
         }
         let _waiter = Waiter { connection: &connection, request_id };
         let frame = Frame { request_id, timestamp, content: Some(Content::Request(body)) };
-        if connection.outgoing.send(frame).await.is_err() {
+        // Without a wait where there is room, so that calls begun in an order are sent in it.
+        let sent = match connection.outgoing.try_send(frame) {
+            Err(TrySendError::Full(frame)) => connection.outgoing.send(frame).await.is_ok(),
+            sent => sent.is_ok(),
+        };
+        if !sent {
             return Err(self.unreachable("the stream has just broken"));
         }
         match answer.await {

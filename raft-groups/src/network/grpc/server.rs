@@ -181,7 +181,10 @@ async fn answer(
 /// what it cannot finish at once goes on beside the stream.
 fn begin_in_order(inner: &Inner, mut request: Pin<Box<dyn Future<Output = ()> + Send>>) {
     let mut context = Context::from_waker(Waker::noop());
-    if request.as_mut().poll(&mut context).is_pending() {
+    // The reader's own scheduling budget must not cut the beginning short.
+    let begin = tokio::task::unconstrained(std::future::poll_fn(|context| Poll::Ready(request.as_mut().poll(context))));
+    let begun = std::pin::pin!(begin).poll(&mut context);
+    if !matches!(begun, Poll::Ready(Poll::Ready(()))) {
         drop(inner.tasks.spawn("node request", request));
     }
 }
