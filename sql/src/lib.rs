@@ -2,6 +2,7 @@
 
 pub mod copy;
 pub mod error;
+pub mod pg_catalog;
 pub mod session;
 pub mod types;
 
