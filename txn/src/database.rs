@@ -26,7 +26,7 @@ pub struct TxnOptions {
 /// What begins transactions on one gateway. Cheap to clone.
 #[derive(Clone)]
 pub struct Database {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
 }
 
 /// What every transaction of a gateway shares.

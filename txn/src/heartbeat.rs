@@ -57,7 +57,8 @@ impl Heartbeats {
         self.live.lock().remove(&id);
     }
 
-    async fn beat(&self, sender: &Arc<dyn Sender>, hlc: &Arc<Hlc>, interval: Duration) {
+    /// Sends the heartbeats that are due.
+    pub async fn beat(&self, sender: &Arc<dyn Sender>, hlc: &Arc<Hlc>, interval: Duration) {
         let interval_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
         let now_ns = hlc.interval().latest_ns;
         let due: Vec<Arc<Transaction>> = {

@@ -77,6 +77,10 @@ struct State {
     /// The statement in hand has written intents, which a rewind cannot undo.
     statement_spilled: bool,
     locks: SpanSet,
+    /// The ranges that answered locking reads, in order.
+    lock_ranges: Vec<u64>,
+    /// Locking reads that were sent and not answered: their locks may be anywhere in `locks`.
+    lock_requests_open: u32,
     intents: SpanSet,
     /// A record was, or may have been, written at the anchor.
     has_record: bool,
@@ -120,6 +124,8 @@ impl Transaction {
             statement_sequence: 0,
             statement_spilled: false,
             locks: SpanSet::default(),
+            lock_ranges: Vec::new(),
+            lock_requests_open: 0,
             intents: SpanSet::default(),
             has_record: false,
             loaded: false,
@@ -303,16 +309,26 @@ impl State {
     fn absorb(&mut self, response: &BatchResponse) {
         self.meta.write_timestamp = self.meta.write_timestamp.max(response.write_timestamp);
         self.observed = self.observed.max(response.observed_timestamp);
-        for range in &response.ranges {
-            if let Err(place) = self.ranges.binary_search(range) {
-                self.ranges.insert(place, *range);
-            }
-        }
+        merge_ranges(&mut self.ranges, &response.ranges);
+    }
+
+    /// Whether the end of the transaction in these ranges released all its locks.
+    fn locks_lie_within(&self, ranges: &[u64]) -> bool {
+        self.lock_requests_open == 0 && self.lock_ranges.iter().all(|range| ranges.contains(range))
     }
 
     fn next_sequence(&mut self) -> u32 {
         self.meta.sequence += 1;
         self.meta.sequence
+    }
+}
+
+/// Adds to a sorted list what it lacks.
+fn merge_ranges(known: &mut Vec<u64>, more: &[u64]) {
+    for range in more {
+        if let Err(place) = known.binary_search(range) {
+            known.insert(place, *range);
+        }
     }
 }
 

@@ -39,6 +39,15 @@ pub struct CommitOutcome {
 struct Committed {
     timestamp: Timestamp,
     one_phase: bool,
+    /// The end reached the ranges in which all of the transaction's locks lie.
+    locks_released: bool,
+}
+
+impl Committed {
+    /// As an earlier attempt, or a retry on the way, has left it.
+    fn already(timestamp: Timestamp, one_phase: bool) -> Self {
+        Committed { timestamp, one_phase, locks_released: false }
+    }
 }
 
 impl Transaction {
@@ -98,7 +107,7 @@ impl Transaction {
                 state.meta.read_timestamp
             );
             state.observed = state.observed.max(committed.timestamp);
-            if committed.one_phase {
+            if committed.locks_released {
                 state.locks.clear();
             }
             state.ranges.clone()
@@ -184,7 +193,7 @@ impl Transaction {
     ) -> Result<Result<Committed, KvError>, Error> {
         match answer {
             Ok(response) => self.read_ending(&response).map(Ok),
-            Err(KvError::AlreadyCommitted(detail)) => Ok(Ok(Committed { timestamp: detail.actual, one_phase })),
+            Err(KvError::AlreadyCommitted(detail)) => Ok(Ok(Committed::already(detail.actual, one_phase))),
             Err(KvError::Ambiguous(detail)) => {
                 tracing::debug!(reason = detail.message, "the answer to a commit was lost");
                 self.settle(one_phase, header, requests).await.map(Ok)
@@ -194,12 +203,18 @@ impl Transaction {
     }
 
     fn read_ending(&self, response: &BatchResponse) -> Result<Committed, Error> {
-        self.state.lock().absorb(response);
+        let locks_released = {
+            let mut state = self.state.lock();
+            state.absorb(response);
+            state.locks_lie_within(&response.ranges)
+        };
         let Some(ResponseKind::Ended(ended)) = response.responses.last().and_then(|answer| answer.kind.as_ref()) else {
             return Err(Error::Ambiguous("a commit was answered by something else".into()));
         };
         match ended.status() {
-            TxnStatus::Committed => Ok(Committed { timestamp: ended.commit_timestamp, one_phase: ended.one_phase }),
+            TxnStatus::Committed => {
+                Ok(Committed { timestamp: ended.commit_timestamp, one_phase: ended.one_phase, locks_released })
+            }
             _ => Err(Error::Retry(Box::new(Conflict {
                 reason: RetryReason::Aborted,
                 ..Conflict::pushed(ended.commit_timestamp)

@@ -174,6 +174,8 @@ impl Transaction {
         covered: impl Fn(&BatchResponse) -> S,
     ) -> Result<BatchResponse, Error> {
         let mut attempts = super::refresh::Attempts::default();
+        let locks = lock != LockStrength::None;
+        self.state.lock().lock_requests_open += u32::from(locks);
         loop {
             let (mut header, moves) = self.open(lock, &lock_spans)?;
             adjust(&mut header);
@@ -185,7 +187,11 @@ impl Transaction {
                     if self.historical {
                         return Ok(response);
                     }
+                    if locks {
+                        super::merge_ranges(&mut state.lock_ranges, &response.ranges);
+                    }
                     if state.moves == moves {
+                        state.lock_requests_open -= u32::from(locks);
                         let cap_bytes = self.core.settings.read_span_bytes;
                         covered(&response).into_iter().for_each(|span| state.statement_reads.insert(span, cap_bytes));
                         return Ok(response);

@@ -52,7 +52,7 @@ impl Transaction {
             match self.core.send(header.clone(), requests.clone()).await {
                 Ok(response) => return self.read_ending(&response),
                 Err(KvError::AlreadyCommitted(detail)) => {
-                    return Ok(Committed { timestamp: detail.actual, one_phase });
+                    return Ok(Committed::already(detail.actual, one_phase));
                 }
                 Err(error) if proves_nothing(&error) => {}
                 Err(refused) => return self.prove_rolled_back(one_phase, &header, refused).await,
@@ -73,7 +73,7 @@ impl Transaction {
             match self.core.send(header.clone(), vec![RequestKind::EndTxn(end).into()]).await {
                 Ok(_) => return Err(Error::from(refused)),
                 Err(KvError::AlreadyCommitted(detail)) => {
-                    return Ok(Committed { timestamp: detail.actual, one_phase });
+                    return Ok(Committed::already(detail.actual, one_phase));
                 }
                 Err(_) => tokio::time::sleep(pause).await,
             }
