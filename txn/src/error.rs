@@ -22,7 +22,11 @@ pub enum Error {
     #[error("deadlock detected: {0}")]
     Deadlock(Box<Conflict>),
     /// A lock was not to be had in time (55P03).
-    #[error("could not obtain a lock in time: {0}")]
+    #[error(
+        "could not obtain a lock in time on key \"{}\", held by transaction {}",
+        .0.key.escape_ascii(),
+        .0.other.map_or("unknown".to_owned(), |other| other.to_string())
+    )]
     LockTimeout(Box<Conflict>),
     /// It is unknown whether the transaction committed (40003).
     #[error("it is unknown whether the transaction committed: {0}")]
@@ -113,6 +117,11 @@ impl Conflict {
         Conflict::new(RetryReason::CommitPushed, detail)
     }
 
+    /// A commit whose fate was unclear was rolled back to make it clear.
+    pub(crate) fn unclear(refused: &KvError) -> Self {
+        Conflict { reason: RetryReason::Aborted, message: refused.to_string(), ..Conflict::pushed(Timestamp::MIN) }
+    }
+
     pub(crate) fn spilled() -> Self {
         Conflict {
             message: "the statement's writes had left the gateway already".into(),
@@ -149,6 +158,7 @@ impl fmt::Display for Conflict {
         }
         match self.other {
             Some(other) => write!(f, ", by transaction {other}")?,
+            None if self.key.is_empty() => {}
             None => f.write_str(", by an unknown transaction")?,
         }
         if !self.timestamp.is_min() {

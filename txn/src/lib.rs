@@ -29,4 +29,8 @@ pub use settings::Settings;
 pub use transaction::{CommitOutcome, OwnWrites, Page, ScanRequest, StatementMark, Transaction};
 
 pub use clock::Timestamp;
-pub use kv::api::{KeyValue, LockStrength, RetryReason, Sender, Span, TxnId};
+pub use kv::api::{KeyValue, KvError, LockStrength, RetryReason, Sender, Span, TxnId};
+pub use kv::descriptor::{RangeDescriptor, ReplicaDescriptor};
+pub use kv::liveness::{NodeDescriptor, NodeStatus};
+pub use kv::node::{Admin, NodeInfo, RangeInfo, StatusInfo};
+pub use kv::{encoding, keys};

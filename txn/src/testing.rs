@@ -15,7 +15,7 @@ use clock::{Interval, TimeSource, Timestamp};
 use kv::api::{BatchRequest, BatchResponse, KvError, Sender, Span, TxnId, TxnMeta, TxnStatus, error_detail};
 use parking_lot::Mutex;
 
-pub use trace::time;
+pub use trace::{time, value};
 
 /// A clock that follows virtual time, and moves on by one millisecond with each reading besides: what a test does decides what
 /// time it is, and time never stands still.
@@ -74,7 +74,6 @@ pub struct SerialRanges {
     state: Mutex<Ranges>,
     faults: Mutex<VecDeque<Fault>>,
     trace: Mutex<Vec<String>>,
-    batches: AtomicU64,
 }
 
 #[derive(Clone, Default)]
@@ -116,11 +115,6 @@ impl SerialRanges {
         std::mem::take(&mut self.trace.lock())
     }
 
-    /// Batches received, ever.
-    pub fn batches(&self) -> u64 {
-        self.batches.load(Ordering::SeqCst)
-    }
-
     /// What is stored: committed versions newest first, then intents and locks.
     pub fn dump(&self) -> String {
         trace::dump(&self.state.lock())
@@ -136,7 +130,6 @@ impl SerialRanges {
 #[async_trait]
 impl Sender for SerialRanges {
     async fn send(&self, batch: BatchRequest) -> Result<BatchResponse, KvError> {
-        self.batches.fetch_add(1, Ordering::SeqCst);
         let asked = trace::describe(&batch);
         let fault = self.take_fault(&batch);
         let answer = match fault {

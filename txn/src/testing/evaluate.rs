@@ -63,10 +63,11 @@ impl Ranges {
             && one_phase
             && let Some((status, at)) = self.records.get(&txn.id)
         {
-            return Err(match status {
-                TxnStatus::Committed => KvError::AlreadyCommitted(conflict(&txn.anchor, *at, None)),
-                _ => KvError::TxnAborted(ended("its record says so")),
-            });
+            match status {
+                TxnStatus::Committed => return Err(KvError::AlreadyCommitted(conflict(&txn.anchor, *at, None))),
+                TxnStatus::Aborted => return Err(KvError::TxnAborted(ended("its record says so"))),
+                TxnStatus::Pending | TxnStatus::Staging => {}
+            }
         }
         let mut responses = Vec::new();
         for request in &batch.requests {

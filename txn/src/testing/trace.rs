@@ -36,7 +36,8 @@ fn key(key: &Bytes) -> String {
     key.escape_ascii().to_string()
 }
 
-fn value(value: &Bytes) -> String {
+/// Long values by their length.
+pub fn value(value: &Bytes) -> String {
     if value.len() > 20 { format!("({} bytes)", value.len()) } else { key(value) }
 }
 

@@ -245,7 +245,7 @@ fn ms(timestamp: Timestamp) -> String {
 }
 
 fn show(value: Option<Bytes>) -> String {
-    value.map_or("none".into(), |value| value.escape_ascii().to_string())
+    value.as_ref().map_or("none".into(), crate::testing::value)
 }
 
 fn parsed<T: FromStr>(args: &mut ArgumentConsumer<'_>, key: &str) -> Result<Option<T>, Box<dyn Error>>
@@ -266,8 +266,8 @@ fn writes(command: &Command) -> Result<Vec<(Bytes, Bytes)>, Box<dyn Error>> {
     let mut writes = Vec::new();
     for argument in &command.args {
         let Argument::KeyValue(key, value) = argument else { return Err("writes are key=value".into()) };
-        // `*n` stands for a value of n bytes.
-        let value = match value.strip_prefix('*') {
+        // `bigN` stands for a value of N bytes.
+        let value = match value.strip_prefix("big") {
             Some(length) => Bytes::from(vec![b'x'; length.parse()?]),
             None => bytes(value),
         };
@@ -294,8 +294,11 @@ fn scan_request(command: &Command, lock: LockStrength) -> Result<ScanRequest, Bo
 }
 
 fn page(page: Page) -> String {
-    let rows: Vec<String> =
-        page.rows.iter().map(|row| format!("{}={}", row.key.escape_ascii(), row.value.escape_ascii())).collect();
+    let rows: Vec<String> = page
+        .rows
+        .iter()
+        .map(|row| format!("{}={}", row.key.escape_ascii(), crate::testing::value(&row.value)))
+        .collect();
     let rest = match page.resume {
         Some(rest) => format!(" (then {}..{})", rest.start.escape_ascii(), rest.end.escape_ascii()),
         None => String::new(),

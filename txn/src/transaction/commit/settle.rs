@@ -15,7 +15,7 @@ use std::time::Duration;
 use kv::api::{BatchHeader, EndTxn, KvError, Request, RequestKind};
 
 use super::{Committed, Transaction};
-use crate::Error;
+use crate::{Conflict, Error};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ impl Transaction {
         let asking = self.ask_until_known(one_phase, header, requests);
         match tokio::time::timeout(bound, asking).await {
             Ok(known) => known,
-            Err(_) => Err(Error::Ambiguous(format!("no range answered within {} s", bound.as_secs()))),
+            Err(_) => Err(Error::Ambiguous(format!("no range answered within {bound:?}"))),
         }
     }
 
@@ -71,7 +71,12 @@ impl Transaction {
             let intents = self.state.lock().intents.to_sorted();
             let end = EndTxn { commit: false, intents, can_forward_timestamp: false, one_phase: false };
             match self.core.send(header.clone(), vec![RequestKind::EndTxn(end).into()]).await {
-                Ok(_) => return Err(Error::from(refused)),
+                Ok(_) => {
+                    return Err(match refused {
+                        KvError::NotOnePhase(_) => Error::Retry(Box::new(Conflict::unclear(&refused))),
+                        other => Error::from(other),
+                    });
+                }
                 Err(KvError::AlreadyCommitted(detail)) => {
                     return Ok(Committed::already(detail.actual, one_phase));
                 }
