@@ -241,6 +241,10 @@ pub struct PushTxn {
     /// End it even though it is alive: a deadlock was found and it is the victim.
     #[prost(bool, tag = "4")]
     pub force: bool,
+    /// When the pusher knows the pushee to have been alive: its lock was taken, or first met, then. Without a record,
+    /// its silence is counted from here, so that a missing record of a young lock is not taken for an abort.
+    #[prost(message, required, tag = "5")]
+    pub last_active: Timestamp,
 }
 
 /// See [`RequestKind::QueryTxn`]. Addressed to the anchor.
@@ -252,6 +256,20 @@ pub struct QueryTxn {
     /// Its anchor.
     #[prost(bytes = "bytes", tag = "2")]
     pub anchor: Bytes,
+    /// Notes besides that a request of the transaction waits for others, or waits no longer: how deadlocks are found.
+    #[prost(message, optional, tag = "3")]
+    pub note: Option<WaitEdge>,
+}
+
+/// A request of a transaction waits for other transactions.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct WaitEdge {
+    /// Which wait: random, so that two rounds of a search can tell that an edge is the same wait still.
+    #[prost(fixed64, tag = "1")]
+    pub wait: u64,
+    /// Whom it waits for; empty when the wait is over.
+    #[prost(message, repeated, tag = "2")]
+    pub blockers: Vec<TxnMeta>,
 }
 
 /// See [`RequestKind::ResolveIntents`].

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use clock::Timestamp;
 
-use super::{Span, TxnMeta, TxnStatus};
+use super::{Span, TxnMeta, TxnStatus, WaitEdge};
 
 /// The answer to a batch.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -141,6 +141,9 @@ pub struct TxnRecord {
     /// Whether a record exists; a synthesised answer otherwise.
     #[prost(bool, tag = "5")]
     pub exists: bool,
+    /// The waits of its requests that were noted here.
+    #[prost(message, repeated, tag = "6")]
+    pub waits: Vec<WaitEdge>,
 }
 
 /// Whether a write in flight was found.

@@ -1,0 +1,244 @@
+//! Transaction records: heartbeat, push, query.
+//!
+//! ```text
+//!            none ──heartbeat──▶ PENDING ──EndTxn──▶ COMMITTED
+//!             │                     └────────push───▶ ABORTED (a tombstone)
+//!             ├──EndTxn─────────────────────────────▶ COMMITTED
+//!             └──push of a silent one───────────────▶ ABORTED
+//! ```
+//!
+//! A record is created only by its coordinator, or as a tombstone by a pusher, and never for a transaction older than
+//! `record_retention`, since what ended it may have been forgotten. A push of a transaction without a record is remembered in
+//! the timestamp cache at the record's key; a record created later starts above it.
+
+use bytes::Bytes;
+use clock::Timestamp;
+use prost::Message;
+use std::time::Duration;
+
+use super::{Evaluation, Refusal};
+use crate::api::*;
+use crate::concurrency::timestamp_cache::ReadMark;
+use crate::engine::{EngineError, Reader};
+use crate::keys;
+
+/// Heartbeats that a coordinator may miss before its transaction may be aborted.
+const MISSED_HEARTBEATS: u64 = 5;
+
+/// A transaction record as it stands in the engine, under the anchor and the transaction's ID.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct StoredRecord {
+    /// Where it stands.
+    #[prost(enumeration = "TxnStatus", tag = "1")]
+    pub status: i32,
+    /// The epoch it speaks of.
+    #[prost(uint32, tag = "2")]
+    pub epoch: u32,
+    /// The commit timestamp, or where its writes stand, pushes included.
+    #[prost(message, required, tag = "3")]
+    pub write_timestamp: Timestamp,
+    /// When its coordinator was last heard of; pending records only.
+    #[prost(message, optional, tag = "4")]
+    pub heartbeat: Option<Timestamp>,
+    /// Where intents may be left, once it ended.
+    #[prost(message, repeated, tag = "5")]
+    pub intents: Vec<Span>,
+    /// What it was begun with.
+    #[prost(uint32, tag = "6")]
+    pub priority: u32,
+    /// When it ended; finished records only.
+    #[prost(message, optional, tag = "7")]
+    pub ended: Option<Timestamp>,
+}
+
+/// Access to records by key.
+pub(crate) struct TxnRecordStore;
+
+impl TxnRecordStore {
+    /// The record of a transaction.
+    pub fn load(reader: &dyn Reader, anchor: &[u8], id: TxnId) -> Result<Option<StoredRecord>, EngineError> {
+        match reader.get(&keys::txn_record(anchor, id))? {
+            Some(bytes) => TxnRecordStore::decode(bytes).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A record from its bytes.
+    pub fn decode(bytes: Bytes) -> Result<StoredRecord, EngineError> {
+        StoredRecord::decode(bytes)
+            .map_err(|error| EngineError::Corrupt(format!("a transaction record does not decode: {error}")))
+    }
+}
+
+impl Evaluation<'_> {
+    pub(super) fn put_record(&mut self, anchor: &[u8], id: TxnId, record: &StoredRecord) {
+        self.overlay.put(keys::txn_record(anchor, id), record.encode_to_vec());
+    }
+
+    /// A record that does not exist yet starts above every push that was remembered, and at most `record_retention` after
+    /// the transaction began.
+    pub(super) fn first_timestamp_of_record(&self, txn: &TxnMeta) -> Result<Timestamp, Refusal> {
+        let retention = Duration::from_millis(self.input.settings.record_retention_ms);
+        if txn.begin_timestamp.max(txn.read_timestamp).plus(retention) < self.input.now {
+            let message = "it lasted longer than records are kept, and has none".to_owned();
+            return Err(Refusal::Error(KvError::TxnAborted(error_detail::Ended { message, other: None })));
+        }
+        let record_key = keys::txn_record(&txn.anchor, txn.id);
+        let at = txn.write_timestamp.max(txn.read_timestamp);
+        Ok(self.input.cache.first_writable(&record_key, at, Some(txn.id)))
+    }
+
+    pub(super) fn heartbeat_txn(&mut self, heartbeat: &HeartbeatTxn) -> Result<ResponseKind, Refusal> {
+        let txn = self.txn.expect("the shape of the batch was checked");
+        let now = heartbeat.now.min(self.input.now).max(txn.begin_timestamp);
+        let record = match TxnRecordStore::load(&self.overlay, &txn.anchor, txn.id)? {
+            Some(record) if record.status() != TxnStatus::Pending => {
+                return Ok(self.answer(txn, &record, true));
+            }
+            Some(record) => StoredRecord {
+                heartbeat: record.heartbeat.max(Some(now)),
+                epoch: record.epoch.max(txn.epoch),
+                ..record
+            },
+            None => StoredRecord {
+                status: TxnStatus::Pending as i32,
+                epoch: txn.epoch,
+                write_timestamp: self.first_timestamp_of_record(txn)?,
+                heartbeat: Some(now),
+                intents: Vec::new(),
+                priority: txn.priority,
+                ended: None,
+            },
+        };
+        self.put_record(&txn.anchor, txn.id, &record);
+        Ok(self.answer(txn, &record, true))
+    }
+
+    pub(super) fn query_txn(&mut self, query: &QueryTxn) -> Result<ResponseKind, Refusal> {
+        let now = self.input.now;
+        if let Some(edge) = &query.note {
+            let until = now.plus(Duration::from_millis(self.input.settings.request_timeout_ms));
+            self.input.waits.note(query.id, edge, now, until);
+        }
+        let record = TxnRecordStore::load(&self.overlay, &query.anchor, query.id)?;
+        let exists = record.is_some();
+        let txn = TxnMeta { id: query.id, anchor: query.anchor.clone(), ..TxnMeta::default() };
+        let answer = self.answer(&txn, &record.unwrap_or_default(), exists);
+        let ResponseKind::Record(mut answer) = answer else { return Ok(answer) };
+        answer.waits = self.input.waits.of(query.id, now);
+        Ok(ResponseKind::Record(answer))
+    }
+
+    pub(super) fn push_txn(&mut self, push: &PushTxn) -> Result<ResponseKind, Refusal> {
+        let pushee = &push.pushee;
+        if pushee.anchor.is_empty() {
+            return Err(Refusal::Error(crate::replica::invalid("a pushed transaction has an anchor")));
+        }
+        let found = TxnRecordStore::load(&self.overlay, &pushee.anchor, pushee.id)?;
+        if let Some(record) = found.as_ref().filter(|record| record.status() != TxnStatus::Pending) {
+            return Ok(self.answer(pushee, record, true));
+        }
+        let heard = found.as_ref().and_then(|record| record.heartbeat).unwrap_or(Timestamp::MIN);
+        let heard = heard.max(pushee.begin_timestamp).max(push.last_active);
+        let patience = Duration::from_millis(self.input.settings.txn_heartbeat_ms * MISSED_HEARTBEATS);
+        let silent = heard.plus(patience) < self.input.now;
+        let outranked = push.pusher.as_ref().is_some_and(|pusher| pusher.priority > pushee.priority);
+        let wants_end = push.push_to.is_min();
+        if push.force || silent || (outranked && wants_end) {
+            return Ok(self.abort_pushee(pushee, found));
+        }
+        if outranked {
+            return Ok(self.move_pushee(pushee, found, push.push_to));
+        }
+        let exists = found.is_some();
+        let record = found.unwrap_or_else(|| self.record_to_be(pushee));
+        Ok(self.answer(pushee, &record, exists))
+    }
+
+    fn abort_pushee(&mut self, pushee: &TxnMeta, found: Option<StoredRecord>) -> ResponseKind {
+        let former = found.unwrap_or_else(|| self.record_to_be(pushee));
+        let record = StoredRecord {
+            status: TxnStatus::Aborted as i32,
+            heartbeat: None,
+            ended: Some(self.input.now),
+            epoch: former.epoch.max(pushee.epoch),
+            ..former
+        };
+        self.put_record(&pushee.anchor, pushee.id, &record);
+        self.answer(pushee, &record, true)
+    }
+
+    fn move_pushee(&mut self, pushee: &TxnMeta, found: Option<StoredRecord>, push_to: Timestamp) -> ResponseKind {
+        let to = push_to.next();
+        match found {
+            Some(record) => {
+                let record = StoredRecord { write_timestamp: record.write_timestamp.max(to), ..record };
+                self.put_record(&pushee.anchor, pushee.id, &record);
+                self.answer(pushee, &record, true)
+            }
+            None => {
+                let record_key = keys::txn_record(&pushee.anchor, pushee.id);
+                self.input.cache.add_key(&record_key, ReadMark { timestamp: push_to, owner: None });
+                let record = self.record_to_be(pushee);
+                let record = StoredRecord { write_timestamp: record.write_timestamp.max(to), ..record };
+                self.answer(pushee, &record, false)
+            }
+        }
+    }
+
+    fn record_to_be(&self, txn: &TxnMeta) -> StoredRecord {
+        StoredRecord {
+            status: TxnStatus::Pending as i32,
+            epoch: txn.epoch,
+            write_timestamp: txn.write_timestamp,
+            priority: txn.priority,
+            ..StoredRecord::default()
+        }
+    }
+
+    pub(super) fn answer(&self, txn: &TxnMeta, record: &StoredRecord, exists: bool) -> ResponseKind {
+        let txn = TxnMeta {
+            epoch: record.epoch.max(txn.epoch),
+            write_timestamp: record.write_timestamp,
+            priority: txn.priority.max(record.priority),
+            ..txn.clone()
+        };
+        ResponseKind::Record(TxnRecord {
+            txn,
+            status: record.status,
+            heartbeat: record.heartbeat.unwrap_or(Timestamp::MIN),
+            intents: record.intents.clone(),
+            exists,
+            waits: Vec::new(),
+        })
+    }
+}
+
+/// Records forgotten in one command.
+const RECORDS_A_PIECE: usize = 10_000;
+
+impl Evaluation<'_> {
+    /// Drops records and tombstones of transactions that ended longer than `record_retention` ago and whose intents
+    /// are resolved.
+    pub(super) fn forget_records(&mut self, start: &[u8], end: &[u8]) -> Result<(), Refusal> {
+        let retention = Duration::from_millis(self.input.settings.record_retention_ms);
+        let before = self.input.now.minus(retention);
+        let (from, to) = keys::key_local_span(start, end);
+        let mut gone: Vec<Bytes> = Vec::new();
+        let mut cursor = self.input.reader.cursor(&from, &to, false);
+        while gone.len() < RECORDS_A_PIECE && cursor.advance()? {
+            if keys::decode_txn_record(cursor.key()).is_none() {
+                continue;
+            }
+            let record = TxnRecordStore::decode(cursor.value_bytes())?;
+            if record.intents.is_empty() && record.ended.is_some_and(|ended| ended < before) {
+                gone.push(Bytes::copy_from_slice(cursor.key()));
+            }
+        }
+        drop(cursor);
+        for key in gone {
+            self.overlay.delete(key);
+        }
+        Ok(())
+    }
+}

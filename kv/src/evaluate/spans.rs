@@ -1,0 +1,90 @@
+//! Requests on spans that are cut into pieces when much is to be done: resolution, clearing, garbage collection.
+//!
+//! A piece is a command by itself; [`super::Evaluated::rest`] says what comes after it.
+
+use super::{Evaluation, LockUpdate, Refusal};
+use crate::api::*;
+use crate::command::{GcThreshold, Trigger};
+use crate::keys;
+use crate::mvcc::{self, Resolution};
+
+/// Intents resolved in one command.
+const INTENTS_A_PIECE: u64 = 10_000;
+/// Keys cleared in one command.
+const KEYS_A_PIECE: u64 = 10_000;
+/// Versions collected in one command.
+const VERSIONS_A_PIECE: u64 = 10_000;
+
+impl Evaluation<'_> {
+    pub(super) fn resolve_intents(&mut self, resolve: &ResolveIntents) -> Result<(), Refusal> {
+        let status = TxnStatus::try_from(resolve.status)
+            .map_err(|_| crate::replica::invalid("a resolution names an unknown status: the sender is newer"))?;
+        let resolution =
+            Resolution { txn: resolve.txn, epoch: resolve.epoch, status, timestamp: resolve.timestamp };
+        let ended = matches!(status, TxnStatus::Committed | TxnStatus::Aborted);
+        let (txn, timestamp) = (resolve.txn, resolve.timestamp);
+        if resolve.span.end.is_empty() {
+            let key = resolve.span.start.clone();
+            mvcc::resolve_key(&mut self.overlay, &mut self.stats, &key, &resolution)?;
+            self.out.lock_updates.push(LockUpdate::Key { key, txn, ended, timestamp });
+            return Ok(());
+        }
+        let (start, end) = keys::bounds(&resolve.span);
+        let outcome =
+            mvcc::resolve_span(&mut self.overlay, &mut self.stats, &start, &end, &resolution, INTENTS_A_PIECE)?;
+        let done_to = outcome.resume.as_ref().map_or(end, |rest| rest.start.clone());
+        self.out.lock_updates.push(LockUpdate::Span { start, end: done_to, txn, ended, timestamp });
+        self.rest(outcome.resume.map(|span| ResolveIntents { span, ..resolve.clone() }.into_kind()))
+    }
+
+    pub(super) fn clear_span(&mut self, clear: &ClearSpan) -> Result<(), Refusal> {
+        let (start, end) = keys::bounds(&clear.span);
+        let rest = mvcc::clear_span(&mut self.overlay, &mut self.stats, &start, &end, KEYS_A_PIECE)?;
+        self.rest(rest.map(|span| RequestKind::ClearSpan(ClearSpan { span })))
+    }
+
+    /// First the threshold, by itself, so that it is replicated before anything below it goes; then a piece at a time, from the
+    /// start of the range. With the threshold in place already it begins at the key.
+    pub(super) fn collect_garbage(&mut self, collect: &CollectGarbage) -> Result<(), Refusal> {
+        let view = self.input.view;
+        if collect.threshold > view.gc_threshold {
+            if collect.threshold > self.input.now {
+                return Err(Refusal::Error(crate::replica::invalid("the threshold lies in the future")));
+            }
+            self.trigger = Some(Trigger::GcThreshold(GcThreshold { threshold: collect.threshold }));
+            let whole = CollectGarbage { key: view.descriptor.start.clone(), threshold: collect.threshold };
+            return self.rest(Some(RequestKind::CollectGarbage(whole)));
+        }
+        let start = collect.key.clone().max(view.descriptor.start.clone());
+        let end = view.descriptor.end.clone();
+        let outcome = mvcc::collect_garbage(
+            &mut self.overlay,
+            &mut self.stats,
+            &start,
+            &end,
+            collect.threshold,
+            VERSIONS_A_PIECE,
+        )?;
+        if outcome.resume.is_none() {
+            self.forget_records(&view.descriptor.start, &end)?;
+        }
+        let threshold = collect.threshold;
+        self.rest(outcome.resume.map(|span| RequestKind::CollectGarbage(CollectGarbage { key: span.start, threshold })))
+    }
+
+    fn rest(&mut self, kind: Option<RequestKind>) -> Result<(), Refusal> {
+        let Some(kind) = kind else { return Ok(()) };
+        let header = self.input.batch.header.clone();
+        if self.input.batch.requests.len() > 1 {
+            return Err(Refusal::Error(crate::replica::invalid("too much for one batch: send the request by itself")));
+        }
+        self.out.rest = Some(BatchRequest { header, requests: vec![kind.into()] });
+        Ok(())
+    }
+}
+
+impl ResolveIntents {
+    fn into_kind(self) -> RequestKind {
+        RequestKind::ResolveIntents(self)
+    }
+}

@@ -1,0 +1,108 @@
+//! Put, Delete and Increment.
+
+use bytes::Bytes;
+
+use super::{Evaluation, LaterCause, Refusal};
+use crate::api::*;
+use crate::mvcc::{self, WriteMode, WriteOutcome};
+
+impl Evaluation<'_> {
+    pub(super) fn write(&mut self, key: &Bytes, value: Option<Bytes>, sequence: u32) -> Result<(), Refusal> {
+        if self.stand.direct { self.write_direct(key, value) } else { self.write_intent(key, value, sequence) }
+    }
+
+    fn write_direct(&mut self, key: &Bytes, value: Option<Bytes>) -> Result<(), Refusal> {
+        let writable = self.input.cache.first_writable(key, self.stand.write, self.txn_id());
+        if writable > self.stand.write {
+            return Err(Refusal::Later { key: key.clone(), at: writable, cause: LaterCause::Read });
+        }
+        let relaxed = self.txn.is_some_and(|txn| txn.relaxed);
+        let commit_timestamp = self.stand.write;
+        let mode = WriteMode::Committed { commit_timestamp, relaxed, txn: self.txn };
+        match mvcc::write(&mut self.overlay, &mut self.stats, key, value, mode)? {
+            WriteOutcome::Written { .. } => {
+                self.input.cache.check_read_protected(key, commit_timestamp, self.txn_id());
+                self.written.push(key.clone());
+                Ok(())
+            }
+            WriteOutcome::TooOld { newest } => {
+                let at = if self.stand.movable { newest.next() } else { newest };
+                Err(Refusal::Later { key: key.clone(), at, cause: LaterCause::Version })
+            }
+            WriteOutcome::Blocked(intent) => Err(Refusal::Intents(vec![intent])),
+            WriteOutcome::StaleEpoch => Err(self.stale_epoch()),
+        }
+    }
+
+    fn write_intent(&mut self, key: &Bytes, value: Option<Bytes>, sequence: u32) -> Result<(), Refusal> {
+        let Some(txn) = self.txn else { return Err(Refusal::Error(crate::replica::invalid("an intent needs a transaction"))) };
+        let write_timestamp = self.input.cache.first_writable(key, self.stand.write, Some(txn.id));
+        let meta = TxnMeta { write_timestamp, ..txn.clone() };
+        let mode = WriteMode::Intent { txn: &meta, sequence };
+        match mvcc::write(&mut self.overlay, &mut self.stats, key, value, mode)? {
+            // At the read timestamp too: a write that arrives a second time, after its transaction committed, must not
+            // leave an intent again.
+            WriteOutcome::Written { newest, .. } if newest >= txn.read_timestamp && !newest.is_min() => {
+                let conflict = error_detail::Conflict { key: key.clone(), actual: newest, other: None };
+                Err(Refusal::Error(KvError::WriteTooOld(conflict)))
+            }
+            WriteOutcome::Written { write_timestamp, .. } => {
+                self.input.cache.check_read_protected(key, write_timestamp, Some(txn.id));
+                self.stand.write = self.stand.write.max(write_timestamp);
+                self.written.push(key.clone());
+                Ok(())
+            }
+            WriteOutcome::TooOld { newest } => {
+                let conflict = error_detail::Conflict { key: key.clone(), actual: newest, other: None };
+                Err(Refusal::Error(KvError::WriteTooOld(conflict)))
+            }
+            WriteOutcome::Blocked(intent) => Err(Refusal::Intents(vec![intent])),
+            WriteOutcome::StaleEpoch => Err(self.stale_epoch()),
+        }
+    }
+
+    /// Writes where nobody can look yet. A repeated request finds its own version, and leaves it.
+    pub(super) fn write_invisible(&mut self, key: &Bytes, value: Option<Bytes>) -> Result<(), Refusal> {
+        let mut commit_timestamp = self.stand.write;
+        loop {
+            let mode = WriteMode::Committed { commit_timestamp, relaxed: false, txn: self.txn };
+            match mvcc::write(&mut self.overlay, &mut self.stats, key, value.clone(), mode)? {
+                WriteOutcome::Written { .. } => {
+                    self.stand.write = self.stand.write.max(commit_timestamp);
+                    return Ok(());
+                }
+                WriteOutcome::TooOld { newest } if newest == commit_timestamp => return Ok(()),
+                WriteOutcome::TooOld { newest } => commit_timestamp = newest.next(),
+                WriteOutcome::Blocked(intent) => return Err(Refusal::Intents(vec![intent])),
+                WriteOutcome::StaleEpoch => return Err(self.stale_epoch()),
+            }
+        }
+    }
+
+    pub(super) fn increment(&mut self, increment: &Increment) -> Result<ResponseKind, Refusal> {
+        let found = mvcc::get(&self.overlay, &increment.key, &self.read_at())?;
+        if let Some(intent) = found.blocked {
+            return Err(Refusal::Intents(vec![intent]));
+        }
+        if let Some(at) = found.uncertain {
+            return Err(Refusal::Later { key: increment.key.clone(), at, cause: LaterCause::Uncertain });
+        }
+        let before = match found.value.as_deref() {
+            None => 0,
+            Some(bytes) => i64::from_be_bytes(bytes.try_into().map_err(|_| {
+                Refusal::Error(crate::replica::invalid("the key holds something other than a counter"))
+            })?),
+        };
+        let value = before
+            .checked_add(increment.by)
+            .ok_or_else(|| Refusal::Error(crate::replica::invalid("the counter would overflow")))?;
+        self.observed = self.observed.max(found.observed);
+        self.write_direct(&increment.key, Some(Bytes::copy_from_slice(&value.to_be_bytes())))?;
+        Ok(ResponseKind::Counter(Counter { value }))
+    }
+
+    fn stale_epoch(&self) -> Refusal {
+        let message = "the transaction was restarted since this request was sent".to_owned();
+        Refusal::Error(KvError::TxnAborted(error_detail::Ended { message, other: None }))
+    }
+}

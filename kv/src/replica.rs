@@ -1,0 +1,333 @@
+//! One copy of a range, and, on the leaseholder, the place where its requests are served.
+//!
+//! ```text
+//!   send ─▶ lease check ▶ latches ▶ lock table ▶ evaluate ─┬▶ read: answer
+//!                                                          └▶ write: lease check on the final timestamp ▶ propose
+//!   log ─▶ apply: effects ⧺ applied state, one engine batch ─▶ the waiting request is answered, its latches leave
+//! ```
+//!
+//! - [`Replica::send`] is the leaseholder's side ([`mod@send`], [`wait`], [`propose`], [`lease`]).
+//! - [`raft_groups::StateMachine`] is every copy's side ([`mod@apply`]).
+//!
+//! Invariants: `propose_once` (a command is handed to the log at most once; what is retried is the request, and only
+//! when its command certainly cannot apply); `latches_until_fate` (latches leave only after the command applied
+//! here, or a newer lease sequence did, under which it cannot); `read_protected`, `lease_disjointness` and
+//! `applied_with_effects` in the modules they belong to. Bounds and threshold are read from the same engine
+//! snapshot as the data: both change only under the write half of the view's lock, which spans the engine's write.
+//!
+//! Lock order: `lease` before `proposals`; `view` is taken alone. None is held over an `await`.
+//!
+//! A replica knows nothing of other ranges; what it needs of them (pushes, resolution) goes through its
+//! [`Sender`](crate::api::Sender). Who holds it learns of changes through [`ReplicaEvents`].
+
+pub mod admin;
+mod apply;
+mod events;
+mod lease;
+mod local;
+mod propose;
+mod proposer;
+mod send;
+pub mod state;
+mod wait;
+
+use std::sync::{Arc, OnceLock, Weak};
+
+use bytes::Bytes;
+use clock::{Hlc, Random, Tasks, Timestamp};
+use parking_lot::{Mutex, RwLock};
+use raft_groups::LogPosition;
+
+pub use events::{NoEvents, ReplicaEvents};
+pub use local::{first_range_state, local_range};
+pub use state::{RangeState, ReplicaRecord};
+pub use proposer::{LocalProposer, Proposer};
+
+use crate::api::{KvError, Sender, error_detail};
+use crate::concurrency::latches::Latches;
+use crate::concurrency::lock_table::{LockHolder, LockTable};
+use crate::concurrency::timestamp_cache::TimestampCache;
+use crate::concurrency::waits::Waits;
+use crate::descriptor::RangeDescriptor;
+use crate::engine::{Engine, EngineError, Reader};
+use crate::mvcc::MvccStats;
+use crate::settings::Settings;
+use lease::LeaseState;
+use propose::Proposals;
+
+
+/// What a replica is made of.
+#[derive(Clone)]
+pub struct ReplicaContext {
+    /// The range whose replica the engine holds.
+    pub range_id: u64,
+    /// This node.
+    pub node_id: u64,
+    /// Where the data is.
+    pub engine: Arc<dyn Engine>,
+    /// This node's clock.
+    pub hlc: Arc<Hlc>,
+    /// Where tasks are started.
+    pub tasks: Tasks,
+    /// Randomness for proposal IDs.
+    pub random: Random,
+    /// The numbers.
+    pub settings: Arc<Settings>,
+    /// The way to other ranges: pushes, resolution.
+    pub sender: Arc<dyn Sender>,
+    /// Who holds the replica.
+    pub events: Arc<dyn ReplicaEvents>,
+}
+
+/// Why a replica cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicaError {
+    /// The store holds no replica of the range.
+    #[error("the store holds no replica of range {0}")]
+    NoReplica(u64),
+    /// The engine failed.
+    #[error("the replica's state cannot be read")]
+    Engine(#[from] EngineError),
+    /// The clock cannot be used.
+    #[error("the clock does not answer")]
+    Clock(#[from] clock::HlcError),
+}
+
+/// What requests are checked against: changes only together with the data.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RangeView {
+    pub descriptor: RangeDescriptor,
+    pub gc_threshold: Timestamp,
+    /// Neighbours this replica knows of: the right sides of its splits, newest first.
+    pub split_off: Vec<RangeDescriptor>,
+    pub destroyed: bool,
+}
+
+/// One copy of a range.
+pub struct Replica {
+    range_id: u64,
+    replica_id: u64,
+    node_id: u64,
+    engine: Arc<dyn Engine>,
+    hlc: Arc<Hlc>,
+    tasks: Tasks,
+    random: Random,
+    settings: Arc<Settings>,
+    sender: Arc<dyn Sender>,
+    events: Arc<dyn ReplicaEvents>,
+    proposer: OnceLock<Arc<dyn Proposer>>,
+    this: Weak<Replica>,
+
+    view: RwLock<Arc<RangeView>>,
+    applied: Mutex<RangeState>,
+    lease: Mutex<LeaseState>,
+    /// Rings when the lease, the leadership or the replica's existence changed.
+    changed: tokio::sync::Notify,
+    proposals: Mutex<Proposals>,
+
+    latches: Arc<Latches>,
+    locks: LockTable,
+    reads: TimestampCache,
+    waits: Waits,
+}
+
+impl Replica {
+    /// Opens the replica that the engine holds of the range. It serves once it has a [proposer](Replica::set_proposer)
+    /// and a lease.
+    ///
+    /// # Errors
+    /// [`ReplicaError`].
+    pub fn open(context: ReplicaContext) -> Result<Arc<Replica>, ReplicaError> {
+        let ReplicaContext { range_id, node_id, engine, hlc, tasks, random, settings, sender, events } = context;
+        let reader = engine.snapshot();
+        let (record, state) = RangeState::load(&*reader, range_id)?.ok_or(ReplicaError::NoReplica(range_id))?;
+        drop(reader);
+        // Everything this node served before lies below: reads of a former life, and of the range this one was
+        // split from.
+        let low_water = hlc.now()?;
+        let view = RangeView {
+            descriptor: state.descriptor.clone(),
+            gc_threshold: state.gc_threshold,
+            split_off: Vec::new(),
+            destroyed: false,
+        };
+        Ok(Arc::new_cyclic(|this| Replica {
+            range_id,
+            replica_id: record.replica_id,
+            node_id,
+            engine,
+            hlc,
+            tasks,
+            random,
+            settings,
+            sender,
+            events,
+            proposer: OnceLock::new(),
+            this: this.clone(),
+            view: RwLock::new(Arc::new(view)),
+            lease: Mutex::new(LeaseState::new(state.lease)),
+            applied: Mutex::new(state),
+            changed: tokio::sync::Notify::new(),
+            proposals: Mutex::new(Proposals::default()),
+            latches: Arc::new(Latches::default()),
+            locks: LockTable::default(),
+            reads: TimestampCache::new(low_water),
+            waits: Waits::default(),
+        }))
+    }
+
+    /// Gives the replica its log. Later calls have no effect.
+    pub fn set_proposer(&self, proposer: Arc<dyn Proposer>) {
+        let _ = self.proposer.set(proposer);
+        self.changed.notify_waiters();
+    }
+
+    /// The log, once it is set.
+    pub fn proposer(&self) -> Option<&Arc<dyn Proposer>> {
+        self.proposer.get()
+    }
+
+    /// The range.
+    pub fn range_id(&self) -> u64 {
+        self.range_id
+    }
+
+    /// Which copy of the range this is.
+    pub fn replica_id(&self) -> u64 {
+        self.replica_id
+    }
+
+    /// The node it is on.
+    pub fn node_id(&self) -> u64 {
+        self.node_id
+    }
+
+    /// Bounds and replicas, as applied here.
+    pub fn descriptor(&self) -> RangeDescriptor {
+        self.view.read().descriptor.clone()
+    }
+
+    /// Statistics of the data, as applied here.
+    pub fn stats(&self) -> MvccStats {
+        self.applied.lock().stats
+    }
+
+    /// What was applied: descriptor, position, lease, threshold, statistics.
+    pub fn state(&self) -> RangeState {
+        self.applied.lock().clone()
+    }
+
+    /// The newest entry applied here.
+    pub fn applied_position(&self) -> Option<LogPosition> {
+        self.applied.lock().applied.last_applied
+    }
+
+    /// The garbage collection threshold, as applied here.
+    pub fn gc_threshold(&self) -> Timestamp {
+        self.view.read().gc_threshold
+    }
+
+    /// The lock table as text, one line a key.
+    pub fn describe_locks(&self) -> Vec<String> {
+        self.locks.describe()
+    }
+
+    /// A consistent view of the data with the state that belongs to it: for snapshots and checksums.
+    ///
+    /// # Errors
+    /// When the engine fails, or holds the replica no more.
+    pub fn snapshot(&self) -> Result<(RangeState, Box<dyn Reader>), ReplicaError> {
+        let reader = self.engine.snapshot();
+        let (_, state) = RangeState::load(&*reader, self.range_id)?.ok_or(ReplicaError::NoReplica(self.range_id))?;
+        Ok((state, reader))
+    }
+
+    /// Reads the state again after a snapshot replaced the data underneath. REQUIRES: nothing is being applied.
+    ///
+    /// # Errors
+    /// As [`Replica::open`].
+    pub fn reload(&self) -> Result<(), ReplicaError> {
+        let mut view = self.view.write();
+        let (state, _) = self.snapshot()?;
+        *view = Arc::new(RangeView {
+            descriptor: state.descriptor.clone(),
+            gc_threshold: state.gc_threshold,
+            split_off: Vec::new(),
+            destroyed: view.destroyed,
+        });
+        drop(view);
+        self.lease.lock().install(state.lease);
+        *self.applied.lock() = state;
+        self.locks.clear_from(&[]);
+        self.reject_proposals_below(self.lease_sequence());
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// Replaces the data through `switch` (an engine write) and reads the state again, so that no request sees the data
+    /// without the bounds that belong to it.
+    ///
+    /// # Errors
+    /// What `switch` returns, or as [`Replica::reload`].
+    pub fn switch<E: From<ReplicaError>>(&self, switch: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        let view = self.view.write();
+        switch()?;
+        drop(view);
+        self.reload().map_err(E::from)
+    }
+
+    /// Refuses every request from now on: the replica is being destroyed.
+    pub fn shut_down(&self) {
+        let mut view = self.view.write();
+        let destroyed = RangeView { destroyed: true, ..(**view).clone() };
+        *view = Arc::new(destroyed);
+        drop(view);
+        self.locks.clear_from(&[]);
+        self.changed.notify_waiters();
+    }
+
+    /// Whether [`Replica::shut_down`] was called.
+    pub fn is_shut_down(&self) -> bool {
+        self.view.read().destroyed
+    }
+
+    /// Unreplicated locks from a key on, for the replica that takes that part over.
+    pub fn take_over_locks(&self, locks: Vec<(Bytes, LockHolder)>) {
+        for (key, holder) in locks {
+            self.locks.acquire(&key, &holder.txn, holder.last_active);
+        }
+    }
+
+    /// A handle on itself, for tasks that outlive the call.
+    fn handle(&self) -> Arc<Replica> {
+        self.this.upgrade().expect("a method runs only while somebody holds the replica")
+    }
+
+    fn lease_sequence(&self) -> u64 {
+        self.applied.lock().lease.sequence
+    }
+
+    /// Bounds, threshold and data of one moment.
+    pub(crate) fn read_view(&self) -> (Arc<RangeView>, Box<dyn Reader>) {
+        let view = self.view.read();
+        (view.clone(), self.engine.snapshot())
+    }
+
+    fn clock_now(&self) -> Result<Timestamp, KvError> {
+        self.hlc.now().map_err(|error| invalid(format!("this node's clock does not answer: {error}")))
+    }
+}
+
+impl std::fmt::Debug for Replica {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replica").field("range", &self.range_id).field("replica", &self.replica_id).finish_non_exhaustive()
+    }
+}
+
+/// A request that makes no sense.
+pub(crate) fn invalid(message: impl Into<String>) -> KvError {
+    KvError::Invalid(error_detail::Ended { message: message.into(), other: None })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,262 @@
+//! Every copy's side: committed commands become data, alike on each replica.
+//!
+//! ```text
+//!   entries ─▶ judged against the applied lease and generation ─▶ effects ⧺ applied record ⧺ statistics ─▶ engine, one batch
+//!                                                                    └ then: lease, proposals settled, events
+//! ```
+//!
+//! Several entries share an engine batch; a split ends one, so that the right side begins with what the left had then.
+//! Invariants: `applied_with_effects`, `deterministic_application`, `log_order` (entries apply in the order of their
+//! positions, each once).
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use prost::Message;
+use raft_groups::{
+    AppliedState, CommittedEntry, EntryKind, GroupStatus, NodeId, ReplicaId, SnapshotSink, SnapshotSource, StateMachine,
+    StateMachineError, initial_state,
+};
+
+use super::propose::Fate;
+use super::state::RangeState;
+use super::{RangeView, Replica};
+use crate::command::{Command, DescriptorChange, Split, Trigger};
+use crate::engine::WriteBatch;
+use crate::lease::LeaseChange;
+
+/// What applying a command means for this process, once the engine has the effects.
+enum After {
+    Settle(u64, Fate),
+    Lease(u64, LeaseChange),
+    Split(Box<Split>),
+    Descriptor,
+}
+
+/// Entries on their way into one engine batch.
+struct Staged {
+    state: RangeState,
+    batch: WriteBatch,
+    view_changes: bool,
+    after: Vec<After>,
+}
+
+#[async_trait]
+impl StateMachine for Replica {
+    fn applied_state(&self) -> Result<AppliedState, StateMachineError> {
+        Ok(self.applied.lock().applied.clone())
+    }
+
+    async fn apply(&self, entries: Vec<CommittedEntry>) -> Result<(), StateMachineError> {
+        let mut staged = self.begin_staging();
+        for entry in entries {
+            let position = entry.position;
+            assert!(
+                staged.state.applied.last_applied.is_none_or(|last| last.index < position.index),
+                "log_order: entry {position:?} was to be applied after {:?}",
+                staged.state.applied.last_applied
+            );
+            staged.state.applied.last_applied = Some(position);
+            match entry.kind {
+                EntryKind::Blank => {}
+                EntryKind::Membership(membership) => staged.state.applied.membership = membership,
+                EntryKind::Command(bytes) => {
+                    let split = self.stage(&mut staged, bytes)?;
+                    if split {
+                        self.flush(staged)?;
+                        staged = self.begin_staging();
+                    }
+                }
+            }
+        }
+        self.flush(staged)
+    }
+
+    async fn make_durable(&self) -> Result<(), StateMachineError> {
+        let engine = self.engine.clone();
+        self.tasks.blocking(move || engine.sync()).await.map_err(StateMachineError::new)
+    }
+
+    fn open_snapshot(&self) -> Result<Box<dyn SnapshotSource>, StateMachineError> {
+        self.events.open_snapshot(&self.handle())
+    }
+
+    async fn begin_install(&self, state: AppliedState) -> Result<Box<dyn SnapshotSink>, StateMachineError> {
+        self.events.begin_install(&self.handle(), state).await
+    }
+
+    fn leadership(&self, status: &GroupStatus) {
+        self.changed.notify_waiters();
+        if let Some(replica) = self.this.upgrade() {
+            self.events.leadership(&replica, status);
+        }
+    }
+}
+
+impl Replica {
+    fn begin_staging(&self) -> Staged {
+        let state = self.applied.lock().clone();
+        Staged { state, batch: WriteBatch::new(), view_changes: false, after: Vec::new() }
+    }
+
+    /// Judges a command against the applied state and stages its effects; whether it is a split.
+    fn stage(&self, staged: &mut Staged, bytes: Bytes) -> Result<bool, StateMachineError> {
+        let command = Command::decode(bytes).map_err(StateMachineError::new)?;
+        let proposal = command.proposal;
+        if let Some(Trigger::Lease(change)) = command.trigger {
+            match staged.state.lease.check_change(&change) {
+                Ok(lease) => {
+                    staged.state.lease = lease;
+                    staged.state.write_lease(&mut staged.batch);
+                    staged.after.push(After::Lease(proposal, change));
+                }
+                Err(refusal) => {
+                    tracing::debug!(range = self.range_id, %refusal, "a lease change was rejected");
+                    staged.after.push(After::Settle(proposal, Fate::Rejected));
+                }
+            }
+            return Ok(false);
+        }
+        let stale = match &command.trigger {
+            Some(Trigger::Descriptor(change)) => change.expected_generation != staged.state.descriptor.generation,
+            Some(Trigger::Split(split)) => split.left.generation != staged.state.descriptor.generation + 1,
+            _ => false,
+        };
+        if stale || command.lease_sequence != staged.state.lease.sequence {
+            staged.after.push(After::Settle(proposal, Fate::Rejected));
+            return Ok(false);
+        }
+        staged.batch.append(command.batch);
+        if let Some(delta) = &command.stats_delta {
+            staged.state.stats.add(delta);
+        }
+        let split = matches!(command.trigger, Some(Trigger::Split(_)));
+        match command.trigger {
+            Some(Trigger::GcThreshold(gc)) => {
+                staged.state.gc_threshold = staged.state.gc_threshold.max(gc.threshold);
+                staged.state.write_gc_threshold(&mut staged.batch);
+                staged.view_changes = true;
+            }
+            Some(Trigger::Descriptor(change)) => self.stage_descriptor(staged, change),
+            Some(Trigger::Split(split)) => self.stage_split(staged, split),
+            Some(Trigger::Lease(_)) | None => {}
+        }
+        staged.after.push(After::Settle(proposal, Fate::Applied));
+        Ok(split)
+    }
+
+    fn stage_descriptor(&self, staged: &mut Staged, change: DescriptorChange) {
+        staged.state.descriptor = change.descriptor;
+        staged.state.write_descriptor(self.replica_id, &mut staged.batch);
+        staged.view_changes = true;
+        staged.after.push(After::Descriptor);
+    }
+
+    /// Derives the right side: statistics, lease, threshold and the first applied state, alike on every replica.
+    fn stage_split(&self, staged: &mut Staged, split: Split) {
+        let left = &mut staged.state;
+        left.descriptor = split.left.clone();
+        left.stats.subtract(&split.right_stats);
+        left.write_descriptor(self.replica_id, &mut staged.batch);
+        if self.events.may_create(&split.right) {
+            let voters: Vec<(ReplicaId, NodeId)> = split
+                .right
+                .replicas
+                .iter()
+                .filter(|replica| replica.role() == crate::descriptor::ReplicaRole::Voter)
+                .map(|replica| (ReplicaId(replica.replica_id), NodeId(replica.node_id)))
+                .collect();
+            let right = RangeState {
+                descriptor: split.right.clone(),
+                applied: initial_state(&voters),
+                // Received: its holder serves under a sequence of its own, acquired in the right group's term.
+                lease: crate::lease::Lease { term: 0, ..left.lease },
+                gc_threshold: left.gc_threshold,
+                stats: split.right_stats,
+            };
+            let own = split.right.replicas.iter().find(|replica| replica.node_id == self.node_id);
+            if let Some(own) = own {
+                right.write_all(own.replica_id, &mut staged.batch);
+            }
+        }
+        staged.view_changes = true;
+        staged.after.push(After::Split(Box::new(split)));
+    }
+
+    /// Hands the batch to the engine, and then tells everyone.
+    fn flush(&self, staged: Staged) -> Result<(), StateMachineError> {
+        let Staged { state, mut batch, view_changes, after } = staged;
+        state.write_applied(&mut batch);
+        assert!(!batch.is_empty(), "applied_with_effects: a batch carries what it applied");
+        if view_changes {
+            let mut view = self.view.write();
+            self.engine.write(batch).map_err(StateMachineError::new)?;
+            let mut split_off = view.split_off.clone();
+            let splits = after.iter().filter_map(|after| match after {
+                After::Split(split) => Some(split.right.clone()),
+                _ => None,
+            });
+            splits.for_each(|right| split_off.insert(0, right));
+            split_off.truncate(8);
+            *view = Arc::new(RangeView {
+                descriptor: state.descriptor.clone(),
+                gc_threshold: state.gc_threshold,
+                split_off,
+                destroyed: view.destroyed,
+            });
+        } else {
+            self.engine.write(batch).map_err(StateMachineError::new)?;
+        }
+        *self.applied.lock() = state;
+        for after in after {
+            self.after(after);
+        }
+        Ok(())
+    }
+
+    fn after(&self, after: After) {
+        match after {
+            After::Settle(proposal, fate) => self.settle(proposal, fate),
+            After::Lease(proposal, change) => self.after_lease(proposal, &change),
+            After::Split(split) => {
+                let leaseholder = self.lease.lock().held().is_some();
+                self.locks.clear_from(&split.right.start);
+                self.events.split_applied(&self.handle(), &split, leaseholder);
+            }
+            After::Descriptor => {
+                let descriptor = self.descriptor();
+                let member = descriptor.replicas.iter().any(|replica| replica.replica_id == self.replica_id);
+                let replica = self.handle();
+                self.events.descriptor_changed(&replica, &descriptor);
+                if !member {
+                    self.events.removed(&replica);
+                }
+            }
+        }
+    }
+
+    fn after_lease(&self, proposal: u64, change: &LeaseChange) {
+        let ours = self.is_open(proposal);
+        let mut state = self.lease.lock();
+        let moved = change.lease.sequence != state.applied.sequence;
+        let was_held = state.held().is_some();
+        state.apply(change, ours, self.replica_id);
+        let held = state.held().is_some();
+        drop(state);
+        if moved {
+            if held {
+                // Everything served by former holders lies below the start.
+                self.reads.raise_low_water(change.lease.start);
+            }
+            if was_held && !held {
+                self.locks.clear_from(&[]);
+            }
+            // Whatever was evaluated under an earlier sequence is rejected from here on.
+            self.reject_proposals_below(change.lease.sequence);
+            self.events.lease_changed(&self.handle(), &change.lease, held);
+        }
+        self.settle(proposal, Fate::Applied);
+        self.changed.notify_waiters();
+    }
+}

@@ -1,0 +1,323 @@
+//! The leaseholder's side: a batch from arrival to answer.
+//!
+//! ```text
+//!   absorb its timestamps ▶ ┌ lease ▶ latches ▶ lease ▶ lock table ▶ evaluate ▶ lease on the final timestamp ▶ propose ┐
+//!                           └──────────◀ blocked: wait, push; intents met; lease moved; command rejected ◀─────────────┘
+//! ```
+//!
+//! Timestamps are absorbed before the lease is looked at, so that whoever takes a start from this clock afterwards
+//! takes one above everything served.
+
+use std::time::Duration;
+
+use clock::Timestamp;
+use parking_lot::Mutex;
+
+use super::lease::HeldLease;
+use super::propose::Fate;
+use super::{Replica, invalid};
+use crate::api::*;
+use crate::concurrency::lock_table::LockRequest;
+use crate::evaluate::{self, Declared, Evaluated, Input, Refusal};
+
+/// How far a batch has come: what to say when its time is up.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// It waits for the lease, or for latches of commands whose fate is open.
+    Begun,
+    /// It waits for a lock.
+    Locked(error_detail::Conflict),
+    /// Its command is on its way.
+    Proposed,
+}
+
+/// Where a batch stands in time at this replica.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    read: Timestamp,
+    write: Timestamp,
+    uncertainty_limit: Timestamp,
+}
+
+/// What one round through the replica came to.
+enum Round {
+    Answer(BatchResponse),
+    /// Once more, from the lease on.
+    Again,
+    /// What is left of a batch that was cut into pieces.
+    Rest(BatchRequest),
+}
+
+/// Leaves the lock table's queues however the request ends.
+struct Arrival<'a> {
+    replica: &'a Replica,
+    request: LockRequest,
+}
+
+impl Drop for Arrival<'_> {
+    fn drop(&mut self) {
+        self.replica.locks.leave(&mut self.request);
+    }
+}
+
+impl Replica {
+    /// Evaluates a batch whose keys lie in the range. See [`crate::api`] for what it answers.
+    ///
+    /// Dropping the future gives up the wait, never a command that was proposed.
+    ///
+    /// # Errors
+    /// Any [`KvError`].
+    pub async fn send(&self, batch: BatchRequest) -> Result<BatchResponse, KvError> {
+        evaluate::check_shape(&batch)?;
+        self.absorb(&batch)?;
+        let timeout = match batch.header.timeout_ms {
+            0 => self.settings.request_timeout(),
+            timeout_ms => Duration::from_millis(timeout_ms),
+        };
+        let phase = Mutex::new(Phase::Begun);
+        match tokio::time::timeout(timeout, self.run(batch, &phase)).await {
+            Ok(result) => result,
+            Err(_) => Err(self.timed_out(phase.into_inner(), timeout)),
+        }
+    }
+
+    async fn run(&self, mut batch: BatchRequest, phase: &Mutex<Phase>) -> Result<BatchResponse, KvError> {
+        if let [Request { kind: Some(kind) }] = &batch.requests[..] {
+            match kind {
+                RequestKind::SplitRange(split) => {
+                    let right_range_id = self.split(&split.key).await?;
+                    return Ok(self.plain(ResponseKind::Split(SplitDone { right_range_id })));
+                }
+                RequestKind::TransferLease(transfer) => {
+                    self.transfer_lease(transfer.target_node).await?;
+                    return Ok(self.plain(ResponseKind::Done(Done {})));
+                }
+                _ => {}
+            }
+        }
+        loop {
+            let mut arrival: Option<Arrival<'_>> = None;
+            let rest = loop {
+                match self.round(&batch, &mut arrival, phase).await? {
+                    Round::Answer(response) => return Ok(response),
+                    Round::Rest(rest) => break rest,
+                    Round::Again => {}
+                }
+            };
+            batch = rest;
+        }
+    }
+
+    async fn round<'a>(
+        &'a self,
+        batch: &BatchRequest,
+        arrival: &mut Option<Arrival<'a>>,
+        phase: &Mutex<Phase>,
+    ) -> Result<Round, KvError> {
+        let times = self.times(batch)?;
+        *phase.lock() = Phase::Begun;
+        self.lease_for(times.read.max(times.write)).await?;
+        let view = self.view.read().clone();
+        if view.destroyed {
+            return Err(self.not_leaseholder(0));
+        }
+        if !evaluate::is_within(batch, &view.descriptor) {
+            return Err(self.mismatch());
+        }
+        let Declared { latches, locks, writes } =
+            evaluate::declare(batch, &view.descriptor, times.read, times.write, times.uncertainty_limit);
+        drop(view);
+        if writes {
+            if let Some(message) = self.events.disk_full().filter(|_| adds_data(batch)) {
+                return Err(KvError::DiskFull(error_detail::Ended { message, other: None }));
+            }
+        }
+        let mut guard = self.latches.enter(latches);
+        if !guard.is_uncontended() {
+            guard.ready().await;
+        }
+        let held = match self.lease.lock().serve(times.read.max(times.write)) {
+            Some(held) => held,
+            None => return Ok(Round::Again),
+        };
+        let arrival = arrival.get_or_insert_with(|| Arrival {
+            replica: self,
+            request: self.locks.arrive(batch.header.txn.clone(), Vec::new()),
+        });
+        arrival.request.spans = locks;
+        if let Some(blocked) = self.locks.check(&mut arrival.request) {
+            drop(guard);
+            let (key, other) = (blocked.key.clone(), blocked.holder.as_ref().map(|holder| holder.txn.id));
+            *phase.lock() = Phase::Locked(error_detail::Conflict { key, actual: Timestamp::MIN, other });
+            self.wait_for_lock(&arrival.request, blocked, batch).await?;
+            return Ok(Round::Again);
+        }
+        match self.evaluate(batch, times) {
+            Ok(evaluated) => self.conclude(batch, evaluated, held, guard, phase).await,
+            Err(Refusal::Intents(intents)) => {
+                let now = self.clock_now()?;
+                for intent in intents {
+                    self.locks.discover(&intent.key, &intent.txn, now);
+                }
+                Ok(Round::Again)
+            }
+            Err(Refusal::Error(error)) => Err(error),
+            Err(Refusal::Later { key, at, .. }) => {
+                let conflict = error_detail::Conflict { key, actual: at, other: None };
+                Err(KvError::WriteTooOld(conflict))
+            }
+            Err(Refusal::Engine(error)) => {
+                tracing::error!(range = self.range_id, %error, "the engine failed under a request");
+                Err(invalid(format!("the storage engine failed: {error}")))
+            }
+        }
+    }
+
+    fn evaluate(&self, batch: &BatchRequest, times: Times) -> Result<Evaluated, Refusal> {
+        let (view, reader) = self.read_view();
+        if view.destroyed || !evaluate::is_within(batch, &view.descriptor) {
+            return Err(Refusal::Error(self.mismatch()));
+        }
+        let now = self.clock_now()?;
+        evaluate::evaluate(&Input {
+            batch,
+            reader: &*reader,
+            view: &view,
+            cache: &self.reads,
+            waits: &self.waits,
+            settings: &self.settings,
+            now,
+            chosen: times.read,
+            uncertainty_limit: times.uncertainty_limit,
+        })
+    }
+
+    /// Tells the timestamp cache and the lock table what was served, and proposes what is to be written.
+    async fn conclude(
+        &self,
+        batch: &BatchRequest,
+        evaluated: Evaluated,
+        held: HeldLease,
+        guard: crate::concurrency::latches::LatchGuard,
+        phase: &Mutex<Phase>,
+    ) -> Result<Round, KvError> {
+        // Evaluation may have moved up to where the lease no longer reaches, or the lease may have moved meanwhile.
+        let still = self.lease.lock().serve(evaluated.final_timestamp);
+        if still.is_none_or(|still| still.sequence != held.sequence) {
+            drop(guard);
+            self.lease_for(evaluated.final_timestamp).await?;
+            return Ok(Round::Again);
+        }
+        for read in &evaluated.reads {
+            match &read.end {
+                None => self.reads.add_key(&read.start, read.mark),
+                Some(end) => self.reads.add_span(&read.start, end, read.mark),
+            }
+        }
+        if let (Some(txn), false) = (&batch.header.txn, evaluated.locks.is_empty()) {
+            let now = self.clock_now()?;
+            evaluated.locks.iter().for_each(|key| self.locks.acquire(key, txn, now));
+        }
+        let Evaluated { response, command, lock_updates, rest, .. } = evaluated;
+        let fate = match command {
+            None => {
+                lock_updates.iter().for_each(|update| self.update_locks(update));
+                drop(guard);
+                Fate::Applied
+            }
+            Some(command) => {
+                *phase.lock() = Phase::Proposed;
+                self.propose(command, held, guard, lock_updates).await?
+            }
+        };
+        match (fate, rest) {
+            (Fate::Applied, None) => Ok(Round::Answer(response)),
+            (Fate::Applied, Some(rest)) => Ok(Round::Rest(rest)),
+            // It certainly did not apply: the request is evaluated anew, wherever the lease is now.
+            (Fate::Rejected, _) => Ok(Round::Again),
+            (Fate::Unknown, _) => Err(self.ambiguous("the replica was closed while the command was on its way")),
+        }
+    }
+
+    fn times(&self, batch: &BatchRequest) -> Result<Times, KvError> {
+        let header = &batch.header;
+        Ok(match &header.txn {
+            Some(txn) => Times {
+                read: txn.read_timestamp,
+                write: txn.write_timestamp.max(txn.read_timestamp),
+                uncertainty_limit: txn.uncertainty_limit,
+            },
+            None if header.read_timestamp.is_min() => {
+                let now = self.clock_now()?;
+                Times { read: now, write: now, uncertainty_limit: self.hlc.uncertainty_limit() }
+            }
+            None => Times {
+                read: header.read_timestamp,
+                write: header.read_timestamp,
+                uncertainty_limit: header.read_timestamp,
+            },
+        })
+    }
+
+    fn absorb(&self, batch: &BatchRequest) -> Result<(), KvError> {
+        let header = &batch.header;
+        let newest = match &header.txn {
+            Some(txn) => txn.read_timestamp.max(txn.write_timestamp),
+            None => header.read_timestamp,
+        };
+        if newest.is_min() {
+            return Ok(());
+        }
+        if header.historical && newest > self.clock_now()? {
+            return Err(invalid("AS OF SYSTEM TIME lies in the future"));
+        }
+        self.hlc.absorb(newest).map_err(|error| invalid(error.to_string()))
+    }
+
+    fn plain(&self, kind: ResponseKind) -> BatchResponse {
+        BatchResponse { responses: vec![kind.into()], ranges: vec![self.range_id], ..BatchResponse::default() }
+    }
+
+    fn timed_out(&self, phase: Phase, timeout: Duration) -> KvError {
+        let missing_nodes = self.missing_nodes();
+        match phase {
+            Phase::Locked(conflict) => KvError::LockUnavailable(conflict),
+            Phase::Proposed => self.ambiguous(&format!(
+                "range {} did not confirm the command within {} ms; nodes not heard from: {missing_nodes:?}",
+                self.range_id,
+                timeout.as_millis()
+            )),
+            Phase::Begun => KvError::Unavailable(error_detail::Unavailable {
+                range_id: self.range_id,
+                message: format!(
+                    "no quorum or lease within {} ms; nodes not heard from: {missing_nodes:?}",
+                    timeout.as_millis()
+                ),
+                missing_nodes,
+            }),
+        }
+    }
+
+    /// The nodes of voters that the leader has not heard lately; empty when this replica does not lead.
+    fn missing_nodes(&self) -> Vec<u64> {
+        let Some(proposer) = self.proposer.get() else { return Vec::new() };
+        let status = proposer.status();
+        if !status.is_leader {
+            return Vec::new();
+        }
+        let silent = |replica: &raft_groups::ReplicaId| {
+            replica.0 != self.replica_id
+                && status
+                    .peers
+                    .get(replica)
+                    .and_then(|peer| peer.heard_ago)
+                    .is_none_or(|ago| ago > Duration::from_secs(2))
+        };
+        status.voters.iter().filter(|(replica, _)| silent(replica)).map(|(_, node)| node.0).collect()
+    }
+}
+
+/// Whether the batch makes the range larger: what a full disk refuses. Ends, resolutions and removals are let through.
+fn adds_data(batch: &BatchRequest) -> bool {
+    batch.requests.iter().any(|request| matches!(request.kind, Some(RequestKind::Put(_))))
+}
