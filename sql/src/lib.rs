@@ -3,6 +3,7 @@
 pub mod copy;
 pub mod error;
 pub mod pg_catalog;
+pub mod rowcodec;
 pub mod session;
 pub mod types;
 

@@ -49,7 +49,7 @@ fn division_by_zero() -> SqlError {
 /// The type of `left operator right`; none when PostgreSQL has no such operator. Meant for planning: [`arithmetic`] gives a value of
 /// this type.
 pub fn result_type(operator: BinaryOperator, left: PgType, right: PgType) -> Option<PgType> {
-    use PgType::{Date, Float4, Float8, Int4, Int8, Interval, Numeric, Time, Timestamp, TimestampTz};
+    use PgType::{Date, Float4, Float8, Int4, Interval, Numeric, Time, Timestamp, TimestampTz};
     if left.is_number() && right.is_number() {
         let widest = if rank(left) >= rank(right) { left } else { right };
         return Some(match operator {
