@@ -1,5 +1,6 @@
 //! Text to rows.
 
+pub mod arrow;
 pub mod copy;
 pub mod error;
 pub mod pg_catalog;
