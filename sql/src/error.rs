@@ -190,6 +190,45 @@ impl SqlError {
     }
 }
 
+/// The one map from the transaction layer to SQLSTATE.
+impl From<txn::Error> for SqlError {
+    fn from(error: txn::Error) -> Self {
+        use txn::Error;
+        let message = error.to_string();
+        match error {
+            Error::StatementRetry(_) => {
+                SqlError::new(code::SERIALIZATION_FAILURE, message).retrying(RetryScope::Statement)
+            }
+            Error::Retry(_) => SqlError::new(code::SERIALIZATION_FAILURE, message)
+                .hint("Roll back, and try the transaction again.")
+                .retrying(RetryScope::Transaction),
+            Error::Deadlock(conflict) => SqlError::new(code::DEADLOCK_DETECTED, "deadlock detected")
+                .detail(conflict.to_string())
+                .hint("Roll back, and try the transaction again.")
+                .retrying(RetryScope::Transaction),
+            Error::LockTimeout(_) => SqlError::new(code::LOCK_NOT_AVAILABLE, message),
+            Error::Ambiguous(_) => SqlError::new(code::STATEMENT_COMPLETION_UNKNOWN, message)
+                .hint("Read what the transaction would have written before trying it again."),
+            Error::Unavailable { missing_nodes, .. } => {
+                let error = SqlError::new(code::SYSTEM_ERROR, message);
+                if missing_nodes.is_empty() {
+                    return error;
+                }
+                let nodes: Vec<String> = missing_nodes.iter().map(u64::to_string).collect();
+                error.detail(format!("No answer from node(s) {}.", nodes.join(", ")))
+            }
+            Error::DiskFull(_) => SqlError::new(code::DISK_FULL, message),
+            Error::BelowGcThreshold { .. } => SqlError::new(code::OBJECT_NOT_IN_PREREQUISITE_STATE, message),
+            Error::TooLarge { .. } => SqlError::new(code::PROGRAM_LIMIT_EXCEEDED, message),
+            Error::AsOfFuture { .. } => SqlError::new(code::INVALID_PARAMETER_VALUE, message),
+            Error::ReadOnly => SqlError::new(code::READ_ONLY_SQL_TRANSACTION, message),
+            Error::NotSupported(_) => SqlError::new(code::FEATURE_NOT_SUPPORTED, message),
+            Error::Clock(_) => SqlError::new(code::SYSTEM_ERROR, message),
+            Error::Finished | Error::Internal(_) => SqlError::new(code::INTERNAL_ERROR, message),
+        }
+    }
+}
+
 impl std::ops::Deref for SqlError {
     type Target = ErrorFields;
     fn deref(&self) -> &ErrorFields {

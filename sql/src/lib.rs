@@ -1,15 +1,25 @@
 //! Text to rows.
 
 pub mod arrow;
+mod bind;
+pub mod catalog;
 pub mod copy;
+mod ddl;
+mod dml;
 pub mod error;
+mod fastpath;
+pub mod node;
 pub mod pg_catalog;
 pub mod rowcodec;
+pub mod query;
+mod scalar;
 pub mod session;
 pub mod types;
 
 pub use copy::{CopyFormat, CopyIn};
 pub use error::SqlError;
+pub use node::{ClusterView, NodeView, RangeView, SqlNode, SqlNodeConfig, SqlSettings};
+pub use query::{ExplainOptions, QueryContext, QueryPlan, QueryPlanner};
 pub use session::{
     CancelToken, Column, CopyStream, ExecuteOptions, Notice, Outcome, Prepared, Row, RowStream, RowsTag, Session,
     SessionParams, SessionView, Statement, TransactionStatus,

@@ -14,21 +14,45 @@
 //! Knows nothing of the wire's messages, nor of ranges.
 
 mod cancel;
+mod execute;
 mod outcome;
+mod parse;
+mod plan;
 mod prepared;
+mod running;
+mod settings;
 mod statement;
+mod transaction;
+mod utility;
 mod view;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use cancel::CancelToken;
 pub use outcome::{Column, CopyStream, Outcome, Row, RowStream, RowsTag};
 pub use prepared::Prepared;
 pub use statement::Statement;
-pub use view::SessionView;
+pub use view::{RowIds, SessionBase, SessionView};
 
-use crate::error::SqlError;
-use crate::types::{Datum, PgType};
+pub(crate) use parse::{parse_expression, position_of};
+pub(crate) use plan::find_table;
+pub(crate) use running::{Running, Source};
+pub(crate) use transaction::{DdlState, Handle};
+pub(crate) use utility::done;
+
+use crate::catalog::TableLock;
+use crate::error::{SqlError, code};
+use crate::node::Shared;
+use crate::scalar::Sequences;
+use crate::types::PgType;
+use settings::Settings;
+use transaction::Open;
+
+/// What `version()` answers.
+pub(crate) const VERSION: &str = concat!("PostgreSQL 15.0 (Meridian ", env!("CARGO_PKG_VERSION"), ")");
+/// `server_version`.
+pub(crate) const SERVER_VERSION: &str = "15.0";
 
 /// Who opens a session.
 #[derive(Clone, Debug, Default)]
@@ -77,18 +101,49 @@ pub struct Notice {
 
 /// One client's conversation.
 pub struct Session {
+    pub(crate) shared: Arc<Shared>,
+    /// Unique on this node.
+    id: u64,
+    settings: Settings,
+    open: Open,
+    prepared: BTreeMap<String, Arc<Prepared>>,
+    sequences: Arc<Sequences>,
     notices: Vec<Notice>,
     parameter_changes: Vec<(String, String)>,
 }
 
 impl Session {
+    pub(crate) async fn open(shared: Arc<Shared>, id: u64, params: SessionParams) -> Result<Session, SqlError> {
+        let mut catalog = shared.manager.current();
+        if catalog.database(&params.database).is_none() {
+            shared.manager.refresh().await?;
+            catalog = shared.manager.current();
+        }
+        let Some(database) = catalog.database(&params.database) else {
+            return Err(SqlError::new(
+                code::INVALID_CATALOG_NAME,
+                format!("database \"{}\" does not exist", params.database),
+            ));
+        };
+        let settings = Settings::new(&params, database.id, &shared)?;
+        Ok(Session {
+            shared,
+            id,
+            settings,
+            open: Open::default(),
+            prepared: BTreeMap::new(),
+            sequences: Arc::default(),
+            notices: Vec::new(),
+            parameter_changes: Vec::new(),
+        })
+    }
+
     /// Cuts the text into statements.
     ///
     /// # Errors
     /// 42601 with a position in `sql`.
     pub fn parse(&self, sql: &str) -> Result<Vec<Statement>, SqlError> {
-        let _ = sql;
-        Err(SqlError::unsupported("SQL"))
+        parse::parse(sql)
     }
 
     /// Binds a statement to the catalog. `param_types` are those the client fixed; more parameters than that are inferred.
@@ -100,41 +155,20 @@ impl Session {
         statement: &Statement,
         param_types: &[Option<PgType>],
     ) -> Result<Arc<Prepared>, SqlError> {
-        let _ = (statement, param_types);
-        Err(SqlError::unsupported("SQL"))
+        if self.open.failed && !statement.ends_transaction() {
+            return Err(SqlError::in_failed_transaction());
+        }
+        let planned = self.plan(statement, param_types).await?;
+        Ok(Arc::new(Prepared::new(statement.clone(), param_types, planned)))
     }
-
-    /// Executes a statement; in the open transaction, or in an implicit one.
-    ///
-    /// # Errors
-    /// Whatever the statement meets. Call [`Session::fail`] then.
-    pub async fn execute(
-        &mut self,
-        prepared: &Arc<Prepared>,
-        params: Vec<Datum>,
-        options: ExecuteOptions,
-    ) -> Result<Outcome, SqlError> {
-        let _ = (prepared, params, options);
-        Err(SqlError::unsupported("SQL"))
-    }
-
-    /// The end of a batch of statements: commits what is left of the implicit transaction.
-    ///
-    /// # Errors
-    /// What committing meets; the implicit transaction is gone then.
-    pub async fn sync(&mut self) -> Result<(), SqlError> {
-        Ok(())
-    }
-
-    /// Something of the conversation failed: ends the implicit transaction, or marks the explicit one as failed.
-    pub async fn fail(&mut self) {}
-
-    /// The client is gone: rolls back whatever is open.
-    pub async fn close(self) {}
 
     /// Where the transaction stands.
     pub fn transaction_status(&self) -> TransactionStatus {
-        TransactionStatus::Idle
+        match (self.open.explicit, self.open.failed) {
+            (true, true) => TransactionStatus::Failed,
+            (true, false) => TransactionStatus::InTransaction,
+            (false, _) => TransactionStatus::Idle,
+        }
     }
 
     /// What the client is to be told since the last call.
@@ -149,12 +183,15 @@ impl Session {
 
     /// The settings reported at the start of a session: name and value.
     pub fn reported_parameters(&self) -> Vec<(String, String)> {
-        Vec::new()
+        self.settings.reported()
     }
 
-    /// What text forms of values depend on in this session.
+    /// The session's settings as they stand; text forms of values depend on its `types`.
     pub fn view(&self) -> Arc<SessionView> {
-        Arc::new(SessionView {})
+        match &self.open.handle {
+            Some(handle) => handle.view.clone(),
+            None => Arc::new(self.settings.view(0)),
+        }
     }
 
     /// Keeps a prepared statement by name; the wire's and SQL's PREPARE share one namespace.
@@ -162,7 +199,13 @@ impl Session {
     /// # Errors
     /// 42P05 when the name is taken.
     pub fn store_prepared(&mut self, name: &str, prepared: Arc<Prepared>) -> Result<(), SqlError> {
-        let _ = (name, prepared);
+        if self.prepared.contains_key(name) {
+            return Err(SqlError::new(
+                code::DUPLICATE_PREPARED_STATEMENT,
+                format!("prepared statement \"{name}\" already exists"),
+            ));
+        }
+        self.prepared.insert(name.to_owned(), prepared);
         Ok(())
     }
 
@@ -171,11 +214,38 @@ impl Session {
     /// # Errors
     /// 26000 when there is none.
     pub fn prepared(&self, name: &str) -> Result<Arc<Prepared>, SqlError> {
-        Err(SqlError::new("26000", format!("prepared statement \"{name}\" does not exist")))
+        self.prepared.get(name).cloned().ok_or_else(|| {
+            SqlError::new(code::INVALID_SQL_STATEMENT_NAME, format!("prepared statement \"{name}\" does not exist"))
+        })
     }
 
     /// Forgets a prepared statement; that there was none is no error.
     pub fn close_prepared(&mut self, name: &str) {
-        let _ = name;
+        self.prepared.remove(name);
+    }
+
+    /// What this session's locks on tables are known by.
+    pub(crate) fn lock_holder(&self) -> TableLock {
+        let (node, incarnation) = self.shared.manager.holder();
+        TableLock { node, incarnation, session: self.id }
+    }
+
+    /// The values this session has drawn from sequences.
+    pub(crate) fn sequences(&self) -> &Sequences {
+        &self.sequences
+    }
+
+    pub(crate) fn notice(&mut self, message: impl Into<String>) {
+        self.notices.push(Notice { severity: "NOTICE", error: SqlError::new("00000", message) });
+    }
+
+    pub(crate) fn warning(&mut self, error: SqlError) {
+        self.notices.push(Notice { severity: "WARNING", error });
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("id", &self.id).finish_non_exhaustive()
     }
 }

@@ -64,6 +64,17 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// Whether executing it is over, its rows being here if it has any.
+    pub(crate) fn is_complete(&self) -> bool {
+        match self {
+            Outcome::Empty | Outcome::Command { .. } => true,
+            Outcome::Rows { rows, .. } => matches!(rows, RowStream::Ready(_)),
+            Outcome::CopyIn(_) | Outcome::CopyOut { .. } => false,
+        }
+    }
+}
+
 /// How the command tag of a statement that returns rows is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RowsTag {
@@ -114,6 +125,20 @@ impl RowStream {
                 }
             },
         }
+    }
+
+    /// Computes the first batch, so that an error in it shows now; a stream that ends with it is ready then.
+    pub(crate) async fn prime(&mut self) -> Result<(), SqlError> {
+        let Some(first) = self.next().await? else {
+            *self = RowStream::empty();
+            return Ok(());
+        };
+        if let RowStream::Stream(rest) = std::mem::replace(self, RowStream::empty()) {
+            *self = RowStream::Stream(Box::pin(futures::stream::iter([Ok(first)]).chain(rest)));
+        } else {
+            *self = RowStream::Ready(first);
+        }
+        Ok(())
     }
 
     /// All rows that are left.

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
+use super::plan::Planned;
 use super::{Column, Statement};
 use crate::types::PgType;
 
@@ -15,4 +18,20 @@ pub struct Prepared {
     pub columns: Option<Arc<[Column]>>,
     /// The statement.
     pub statement: Statement,
+    /// The parameter types the client fixed.
+    pub(crate) given: Vec<Option<PgType>>,
+    /// The newest plan.
+    pub(crate) planned: ArcSwap<Planned>,
+}
+
+impl Prepared {
+    pub(crate) fn new(statement: Statement, given: &[Option<PgType>], planned: Arc<Planned>) -> Self {
+        Prepared {
+            params: planned.params.clone(),
+            columns: planned.columns.clone(),
+            statement,
+            given: given.to_vec(),
+            planned: ArcSwap::new(planned),
+        }
+    }
 }

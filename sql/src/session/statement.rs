@@ -11,6 +11,8 @@ use datafusion::sql::sqlparser::ast;
 /// One parsed statement.
 #[derive(Clone, Debug)]
 pub struct Statement {
+    /// The whole text it came with, which error positions count in.
+    pub(crate) text: Arc<str>,
     /// Its text, without the semicolon.
     pub(crate) sql: Arc<str>,
     /// What it says.
@@ -30,6 +32,8 @@ pub(crate) enum StatementKind {
     ShowRanges { table: Option<ast::ObjectName> },
     /// `SHOW NODES`.
     ShowNodes,
+    /// `SHOW setting`, `SHOW ALL`.
+    ShowSetting { name: String },
     /// `SHOW TABLES | SCHEMAS | DATABASES | INDEXES FROM t | COLUMNS FROM t | CREATE TABLE t`: answered by a query.
     ShowObjects { what: &'static str, table: Option<ast::ObjectName> },
     /// Accepted and ignored, with the tag to answer and a notice where something was asked that is not done.
@@ -42,14 +46,43 @@ impl Statement {
         &self.sql
     }
 
+    /// What the parser library makes of it, if it knows it.
+    pub(crate) fn ast(&self) -> Option<&ast::Statement> {
+        match &*self.kind {
+            StatementKind::Sql(statement) => Some(statement),
+            _ => None,
+        }
+    }
+
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         matches!(*self.kind, StatementKind::Empty)
     }
 
+    /// A statement without text.
+    pub fn empty() -> Self {
+        let nothing: Arc<str> = Arc::from("");
+        Statement { text: nothing.clone(), sql: nothing, kind: Arc::new(StatementKind::Empty) }
+    }
+
+    /// A statement within another: what PREPARE prepares, what EXPLAIN explains.
+    pub(crate) fn inner(&self, statement: ast::Statement) -> Self {
+        Statement { text: self.text.clone(), sql: self.sql.clone(), kind: Arc::new(StatementKind::Sql(statement)) }
+    }
+
     /// Whether it may be executed in a failed transaction: COMMIT, ROLLBACK and their kin.
     pub fn ends_transaction(&self) -> bool {
         matches!(&*self.kind, StatementKind::Sql(ast::Statement::Commit { .. } | ast::Statement::Rollback { .. }))
+    }
+
+    /// Its first word, in capitals, for messages.
+    pub(crate) fn verb(&self) -> String {
+        self.sql.split_whitespace().next().unwrap_or_default().to_uppercase()
+    }
+
+    /// Whether executing it once more in a new transaction does the same: everything but COPY, whose data is gone.
+    pub(crate) fn can_be_repeated(&self) -> bool {
+        !matches!(self.ast(), Some(ast::Statement::Copy { .. }))
     }
 
     /// Whether it is BEGIN or one of its kin.

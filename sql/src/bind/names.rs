@@ -1,0 +1,24 @@
+//! Identifiers.
+
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
+
+use crate::error::SqlError;
+
+/// An identifier as PostgreSQL takes it: folded to lower case unless quoted.
+pub(crate) fn normalize(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}
+
+/// The parts of a possibly qualified name.
+///
+/// # Errors
+/// 42601 for parts that are not identifiers.
+pub(crate) fn name_parts(name: &ObjectName) -> Result<Vec<String>, SqlError> {
+    name.0
+        .iter()
+        .map(|part| part.as_ident().map(normalize).ok_or_else(|| SqlError::syntax(format!("\"{name}\" is not a name"))))
+        .collect()
+}

@@ -1,0 +1,53 @@
+//! Where the catalog lies in the keyspace: below `\x03q`, among the system's own data.
+
+use bytes::Bytes;
+
+const PREFIX: &[u8] = b"\x03q";
+
+fn key(kind: u8, suffix: &[u8]) -> Bytes {
+    let mut key = Vec::with_capacity(PREFIX.len() + 1 + suffix.len());
+    key.extend_from_slice(PREFIX);
+    key.push(kind);
+    key.extend_from_slice(suffix);
+    Bytes::from(key)
+}
+
+/// The catalog version: a big-endian `u64`.
+pub(crate) fn version_key() -> Bytes {
+    key(b'v', &[])
+}
+
+/// What transactions that change the catalog take turns by: holds the version the last one made.
+pub(crate) fn guard_key() -> Bytes {
+    key(b'g', &[])
+}
+
+/// The counter of IDs, counted from [`super::FIRST_USER_ID`].
+pub(crate) fn id_counter_key() -> Bytes {
+    key(b'i', &[])
+}
+
+/// A descriptor.
+pub(crate) fn descriptor_key(id: u32) -> Bytes {
+    key(b'd', &id.to_be_bytes())
+}
+
+/// The span of all descriptors, `[start, end)`.
+pub(crate) fn descriptor_span() -> (Bytes, Bytes) {
+    (key(b'd', &[]), key(b'e', &[]))
+}
+
+/// A node's lease.
+pub(crate) fn lease_key(node: u64) -> Bytes {
+    key(b'l', &node.to_be_bytes())
+}
+
+/// The span of all leases, `[start, end)`.
+pub(crate) fn lease_span() -> (Bytes, Bytes) {
+    (key(b'l', &[]), key(b'm', &[]))
+}
+
+/// A sequence's counter: a big-endian `i64`, the number of values handed out.
+pub(crate) fn sequence_key(id: u32) -> Bytes {
+    key(b's', &id.to_be_bytes())
+}

@@ -1,0 +1,219 @@
+//! Locking a table against everybody else, for as long as it takes to change it.
+//!
+//! ```text
+//!   lock: small transaction writes `lock` into the descriptor ─▶ version n
+//!         wait: each other node's lease says ≥ n and pins nothing older of the table, or has run out; own sessions likewise
+//!   work: the client's transaction
+//!   done: its commit writes the descriptor without the lock; or, after a rollback, a small transaction removes it
+//! ```
+
+use std::time::Duration;
+
+use clock::Timestamp;
+use txn::{LockStrength, ScanRequest, Transaction, TxnOptions};
+
+use super::super::lease::Lease;
+use super::super::{Descriptor, Table, TableLock, keys, store};
+use super::{CatalogManager, Pin};
+use crate::error::{RetryScope, SqlError, code};
+
+/// How often the leases of the others are looked at while waiting for them.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What became of one attempt to write a lock.
+enum Attempt {
+    /// It stands, as of this version.
+    Locked(u64),
+    /// Somebody alive holds one.
+    Busy,
+    /// There is no such table any more.
+    Gone,
+}
+
+impl CatalogManager {
+    /// Locks a table for a session. Returns once nobody else uses it.
+    ///
+    /// # Errors
+    /// 55P03 when others keep it for too long; 42P01 when it was dropped meanwhile.
+    pub async fn lock_table(&self, table: &Table, holder: &TableLock, own: &Pin) -> Result<(), SqlError> {
+        let bound = Duration::from_millis(self.settings.ddl_wait_ms);
+        let waited = tokio::time::timeout(bound, async {
+            let version = loop {
+                match self.try_lock(table.id, holder).await? {
+                    Attempt::Locked(version) => break version,
+                    Attempt::Busy => tokio::time::sleep(LOOK_AGAIN).await,
+                    Attempt::Gone => {
+                        return Err(SqlError::new(
+                            code::UNDEFINED_TABLE,
+                            format!("relation \"{}\" does not exist", table.name),
+                        ));
+                    }
+                }
+            };
+            self.refresh().await?;
+            while !self.everyone_has_reached(version, table.id, own).await? {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            Ok(())
+        });
+        match waited.await {
+            Ok(result) => result,
+            Err(_) => {
+                self.unlock_tables(&[table.id], holder).await?;
+                Err(SqlError::new(
+                    code::LOCK_NOT_AVAILABLE,
+                    format!("relation \"{}\" is in use by other transactions", table.name),
+                )
+                .hint("Try again once they have ended."))
+            }
+        }
+    }
+
+    /// Removes a session's locks where they still stand.
+    pub async fn unlock_tables(&self, tables: &[u32], holder: &TableLock) -> Result<(), SqlError> {
+        self.retrying(async |transaction| {
+            let mut changed = false;
+            for id in tables {
+                if let Some(Descriptor::Table(mut table)) = store::get(transaction, *id).await?
+                    && table.lock.as_ref() == Some(holder)
+                {
+                    table.lock = None;
+                    table.version += 1;
+                    store::put(transaction, &Descriptor::Table(table)).await?;
+                    changed = true;
+                }
+            }
+            if changed {
+                store::bump_version(transaction).await?;
+            }
+            Ok(())
+        })
+        .await?;
+        self.refresh().await
+    }
+
+    /// Returns once the table is no longer locked, or the lock is `holder`'s own; gives up after a while.
+    ///
+    /// # Errors
+    /// 55P03.
+    pub async fn wait_unlocked(&self, table: &Table, holder: &TableLock) -> Result<(), SqlError> {
+        let bound = Duration::from_millis(self.settings.ddl_wait_ms);
+        let waited = tokio::time::timeout(bound, async {
+            let mut changes = self.changed.subscribe();
+            loop {
+                let current = self.current();
+                let Some(lock) = current.table(table.id).and_then(|table| table.lock.clone()) else { return Ok(()) };
+                if &lock == holder {
+                    return Ok(());
+                }
+                let step = Duration::from_millis(self.settings.catalog_poll_ms * 2);
+                if tokio::time::timeout(step, changes.changed()).await.is_err() {
+                    self.break_dead_lock(table.id).await?;
+                }
+            }
+        });
+        waited.await.unwrap_or_else(|_| {
+            Err(SqlError::new(
+                code::LOCK_NOT_AVAILABLE,
+                format!("relation \"{}\" is being altered by another transaction", table.name),
+            )
+            .hint("Try again once it has ended."))
+        })
+    }
+
+    /// Runs a small transaction until it goes through.
+    async fn retrying<T>(&self, mut work: impl AsyncFnMut(&Transaction) -> Result<T, SqlError>) -> Result<T, SqlError> {
+        loop {
+            let transaction = self.database.begin(TxnOptions::default())?;
+            let attempt = match work(&transaction).await {
+                Ok(value) => transaction.commit().await.map(|_| value).map_err(SqlError::from),
+                Err(error) => Err(error),
+            };
+            match attempt {
+                Err(error) if error.retry != RetryScope::None => {
+                    transaction.rollback().await;
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+                Err(error) => {
+                    transaction.rollback().await;
+                    return Err(error);
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_lock(&self, table_id: u32, holder: &TableLock) -> Result<Attempt, SqlError> {
+        self.retrying(async |transaction| {
+            let Some(Descriptor::Table(mut table)) = store::get(transaction, table_id).await? else {
+                return Ok(Attempt::Gone);
+            };
+            if let Some(lock) = &table.lock
+                && lock != holder
+                && self.is_alive(transaction, lock).await?
+            {
+                return Ok(Attempt::Busy);
+            }
+            table.lock = Some(holder.clone());
+            table.version += 1;
+            store::put(transaction, &Descriptor::Table(table)).await?;
+            Ok(Attempt::Locked(store::bump_version(transaction).await?))
+        })
+        .await
+    }
+
+    async fn break_dead_lock(&self, table_id: u32) -> Result<(), SqlError> {
+        self.retrying(async |transaction| {
+            if let Some(Descriptor::Table(mut table)) = store::get(transaction, table_id).await?
+                && let Some(lock) = table.lock.take()
+                && !self.is_alive(transaction, &lock).await?
+            {
+                table.version += 1;
+                store::put(transaction, &Descriptor::Table(table)).await?;
+                store::bump_version(transaction).await?;
+            }
+            Ok(())
+        })
+        .await?;
+        self.refresh().await
+    }
+
+    /// Whether the holder of a lock may still be at work.
+    async fn is_alive(&self, transaction: &Transaction, lock: &TableLock) -> Result<bool, SqlError> {
+        let Some(value) = transaction.get(keys::lease_key(lock.node), LockStrength::None).await? else {
+            return Ok(false);
+        };
+        let lease = Lease::decode(&value)?;
+        Ok(lease.incarnation == lock.incarnation && !self.has_run_out(&lease, transaction.read_timestamp()))
+    }
+
+    /// Whether a lease has certainly run out, whatever its holder's clock says.
+    fn has_run_out(&self, lease: &Lease, now: Timestamp) -> bool {
+        now.wall_ns > lease.expiration_ns + self.settings.catalog_lease_ms * 1_000_000 / 2
+    }
+
+    async fn everyone_has_reached(&self, version: u64, table_id: u32, own: &Pin) -> Result<bool, SqlError> {
+        let in_use_here = self
+            .pins
+            .lock()
+            .open
+            .iter()
+            .any(|(id, (pinned, tables))| *id != own.id && *pinned < version && tables.contains(&table_id));
+        if in_use_here {
+            return Ok(false);
+        }
+        let transaction = self.database.begin(TxnOptions::default())?;
+        let (start, end) = keys::lease_span();
+        let page = transaction.scan(&ScanRequest::over(start, end)).await?;
+        let now = transaction.read_timestamp();
+        transaction.rollback().await;
+        let own_key = keys::lease_key(self.node);
+        for row in page.rows.iter().filter(|row| row.key != own_key) {
+            let lease = Lease::decode(&row.value)?;
+            if !self.has_run_out(&lease, now) && !lease.has_reached(version, &[table_id]) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}

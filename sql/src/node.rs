@@ -1,0 +1,174 @@
+//! The SQL side of one node: what all its sessions share.
+
+mod sequences;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::catalog::CatalogManager;
+use crate::error::SqlError;
+use crate::query::QueryPlanner;
+use crate::session::{RowIds, Session, SessionParams};
+use sequences::NodeSequences;
+
+/// What SQL asks of the cluster beside data.
+#[async_trait]
+pub trait ClusterView: Send + Sync + 'static {
+    /// The ranges that overlap `[start, end)`, in key order.
+    ///
+    /// # Errors
+    /// When the directory does not answer.
+    async fn ranges(&self, start: Bytes, end: Bytes) -> Result<Vec<RangeView>, SqlError>;
+
+    /// The nodes of the cluster.
+    fn nodes(&self) -> Vec<NodeView>;
+
+    /// Splits at the key.
+    ///
+    /// # Errors
+    /// As a write.
+    async fn split_at(&self, key: Bytes) -> Result<(), SqlError>;
+}
+
+/// One range, as `SHOW RANGES` prints it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RangeView {
+    /// Identity.
+    pub range_id: u64,
+    /// First key, inclusive.
+    pub start: Bytes,
+    /// End, exclusive; empty for the end of the keyspace.
+    pub end: Bytes,
+    /// The nodes that hold replicas.
+    pub replicas: Vec<u64>,
+    /// The node that holds the lease, where known.
+    pub leaseholder: Option<u64>,
+    /// Bytes of keys and values, where known.
+    pub bytes: Option<u64>,
+    /// Live keys, where known.
+    pub keys: Option<u64>,
+}
+
+/// One node, as `SHOW NODES` prints it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NodeView {
+    /// Identity.
+    pub node_id: u64,
+    /// Where it answers.
+    pub address: String,
+    /// Its locality, `region=…,zone=…`.
+    pub locality: String,
+    /// Whether it was heard of lately.
+    pub live: bool,
+}
+
+/// What a [`SqlNode`] is made of.
+pub struct SqlNodeConfig {
+    /// Where transactions begin.
+    pub database: txn::Database,
+    /// The cluster.
+    pub cluster: Arc<dyn ClusterView>,
+    /// This node.
+    pub node_id: u64,
+    /// Where tasks run.
+    pub tasks: clock::Tasks,
+    /// Randomness.
+    pub random: clock::Random,
+    /// Numbers.
+    pub settings: SqlSettings,
+}
+
+/// The numbers of the SQL layer.
+#[derive(Clone, Debug)]
+pub struct SqlSettings {
+    /// How long a node's lease on the catalog lasts.
+    pub catalog_lease_ms: u64,
+    /// How often a node looks for a newer catalog.
+    pub catalog_poll_ms: u64,
+    /// How long a statement waits for a table that is being altered, and ALTER for the statements that use it.
+    pub ddl_wait_ms: u64,
+    /// Bytes of rows read or backfilled at a time.
+    pub page_bytes: u64,
+    /// Values of a sequence a node takes at a time.
+    pub sequence_cache: i64,
+}
+
+impl Default for SqlSettings {
+    fn default() -> Self {
+        SqlSettings {
+            catalog_lease_ms: 6_000,
+            catalog_poll_ms: 200,
+            ddl_wait_ms: 10_000,
+            page_bytes: 1 << 20,
+            sequence_cache: 32,
+        }
+    }
+}
+
+/// What all sessions of a node share.
+pub(crate) struct Shared {
+    pub database: txn::Database,
+    pub cluster: Arc<dyn ClusterView>,
+    pub manager: Arc<CatalogManager>,
+    pub tasks: clock::Tasks,
+    pub random: clock::Random,
+    pub row_ids: Arc<RowIds>,
+    pub sequences: NodeSequences,
+    pub planner: OnceLock<Arc<dyn QueryPlanner>>,
+    pub settings: SqlSettings,
+    next_session: AtomicU64,
+}
+
+/// The SQL side of one node. Cheap to clone.
+#[derive(Clone)]
+pub struct SqlNode {
+    shared: Arc<Shared>,
+}
+
+impl SqlNode {
+    /// Starts the SQL side: reads the catalog, creating it in a new cluster, and keeps it current.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn start(config: SqlNodeConfig) -> Result<SqlNode, SqlError> {
+        let SqlNodeConfig { database, cluster, node_id, tasks, random, settings } = config;
+        let manager = CatalogManager::start(database.clone(), node_id, &tasks, settings.clone()).await?;
+        let row_ids = Arc::new(RowIds::new(node_id, database.now()?.wall_ns));
+        let shared = Shared {
+            sequences: NodeSequences::new(database.clone(), settings.sequence_cache),
+            database,
+            cluster,
+            manager,
+            tasks,
+            random,
+            row_ids,
+            planner: OnceLock::new(),
+            settings,
+            next_session: AtomicU64::new(1),
+        };
+        Ok(SqlNode { shared: Arc::new(shared) })
+    }
+
+    /// Names the planner of queries; the first one named stays.
+    pub fn set_planner(&self, planner: Arc<dyn QueryPlanner>) {
+        let _ = self.shared.planner.set(planner);
+    }
+
+    /// Opens a session.
+    ///
+    /// # Errors
+    /// 3D000 when the database does not exist; 22023 for a setting that does not fit.
+    pub async fn open_session(&self, params: SessionParams) -> Result<Session, SqlError> {
+        let id = self.shared.next_session.fetch_add(1, Ordering::Relaxed);
+        Session::open(self.shared.clone(), id, params).await
+    }
+}
+
+impl std::fmt::Debug for SqlNode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqlNode").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,363 @@
+//! Executing statements: transaction control, automatic retries, the end of implicit transactions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::sql::sqlparser::ast;
+
+use super::plan::{Plan, Planned, Planner};
+use super::statement::StatementKind;
+use super::{ExecuteOptions, Outcome, Prepared, RowStream, RowsTag, Session, Statement};
+use crate::dml::change::Changed;
+use crate::error::{RetryScope, SqlError, code};
+use crate::types::{Datum, PgType};
+
+/// How often a statement, or an implicit transaction, is tried before its client hears of a conflict.
+const ATTEMPTS: u32 = 64;
+
+impl Session {
+    /// Executes a statement; in the open transaction, or in an implicit one.
+    ///
+    /// # Errors
+    /// Whatever the statement meets. The transaction has failed then, or is gone if it was implicit.
+    pub async fn execute(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        params: Vec<Datum>,
+        options: ExecuteOptions,
+    ) -> Result<Outcome, SqlError> {
+        if self.open.failed && !prepared.statement.ends_transaction() {
+            return Err(SqlError::in_failed_transaction());
+        }
+        if params.len() < prepared.params.len() {
+            return Err(SqlError::new(
+                code::SYNTAX_ERROR,
+                format!("{} parameters were given where {} are needed", params.len(), prepared.params.len()),
+            ));
+        }
+        let result = match &*prepared.statement.kind {
+            StatementKind::Empty => Ok(Outcome::Empty),
+            StatementKind::Sql(statement) => match self.control(statement).await {
+                Some(done) => done,
+                None => self.attempt(prepared, params.into(), &options).await,
+            },
+            _ => self.attempt(prepared, params.into(), &options).await,
+        };
+        if result.is_err() {
+            self.fail().await;
+        }
+        result
+    }
+
+    /// The end of a batch of statements: commits what is left of the implicit transaction.
+    ///
+    /// # Errors
+    /// What committing meets; the implicit transaction is gone then.
+    pub async fn sync(&mut self) -> Result<(), SqlError> {
+        if self.open.explicit { Ok(()) } else { self.commit().await }
+    }
+
+    /// Something of the conversation failed: ends the implicit transaction, or marks the explicit one as failed.
+    pub async fn fail(&mut self) {
+        if self.open.explicit {
+            // A failed transaction holds nothing while its client makes up its mind.
+            let open = std::mem::take(&mut self.open);
+            self.discard(open.handle).await;
+            self.unlock(&open.locked).await;
+            self.open.explicit = true;
+            self.open.failed = true;
+        } else {
+            self.roll_back().await;
+        }
+    }
+
+    /// The client is gone: rolls back whatever is open.
+    pub async fn close(mut self) {
+        self.roll_back().await;
+    }
+
+    /// BEGIN, COMMIT, ROLLBACK.
+    async fn control(&mut self, statement: &ast::Statement) -> Option<Result<Outcome, SqlError>> {
+        let tag = |tag: &str| Some(Ok(Outcome::Command { tag: tag.to_owned() }));
+        match statement {
+            ast::Statement::StartTransaction { modes, begin, .. } => {
+                if self.open.explicit {
+                    self.warning(SqlError::new(
+                        code::ACTIVE_SQL_TRANSACTION,
+                        "there is already a transaction in progress",
+                    ));
+                }
+                if let Err(error) = self.set_modes(modes) {
+                    return Some(Err(error));
+                }
+                self.open.explicit = true;
+                tag(if *begin { "BEGIN" } else { "START TRANSACTION" })
+            }
+            ast::Statement::Commit { chain, .. } => {
+                let (explicit, failed) = (self.open.explicit, self.open.failed);
+                if !explicit {
+                    self.no_transaction();
+                }
+                if failed {
+                    self.roll_back().await;
+                    self.open.explicit = *chain;
+                    return tag("ROLLBACK");
+                }
+                if let Err(error) = self.commit().await {
+                    return Some(Err(error));
+                }
+                self.open.explicit = *chain;
+                tag("COMMIT")
+            }
+            ast::Statement::Rollback { savepoint: Some(_), .. } => Some(Err(SqlError::unsupported("savepoints"))),
+            ast::Statement::Rollback { chain, .. } => {
+                if !self.open.explicit {
+                    self.no_transaction();
+                }
+                self.roll_back().await;
+                self.open.explicit = *chain;
+                tag("ROLLBACK")
+            }
+            ast::Statement::Savepoint { .. } | ast::Statement::ReleaseSavepoint { .. } => {
+                Some(Err(SqlError::unsupported("savepoints")))
+            }
+            _ => None,
+        }
+    }
+
+    fn no_transaction(&mut self) {
+        self.warning(SqlError::new(code::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress"));
+    }
+
+    /// Takes in the modes of BEGIN or SET TRANSACTION.
+    pub(super) fn set_modes(&mut self, modes: &[ast::TransactionMode]) -> Result<(), SqlError> {
+        for mode in modes {
+            match mode {
+                ast::TransactionMode::AccessMode(ast::TransactionAccessMode::ReadOnly) => self.open.read_only = true,
+                ast::TransactionMode::AccessMode(ast::TransactionAccessMode::ReadWrite) => self.open.read_only = false,
+                ast::TransactionMode::IsolationLevel(ast::TransactionIsolationLevel::Serializable) => {}
+                ast::TransactionMode::IsolationLevel(level) => {
+                    self.notice(format!("isolation level {level} runs as SERIALIZABLE"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Executes a statement, again and again while that may help and nothing has reached the client.
+    async fn attempt(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        params: Arc<[Datum]>,
+        options: &ExecuteOptions,
+    ) -> Result<Outcome, SqlError> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            if options.cancel.is_cancelled() {
+                return Err(SqlError::cancelled());
+            }
+            // Only the first statement of a transaction stands for all of it.
+            let first = self.open.statements == 0;
+            let error = match self.once(prepared, &params, options).await {
+                Ok(outcome) => {
+                    self.open.statements += 1;
+                    let complete = !self.open.explicit && options.end_of_implicit && outcome.is_complete();
+                    if !complete {
+                        return Ok(outcome);
+                    }
+                    let attempts = self.open.attempts;
+                    match self.commit().await {
+                        Ok(()) => return Ok(outcome),
+                        Err(error) => {
+                            self.open.attempts = attempts;
+                            error
+                        }
+                    }
+                }
+                Err(error) => error,
+            };
+            let again = match error.retry {
+                RetryScope::None => false,
+                RetryScope::Statement => true,
+                RetryScope::Transaction => first && prepared.statement.can_be_repeated(),
+            };
+            if !again || attempt >= ATTEMPTS {
+                return Err(error);
+            }
+            if error.retry == RetryScope::Transaction {
+                let attempts = self.open.attempts + 1;
+                let handle = self.open.handle.take();
+                self.discard(handle).await;
+                self.open.attempts = attempts;
+                let spread = self.shared.random.range(0, 1 + u64::from(attempt.min(20)));
+                tokio::time::sleep(Duration::from_millis(spread)).await;
+            }
+        }
+    }
+
+    /// Executes a statement once.
+    async fn once(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        params: &Arc<[Datum]>,
+        options: &ExecuteOptions,
+    ) -> Result<Outcome, SqlError> {
+        self.handle().await?;
+        let planned = self.current_plan(prepared).await?;
+        self.use_tables(&planned.tables).await?;
+        if self.open.read_only && planned.plan.writes(&prepared.statement) {
+            return Err(SqlError::new(
+                code::READ_ONLY_SQL_TRANSACTION,
+                format!("cannot execute {} in a read-only transaction", prepared.statement.verb()),
+            ));
+        }
+        let handle = self.handle().await?;
+        let transaction = handle.transaction.clone();
+        let catalog = handle.ddl.as_ref().map(|ddl| ddl.writer.catalog.clone());
+        let mark = transaction.statement();
+        let result = tokio::select! {
+            biased;
+            () = options.cancel.cancelled() => Err(SqlError::cancelled()),
+            result = self.run(&planned, &prepared.statement, params) => result,
+        };
+        match result {
+            Err(error) if error.retry == RetryScope::Statement => {
+                let handle = self.open.handle.as_mut();
+                let Some(handle) = handle.filter(|handle| Arc::ptr_eq(&handle.transaction, &transaction)) else {
+                    // The statement has begun its transaction anew on the way.
+                    return Err(error.retrying(RetryScope::Transaction));
+                };
+                match (catalog, &mut handle.ddl) {
+                    (Some(catalog), Some(ddl)) => ddl.writer.catalog = catalog,
+                    (None, ddl) => *ddl = None,
+                    _ => {}
+                }
+                transaction.rewind(mark)?;
+                Err(error)
+            }
+            result => result,
+        }
+    }
+
+    pub(super) async fn run(
+        &mut self,
+        planned: &Planned,
+        statement: &Statement,
+        params: &Arc<[Datum]>,
+    ) -> Result<Outcome, SqlError> {
+        let columns = || planned.columns.clone().unwrap_or_else(|| Arc::from([]));
+        match &planned.plan {
+            Plan::Empty => Ok(Outcome::Empty),
+            Plan::Utility => self.run_utility(statement, params).await,
+            Plan::Rows(source) => {
+                let running = self.running(params.clone());
+                let mut rows = source.execute(&running).await?;
+                // Until the first rows are there, the statement can still be executed again.
+                rows.prime().await?;
+                Ok(Outcome::Rows { columns: columns(), rows, tag: RowsTag::Counted("SELECT") })
+            }
+            Plan::Insert(plan) => {
+                let changed = plan.execute(&self.running(params.clone())).await?;
+                Ok(written(changed, planned, "INSERT 0"))
+            }
+            Plan::Change(plan, word) => {
+                let changed = plan.execute(&self.running(params.clone())).await?;
+                Ok(written(changed, planned, word))
+            }
+        }
+    }
+
+    /// Plans a statement in the open transaction, or in one begun for it.
+    pub(super) async fn plan(
+        &mut self,
+        statement: &Statement,
+        given: &[Option<PgType>],
+    ) -> Result<Arc<Planned>, SqlError> {
+        let settings_version = self.settings.version();
+        let mut refreshed = false;
+        loop {
+            let (catalog, view) = match &self.open.handle {
+                Some(handle) => (handle.catalog().clone(), handle.view.clone()),
+                None => (self.shared.manager.current(), self.view()),
+            };
+            let planner = Planner { shared: &self.shared, catalog: &catalog, view: &view, settings_version };
+            let result = planner.plan(statement, given).await;
+            let missing = matches!(&result, Err(error) if is_missing(error));
+            if !missing || refreshed || self.open.handle.as_ref().is_some_and(|handle| handle.ddl.is_some()) {
+                return result.map(Arc::new);
+            }
+            // Another node may have created what is missing a moment ago.
+            refreshed = true;
+            self.shared.manager.refresh().await?;
+            if self.shared.manager.version() == catalog.version {
+                return result.map(Arc::new);
+            }
+            if self.open.handle.is_some() {
+                if self.open.statements > 0 {
+                    return result.map(Arc::new);
+                }
+                let handle = self.open.handle.take();
+                self.discard(handle).await;
+            }
+        }
+    }
+
+    /// The prepared plan, made anew if the catalog or the settings have moved.
+    async fn current_plan(&mut self, prepared: &Arc<Prepared>) -> Result<Arc<Planned>, SqlError> {
+        let planned = prepared.planned.load();
+        let handle = self.handle().await?;
+        let version = if handle.ddl.is_some() { 0 } else { handle.catalog.version };
+        if planned.catalog_version == version && planned.settings_version == self.settings.version() {
+            return Ok(arc_swap::Guard::into_inner(planned));
+        }
+        drop(planned);
+        let new = self.plan(&prepared.statement, &prepared.given).await?;
+        self.handle().await?;
+        if new.columns != prepared.columns {
+            return Err(SqlError::new(code::FEATURE_NOT_SUPPORTED, "cached plan must not change result type"));
+        }
+        prepared.planned.store(new.clone());
+        Ok(new)
+    }
+}
+
+fn is_missing(error: &SqlError) -> bool {
+    matches!(
+        error.code,
+        code::UNDEFINED_TABLE | code::UNDEFINED_OBJECT | code::INVALID_SCHEMA_NAME | code::UNDEFINED_COLUMN
+    )
+}
+
+fn written(changed: Changed, planned: &Planned, word: &'static str) -> Outcome {
+    match &planned.columns {
+        None => Outcome::Command { tag: format!("{word} {}", changed.rows) },
+        Some(columns) => Outcome::Rows {
+            columns: columns.clone(),
+            rows: RowStream::Ready(changed.returned),
+            tag: RowsTag::Counted(word),
+        },
+    }
+}
+
+impl Plan {
+    fn writes(&self, statement: &Statement) -> bool {
+        match self {
+            Plan::Empty | Plan::Rows(_) => false,
+            Plan::Insert(_) | Plan::Change(..) => true,
+            Plan::Utility => !matches!(
+                statement.ast(),
+                None | Some(
+                    ast::Statement::Set(_)
+                        | ast::Statement::Reset(_)
+                        | ast::Statement::Prepare { .. }
+                        | ast::Statement::Execute { .. }
+                        | ast::Statement::Deallocate { .. }
+                        | ast::Statement::Discard { .. }
+                        | ast::Statement::Explain { .. }
+                        | ast::Statement::Copy { to: true, .. }
+                )
+            ),
+        }
+    }
+}

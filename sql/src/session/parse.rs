@@ -1,0 +1,271 @@
+//! The way from text to statements: tokenize once, cut at semicolons, recognise what the parser library does not know.
+
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Word};
+
+use super::statement::{Statement, StatementKind};
+use crate::error::SqlError;
+
+const DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+
+/// Cuts a text into statements.
+pub(crate) fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
+    let tokens = Tokenizer::new(&DIALECT, text)
+        .tokenize_with_location()
+        .map_err(|error| at_location(SqlError::syntax(error.message.to_lowercase()), text, error.location))?;
+    let whole: Arc<str> = Arc::from(text);
+    let mut statements = Vec::new();
+    for mut part in split(tokens) {
+        let Some(first) = part.iter().find(|token| !is_blank(&token.token)) else { continue };
+        let start = offset_of(text, first.span.start).unwrap_or(0);
+        let end = part
+            .iter()
+            .rev()
+            .find(|token| !is_blank(&token.token))
+            .and_then(|token| offset_of(text, token.span.end))
+            .unwrap_or(text.len());
+        let kind = statement(&mut part, text)?;
+        let sql = if start == 0 && end == text.len() { whole.clone() } else { Arc::from(&text[start..end.max(start)]) };
+        statements.push(Statement { text: whole.clone(), sql, kind: Arc::new(kind) });
+    }
+    Ok(statements)
+}
+
+/// Parses one expression: a default or a check as the catalog keeps it.
+pub(crate) fn parse_expression(text: &str) -> Result<ast::Expr, SqlError> {
+    Parser::new(&DIALECT)
+        .try_with_sql(text)
+        .and_then(|mut parser| parser.parse_expr())
+        .map_err(|error| syntax_error(&error, text))
+}
+
+/// The position, in characters from 1, of a location in a text.
+pub(crate) fn position_of(text: &str, location: Location) -> Option<u32> {
+    if location.line == 0 {
+        return None;
+    }
+    let before: usize =
+        text.split_inclusive('\n').take(location.line as usize - 1).map(|line| line.chars().count()).sum();
+    u32::try_from(before as u64 + location.column).ok()
+}
+
+fn offset_of(text: &str, location: Location) -> Option<usize> {
+    let position = position_of(text, location)? as usize - 1;
+    if text.is_ascii() {
+        return Some(position.min(text.len()));
+    }
+    Some(text.char_indices().nth(position).map_or(text.len(), |(offset, _)| offset))
+}
+
+fn is_blank(token: &Token) -> bool {
+    matches!(token, Token::Whitespace(_) | Token::EOF)
+}
+
+fn split(tokens: Vec<TokenWithSpan>) -> Vec<Vec<TokenWithSpan>> {
+    let mut parts = vec![Vec::new()];
+    for token in tokens {
+        match token.token {
+            Token::SemiColon => parts.push(Vec::new()),
+            Token::EOF => {}
+            _ => parts.last_mut().expect("there is always a part").push(token),
+        }
+    }
+    parts
+}
+
+fn statement(tokens: &mut Vec<TokenWithSpan>, text: &str) -> Result<StatementKind, SqlError> {
+    let words: Vec<String> = tokens
+        .iter()
+        .filter(|token| !is_blank(&token.token))
+        .take(4)
+        .map(|token| match &token.token {
+            Token::Word(word) if word.quote_style.is_none() => word.value.to_lowercase(),
+            other => other.to_string(),
+        })
+        .collect();
+    let word = |at: usize| words.get(at).map_or("", String::as_str);
+    match (word(0), word(1)) {
+        ("vacuum", _) => return Ok(StatementKind::Ignored { tag: "VACUUM", notice: None }),
+        ("analyze" | "analyse", _) => return Ok(StatementKind::Ignored { tag: "ANALYZE", notice: None }),
+        ("checkpoint", _) => return Ok(StatementKind::Ignored { tag: "CHECKPOINT", notice: None }),
+        ("reindex", _) => return Ok(StatementKind::Ignored { tag: "REINDEX", notice: None }),
+        ("cluster", _) => return Ok(StatementKind::Ignored { tag: "CLUSTER", notice: None }),
+        ("listen" | "notify", _) => return Err(SqlError::unsupported(words[0].to_uppercase())),
+        ("show", _) => return show(tokens, text, word(1)),
+        ("alter", "table" | "index") => {
+            if let Some(split) = split_at(tokens, text)? {
+                return Ok(split);
+            }
+        }
+        ("create", "unlogged") => remove_word(tokens, "unlogged"),
+        ("copy", _) => spell_switches(tokens),
+        _ => {}
+    }
+    let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(std::mem::take(tokens));
+    let parsed = parser.parse_statement().map_err(|error| syntax_error(&error, text))?;
+    at_end(&mut parser, text)?;
+    Ok(StatementKind::Sql(parsed))
+}
+
+fn at_end(parser: &mut Parser<'_>, text: &str) -> Result<(), SqlError> {
+    let next = parser.peek_token();
+    if next.token == Token::EOF {
+        return Ok(());
+    }
+    let error = SqlError::syntax(format!("syntax error at or near \"{}\"", next.token));
+    Err(at_location(error, text, next.span.start))
+}
+
+/// `SHOW …`, in all the forms that are answered.
+fn show(tokens: &mut Vec<TokenWithSpan>, text: &str, what: &str) -> Result<StatementKind, SqlError> {
+    let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(std::mem::take(tokens));
+    let wrong = |error: ParserError| syntax_error(&error, text);
+    parser.next_token();
+    let from_table = |parser: &mut Parser<'_>| -> Result<Option<ast::ObjectName>, ParserError> {
+        if !parser.parse_one_of_keywords(&[Keyword::FROM, Keyword::FOR]).is_some() {
+            return Ok(None);
+        }
+        let _ = parser.parse_one_of_keywords(&[Keyword::TABLE, Keyword::INDEX, Keyword::DATABASE]);
+        parser.parse_object_name(false).map(Some)
+    };
+    let objects = ["tables", "schemas", "databases", "indexes", "index", "columns", "sequences", "users", "roles"];
+    let kind = if let Some(name) = objects.iter().find(|name| **name == what) {
+        parser.next_token();
+        let name = if *name == "index" { "indexes" } else { name };
+        StatementKind::ShowObjects { what: name, table: from_table(&mut parser).map_err(wrong)? }
+    } else if what == "ranges" || what == "range" {
+        parser.next_token();
+        StatementKind::ShowRanges { table: from_table(&mut parser).map_err(wrong)? }
+    } else if what == "nodes" {
+        parser.next_token();
+        StatementKind::ShowNodes
+    } else if what == "create" {
+        parser.next_token();
+        let _ = parser.parse_keyword(Keyword::TABLE);
+        StatementKind::ShowObjects { what: "create", table: Some(parser.parse_object_name(false).map_err(wrong)?) }
+    } else {
+        let mut name = String::new();
+        while let Token::Word(word) = &parser.peek_token().token {
+            if !name.is_empty() {
+                name.push(' ');
+            }
+            name.push_str(&word.value.to_lowercase());
+            parser.next_token();
+            if parser.consume_token(&Token::Period) {
+                name.push('.');
+                if let Token::Word(rest) = parser.next_token().token {
+                    name.push_str(&rest.value.to_lowercase());
+                }
+            }
+        }
+        StatementKind::ShowSetting { name }
+    };
+    at_end(&mut parser, text)?;
+    Ok(kind)
+}
+
+/// `ALTER TABLE t SPLIT AT VALUES (…), …`.
+fn split_at(tokens: &[TokenWithSpan], text: &str) -> Result<Option<StatementKind>, SqlError> {
+    let is_split = tokens.iter().any(|token| match &token.token {
+        Token::Word(word) => word.quote_style.is_none() && word.value.eq_ignore_ascii_case("split"),
+        _ => false,
+    });
+    if !is_split {
+        return Ok(None);
+    }
+    let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(tokens.to_vec());
+    let wrong = |error: ParserError| syntax_error(&error, text);
+    parser.next_token();
+    parser.next_token();
+    let _ = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
+    let table = parser.parse_object_name(false).map_err(wrong)?;
+    let is_word = |token: &TokenWithSpan, wanted: &str| match &token.token {
+        Token::Word(word) => word.value.eq_ignore_ascii_case(wanted),
+        _ => false,
+    };
+    for wanted in ["split", "at"] {
+        if !is_word(&parser.peek_token(), wanted) {
+            return Ok(None);
+        }
+        parser.next_token();
+    }
+    parser.expect_keyword(Keyword::VALUES).map_err(wrong)?;
+    let rows = parser
+        .parse_comma_separated(|parser| {
+            parser.expect_token(&Token::LParen)?;
+            let row = parser.parse_comma_separated(Parser::parse_expr)?;
+            parser.expect_token(&Token::RParen)?;
+            Ok(row)
+        })
+        .map_err(wrong)?;
+    at_end(&mut parser, text)?;
+    Ok(Some(StatementKind::SplitAt { table, rows }))
+}
+
+fn remove_word(tokens: &mut Vec<TokenWithSpan>, wanted: &str) {
+    let found = tokens.iter().position(|token| match &token.token {
+        Token::Word(word) => word.value.eq_ignore_ascii_case(wanted),
+        _ => false,
+    });
+    if let Some(at) = found {
+        tokens.remove(at);
+    }
+}
+
+/// COPY's options are switched with ON and OFF too, of which the parser library knows nothing.
+fn spell_switches(tokens: &mut [TokenWithSpan]) {
+    for token in tokens {
+        if let Token::Word(Word { value, quote_style: None, .. }) = &token.token {
+            let spelled = match value.to_lowercase().as_str() {
+                "on" => "TRUE",
+                "off" => "FALSE",
+                _ => continue,
+            };
+            token.token = Token::make_keyword(spelled);
+        }
+    }
+}
+
+/// PostgreSQL's words for what the parser library says.
+fn syntax_error(error: &ParserError, text: &str) -> SqlError {
+    let message = match error {
+        ParserError::ParserError(message) | ParserError::TokenizerError(message) => message,
+        ParserError::RecursionLimitExceeded => {
+            return SqlError::new(crate::error::code::PROGRAM_LIMIT_EXCEEDED, "the statement is nested too deeply");
+        }
+    };
+    let (what, location) = match message.rsplit_once(" at Line: ") {
+        Some((what, place)) => (what, parse_location(place)),
+        None => (message.as_str(), None),
+    };
+    let error = match what.rsplit_once(", found: ") {
+        Some((_, "EOF")) => SqlError::syntax("syntax error at end of input"),
+        Some((_, found)) => SqlError::syntax(format!("syntax error at or near \"{found}\"")),
+        None => SqlError::syntax(format!("syntax error: {what}")),
+    };
+    let error = match what.rsplit_once(", found: ") {
+        Some((expected, _)) => error.detail(format!("{expected}.")),
+        None => error,
+    };
+    match location {
+        Some(location) => at_location(error, text, location),
+        None => error,
+    }
+}
+
+fn parse_location(place: &str) -> Option<Location> {
+    let (line, column) = place.split_once(", Column: ")?;
+    Some(Location { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? })
+}
+
+fn at_location(error: SqlError, text: &str, location: Location) -> SqlError {
+    match position_of(text, location) {
+        Some(position) => error.position(position),
+        None => error,
+    }
+}

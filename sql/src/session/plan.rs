@@ -1,0 +1,218 @@
+//! From a statement to what executes it.
+
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast::{self, FromTable, SetExpr, TableWithJoins};
+
+use super::statement::{Statement, StatementKind};
+use super::{Column, SessionView, Source};
+use crate::bind::{BindError, BindResult, Binder, ParamTypes, Scope};
+use crate::catalog::{Catalog, RelationRef, Table};
+use crate::dml::change::{ChangePlan, not_a_table};
+use crate::dml::insert::{InsertPlan, query_of, target_name};
+use crate::error::SqlError;
+use crate::fastpath::select::{SelectPlan, plain_table, undefined_table};
+use crate::node::Shared;
+use crate::query::QueryContext;
+use crate::types::PgType;
+
+/// What executes a statement.
+#[derive(Clone)]
+pub(crate) enum Plan {
+    /// Nothing.
+    Empty,
+    /// Read from the statement itself when executed: DDL, SET, SHOW, transaction control, COPY.
+    Utility,
+    Rows(Source),
+    Insert(Arc<InsertPlan>),
+    Change(Arc<ChangePlan>, &'static str),
+}
+
+/// A plan, and what it was made for.
+pub(crate) struct Planned {
+    pub plan: Plan,
+    pub params: Vec<PgType>,
+    pub columns: Option<Arc<[Column]>>,
+    /// The tables it uses, by ID.
+    pub tables: Vec<u32>,
+    /// The catalog it was bound to; 0 for a catalog that is not committed.
+    pub catalog_version: u64,
+    /// The session's settings it was bound to.
+    pub settings_version: u64,
+}
+
+impl std::fmt::Debug for Planned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Planned").field("tables", &self.tables).finish_non_exhaustive()
+    }
+}
+
+/// What statements are planned in.
+pub(crate) struct Planner<'a> {
+    pub shared: &'a Arc<Shared>,
+    pub catalog: &'a Arc<Catalog>,
+    pub view: &'a Arc<SessionView>,
+    pub settings_version: u64,
+}
+
+impl Planner<'_> {
+    /// Plans a statement.
+    pub async fn plan(&self, statement: &Statement, given: &[Option<PgType>]) -> Result<Planned, SqlError> {
+        let mut params = ParamTypes::given(given);
+        let (plan, columns) = match &*statement.kind {
+            StatementKind::Empty => (Plan::Empty, None),
+            StatementKind::Sql(ast::Statement::Query(query)) => {
+                let source = self.source(query, statement, &mut params).await?;
+                let columns = source.columns();
+                (Plan::Rows(source), Some(columns))
+            }
+            StatementKind::Sql(ast::Statement::Insert(insert)) => self.insert(insert, statement, &mut params).await?,
+            StatementKind::Sql(ast::Statement::Update(update)) => {
+                let bound = self.binding(statement, &mut params, |binder| {
+                    let (table, alias) = target(&update.table, binder)?;
+                    ChangePlan::bind_update(update, &table, &alias, binder)
+                });
+                self.change(bound?, "UPDATE")
+            }
+            StatementKind::Sql(ast::Statement::Delete(delete)) => {
+                let bound = self.binding(statement, &mut params, |binder| {
+                    let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
+                    let [from] = &from[..] else { return Err(BindError::Elsewhere("several tables".into())) };
+                    let (table, alias) = target(from, binder)?;
+                    ChangePlan::bind_delete(delete, &table, &alias, binder)
+                });
+                self.change(bound?, "DELETE")
+            }
+            _ => (Plan::Utility, super::utility::columns(statement, self)?),
+        };
+        let tables = match &plan {
+            Plan::Empty | Plan::Utility => Vec::new(),
+            Plan::Rows(source) => source.tables(),
+            Plan::Insert(plan) => plan.tables(),
+            Plan::Change(plan, _) => vec![plan.table.id],
+        };
+        Ok(Planned {
+            plan,
+            params: params.finish()?,
+            columns,
+            tables,
+            catalog_version: self.catalog.version,
+            settings_version: self.settings_version,
+        })
+    }
+
+    fn change(&self, plan: ChangePlan, word: &'static str) -> (Plan, Option<Arc<[Column]>>) {
+        let columns = plan.returning.as_ref().map(|output| output.columns.clone());
+        (Plan::Change(Arc::new(plan), word), columns)
+    }
+
+    async fn insert(
+        &self,
+        insert: &ast::Insert,
+        statement: &Statement,
+        params: &mut ParamTypes,
+    ) -> Result<(Plan, Option<Arc<[Column]>>), SqlError> {
+        let table = self.table(&target_name(insert)?)?;
+        let source = match query_of(insert) {
+            Some(query) => Some(self.source(query, statement, params).await?),
+            None => None,
+        };
+        let plan =
+            self.binding(statement, params, |binder| InsertPlan::bind(insert, &table, source.clone(), binder))?;
+        let columns = plan.returning.as_ref().map(|output| output.columns.clone());
+        Ok((Plan::Insert(Arc::new(plan)), columns))
+    }
+
+    /// Plans a query: on the table's keys where that is all there is to it, else by the planner of queries.
+    pub async fn source(
+        &self,
+        query: &ast::Query,
+        statement: &Statement,
+        params: &mut ParamTypes,
+    ) -> Result<Source, SqlError> {
+        refuse_locks(query)?;
+        let mut tried = params.clone();
+        let scope = Scope::default();
+        let mut binder =
+            Binder { catalog: self.catalog, view: self.view, scope: &scope, text: &statement.text, params: &mut tried };
+        let bound = SelectPlan::bind(query, &mut binder);
+        let planner = self.shared.planner.get();
+        match (bound, planner) {
+            (Ok(plan), None) => {
+                *params = tried;
+                Ok(Source::Select(Arc::new(plan)))
+            }
+            (Ok(plan), Some(_)) if plan.source.as_ref().is_none_or(|(_, access)| access.is_narrow()) => {
+                *params = tried;
+                Ok(Source::Select(Arc::new(plan)))
+            }
+            (Err(BindError::Sql(error)), _) => Err(error),
+            (Err(BindError::Elsewhere(what)), None) => Err(SqlError::unsupported(what)),
+            (_, Some(planner)) => {
+                let context = QueryContext {
+                    transaction: None,
+                    catalog: self.catalog.clone(),
+                    params: Arc::from([]),
+                    session: self.view.clone(),
+                };
+                let plan = planner.plan(query, params.known(), &context).await?;
+                for (number, ty) in plan.params().iter().enumerate() {
+                    params.infer(number, *ty);
+                }
+                Ok(Source::Query(plan))
+            }
+        }
+    }
+
+    fn binding<T>(
+        &self,
+        statement: &Statement,
+        params: &mut ParamTypes,
+        bind: impl FnOnce(&mut Binder<'_>) -> BindResult<T>,
+    ) -> Result<T, SqlError> {
+        let scope = Scope::default();
+        let mut binder =
+            Binder { catalog: self.catalog, view: self.view, scope: &scope, text: &statement.text, params };
+        Ok(bind(&mut binder)?)
+    }
+
+    /// The table of a possibly qualified name.
+    pub fn table(&self, parts: &[String]) -> Result<Arc<Table>, SqlError> {
+        find_table(self.catalog, self.view, parts)
+    }
+}
+
+/// The table of a possibly qualified name.
+pub(crate) fn find_table(catalog: &Catalog, view: &SessionView, parts: &[String]) -> Result<Arc<Table>, SqlError> {
+    let names: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let name = || parts.join(".");
+    match catalog.resolve(view.database_id, &view.search_path, &names)? {
+        Some(RelationRef::Table(id)) => catalog.table(id).cloned().ok_or_else(|| undefined_table(&name())),
+        Some(_) => Err(not_a_table(&name())),
+        None => Err(undefined_table(&name())),
+    }
+}
+
+/// The table that an UPDATE or DELETE changes.
+fn target(from: &TableWithJoins, binder: &Binder<'_>) -> BindResult<(Arc<Table>, String)> {
+    if !from.joins.is_empty() {
+        return Err(BindError::Sql(SqlError::syntax("a join cannot be changed")));
+    }
+    match plain_table(&from.relation, binder) {
+        Err(BindError::Elsewhere(_)) => {
+            let name = from.relation.to_string();
+            Err(BindError::Sql(undefined_table(name.split(' ').next().unwrap_or(&name))))
+        }
+        found => found,
+    }
+}
+
+fn refuse_locks(query: &ast::Query) -> Result<(), SqlError> {
+    match query.locks.first() {
+        Some(lock) => Err(SqlError::unsupported(format!("SELECT … {lock}"))),
+        None => match &*query.body {
+            SetExpr::Query(inner) => refuse_locks(inner),
+            _ => Ok(()),
+        },
+    }
+}

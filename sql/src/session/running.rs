@@ -1,0 +1,102 @@
+//! What a statement runs in: handed down to whatever executes it, cheap to clone into streams.
+
+use std::sync::Arc;
+
+use txn::Transaction;
+
+use super::{Column, RowStream, SessionView};
+use crate::catalog::{Catalog, Table};
+use crate::dml::writer::Writer;
+use crate::error::SqlError;
+use crate::fastpath::select::SelectPlan;
+use crate::node::Shared;
+use crate::query::{QueryContext, QueryPlan};
+use crate::scalar::{EvalContext, Scalar, Sequences};
+use crate::types::Datum;
+
+/// What a statement runs in.
+#[derive(Clone)]
+pub(crate) struct Running {
+    pub transaction: Arc<Transaction>,
+    pub catalog: Arc<Catalog>,
+    pub view: Arc<SessionView>,
+    pub params: Arc<[Datum]>,
+    pub sequences: Arc<Sequences>,
+    pub shared: Arc<Shared>,
+}
+
+impl Running {
+    /// For expressions over no row yet.
+    pub fn eval_context(&self) -> EvalContext<'_> {
+        EvalContext { row: &[], params: &self.params, view: &self.view, sequences: &self.sequences }
+    }
+
+    /// What writes rows of a table.
+    pub fn writer<'a>(&'a self, table: &'a Arc<Table>) -> Writer<'a> {
+        Writer { transaction: &self.transaction, table, view: &self.view, invisible: false }
+    }
+
+    /// What the planner of queries works in.
+    pub fn query_context(&self) -> QueryContext {
+        QueryContext {
+            transaction: Some(self.transaction.clone()),
+            catalog: self.catalog.clone(),
+            params: self.params.clone(),
+            session: self.view.clone(),
+        }
+    }
+
+    /// Draws from sequences what evaluating the expressions `times` times takes.
+    pub async fn prepare_sequences(&self, scalars: &[Scalar], times: usize) -> Result<(), SqlError> {
+        let mut drawn = Vec::new();
+        scalars.iter().for_each(|scalar| scalar.sequences(&mut drawn));
+        drawn.sort_unstable();
+        while let Some(id) = drawn.last().copied() {
+            let calls = drawn.iter().filter(|other| **other == id).count();
+            drawn.retain(|other| *other != id);
+            let missing = (calls * times).saturating_sub(self.sequences.ready(id));
+            if missing > 0 {
+                let sequence = self.catalog.sequence(id).ok_or_else(|| {
+                    SqlError::new(crate::error::code::UNDEFINED_TABLE, "the sequence has been dropped")
+                })?;
+                self.sequences.supply(id, self.shared.sequences.take(sequence, missing).await?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A planned query, by whoever planned it.
+#[derive(Clone)]
+pub(crate) enum Source {
+    /// Served on the table's keys.
+    Select(Arc<SelectPlan>),
+    /// Served by the planner of queries.
+    Query(Arc<dyn QueryPlan>),
+}
+
+impl Source {
+    /// What its rows consist of.
+    pub fn columns(&self) -> Arc<[Column]> {
+        match self {
+            Source::Select(plan) => plan.output.columns.clone(),
+            Source::Query(plan) => plan.columns(),
+        }
+    }
+
+    /// The tables it reads.
+    pub fn tables(&self) -> Vec<u32> {
+        match self {
+            Source::Select(plan) => plan.source.iter().map(|(table, _)| table.id).collect(),
+            Source::Query(plan) => plan.tables().to_vec(),
+        }
+    }
+
+    /// Starts it.
+    pub async fn execute(&self, running: &Running) -> Result<RowStream, SqlError> {
+        match self {
+            Source::Select(plan) => plan.execute(running).await,
+            Source::Query(plan) => plan.execute(&running.query_context()).await,
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! SET, SHOW, RESET.
+//!
+//! Most settings are kept and shown without effect, because tools set them and read them back; those with an effect are
+//! checked. A SET is undone when its transaction rolls back, a SET LOCAL when it ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{SERVER_VERSION, SessionBase, SessionParams, SessionView};
+use crate::error::{SqlError, code};
+use crate::node::Shared;
+use crate::types::{TimeZone, TypeSettings};
+
+/// Every setting: name as SHOW prints it, and what it starts from.
+const KNOWN: &[(&str, &str)] = &[
+    ("application_name", ""),
+    ("bytea_output", "hex"),
+    ("check_function_bodies", "on"),
+    ("client_encoding", "UTF8"),
+    ("client_min_messages", "notice"),
+    ("consistency", "strict"),
+    ("DateStyle", "ISO, MDY"),
+    ("default_table_access_method", "heap"),
+    ("default_tablespace", ""),
+    ("default_transaction_isolation", "serializable"),
+    ("default_transaction_read_only", "off"),
+    ("enable_seqscan", "on"),
+    ("extra_float_digits", "1"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("in_hot_standby", "off"),
+    ("integer_datetimes", "on"),
+    ("IntervalStyle", "postgres"),
+    ("is_superuser", "on"),
+    ("jit", "off"),
+    ("lc_collate", "C"),
+    ("lc_ctype", "C"),
+    ("lc_messages", "C"),
+    ("lc_monetary", "C"),
+    ("lc_numeric", "C"),
+    ("lc_time", "C"),
+    ("lock_timeout", "0"),
+    ("log_statement", "none"),
+    ("maintenance_work_mem", "64MB"),
+    ("max_connections", "10000"),
+    ("max_identifier_length", "63"),
+    ("max_index_keys", "32"),
+    ("row_security", "on"),
+    ("search_path", "\"$user\", public"),
+    ("server_encoding", "UTF8"),
+    ("server_version", SERVER_VERSION),
+    ("server_version_num", "150000"),
+    ("session_authorization", ""),
+    ("standard_conforming_strings", "on"),
+    ("statement_timeout", "0"),
+    ("synchronous_commit", "on"),
+    ("TimeZone", "UTC"),
+    ("transaction_isolation", "serializable"),
+    ("transaction_read_only", "off"),
+    ("work_mem", "4MB"),
+    ("xmloption", "content"),
+];
+
+/// Settings that say what is, and cannot be set.
+const FIXED: &[&str] = &[
+    "in_hot_standby",
+    "integer_datetimes",
+    "is_superuser",
+    "lc_collate",
+    "lc_ctype",
+    "max_connections",
+    "max_identifier_length",
+    "max_index_keys",
+    "server_encoding",
+    "server_version",
+    "server_version_num",
+];
+
+/// Settings told to the client at the start and whenever they change.
+const REPORTED: &[&str] = &[
+    "application_name",
+    "client_encoding",
+    "DateStyle",
+    "default_transaction_read_only",
+    "in_hot_standby",
+    "integer_datetimes",
+    "IntervalStyle",
+    "is_superuser",
+    "server_encoding",
+    "server_version",
+    "session_authorization",
+    "standard_conforming_strings",
+    "TimeZone",
+];
+
+/// A session's settings.
+pub(super) struct Settings {
+    base: Arc<SessionBase>,
+    /// What RESET goes back to.
+    initial: BTreeMap<String, String>,
+    /// As they were when the open transaction first changed one.
+    before: Option<Arc<SessionBase>>,
+    /// As they will be once the open transaction has committed, for those set by SET LOCAL.
+    after_local: BTreeMap<String, String>,
+    version: u64,
+}
+
+impl Settings {
+    pub fn new(params: &SessionParams, database_id: u32, shared: &Shared) -> Result<Settings, SqlError> {
+        let mut values: BTreeMap<String, String> =
+            KNOWN.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        values.insert("session_authorization".into(), params.user.clone());
+        values.insert("application_name".into(), params.application_name.clone());
+        let base = SessionBase {
+            user: params.user.clone(),
+            database: params.database.clone(),
+            database_id,
+            search_path: search_path("\"$user\", public", &params.user),
+            timezone: TimeZone::UTC,
+            backend_pid: params.backend_pid,
+            settings: values,
+            random: shared.random.fork(&format!("session {}", params.backend_pid)),
+            row_ids: shared.row_ids.clone(),
+        };
+        let mut settings = Settings {
+            base: Arc::new(base),
+            initial: BTreeMap::new(),
+            before: None,
+            after_local: BTreeMap::new(),
+            version: 1,
+        };
+        for (name, value) in &params.settings {
+            settings.put(name, value)?;
+        }
+        settings.initial = settings.base.settings.clone();
+        Ok(settings)
+    }
+
+    /// Rises whenever a setting changes that plans depend on.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The settings as a transaction sees them that began at this time.
+    pub fn view(&self, transaction_micros: i64) -> SessionView {
+        let types = TypeSettings { timezone: self.base.timezone, transaction_micros, names: None };
+        SessionView { base: self.base.clone(), types }
+    }
+
+    /// Whether commits give up commit wait.
+    pub fn relaxed(&self) -> bool {
+        self.base.settings.get("consistency").is_some_and(|value| value == "linearizable")
+    }
+
+    pub fn reported(&self) -> Vec<(String, String)> {
+        REPORTED
+            .iter()
+            .filter_map(|name| self.base.settings.get(*name).map(|value| ((*name).to_owned(), value.clone())))
+            .collect()
+    }
+
+    /// The value of a setting, and its name as it is printed.
+    pub fn show(&self, name: &str) -> Result<(String, String), SqlError> {
+        let name = canonical(name);
+        match self.base.settings.get(&name) {
+            Some(value) => Ok((name, value.clone())),
+            None => Err(unrecognized(&name)),
+        }
+    }
+
+    pub fn all(&self) -> &BTreeMap<String, String> {
+        &self.base.settings
+    }
+
+    /// SET; undone if the transaction rolls back, and with `local` when it ends.
+    pub fn set(
+        &mut self,
+        name: &str,
+        value: Option<&str>,
+        local: bool,
+        changes: &mut Vec<(String, String)>,
+    ) -> Result<(), SqlError> {
+        let name = canonical(name);
+        if FIXED.contains(&name.as_str()) {
+            return Err(SqlError::new("55P02", format!("parameter \"{name}\" cannot be changed")));
+        }
+        let value = match value {
+            Some(value) => value.to_owned(),
+            None => self.initial.get(&name).cloned().ok_or_else(|| unrecognized(&name))?,
+        };
+        self.before.get_or_insert_with(|| self.base.clone());
+        let old = self.base.settings.get(&name).cloned();
+        self.put(&name, &value)?;
+        match old {
+            Some(old) if local => {
+                self.after_local.entry(name.clone()).or_insert(old);
+            }
+            _ => {
+                self.after_local.remove(&name);
+            }
+        }
+        self.report(&name, changes);
+        Ok(())
+    }
+
+    pub fn reset_all(&mut self, changes: &mut Vec<(String, String)>) -> Result<(), SqlError> {
+        for (name, value) in self.initial.clone() {
+            if self.base.settings.get(&name) != Some(&value) {
+                self.set(&name, Some(&value), false, changes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The open transaction, or the implicit one, is over.
+    pub fn end_transaction(&mut self, committed: bool, changes: &mut Vec<(String, String)>) {
+        let Some(before) = self.before.take() else { return };
+        let local = std::mem::take(&mut self.after_local);
+        if committed {
+            for (name, value) in local {
+                // It was in force before, so it is valid.
+                if self.put(&name, &value).is_ok() {
+                    self.report(&name, changes);
+                }
+            }
+            return;
+        }
+        let now = std::mem::replace(&mut self.base, before);
+        self.version += 1;
+        for name in REPORTED {
+            if now.settings.get(*name) != self.base.settings.get(*name) {
+                self.report(name, changes);
+            }
+        }
+    }
+
+    fn report(&self, name: &str, changes: &mut Vec<(String, String)>) {
+        if REPORTED.contains(&name)
+            && let Some(value) = self.base.settings.get(name)
+        {
+            changes.push((name.to_owned(), value.clone()));
+        }
+    }
+
+    fn put(&mut self, name: &str, value: &str) -> Result<(), SqlError> {
+        let name = canonical(name);
+        if !self.base.settings.contains_key(&name) && !name.contains('.') {
+            return Err(unrecognized(&name));
+        }
+        let base = Arc::make_mut(&mut self.base);
+        let mut value = value.to_owned();
+        let invalid = |value: &str| {
+            SqlError::new(code::INVALID_PARAMETER_VALUE, format!("invalid value for parameter \"{name}\": \"{value}\""))
+        };
+        match name.as_str() {
+            "TimeZone" => {
+                base.timezone = TimeZone::parse(&value).map_err(|_| invalid(&value))?;
+                value = base.timezone.name();
+            }
+            "search_path" => base.search_path = search_path(&value, &base.user),
+            "client_encoding" => match value.to_uppercase().replace('-', "").as_str() {
+                "UTF8" | "UNICODE" => value = "UTF8".to_owned(),
+                _ => return Err(invalid(&value).hint("Meridian speaks UTF8 only.")),
+            },
+            "standard_conforming_strings" if !is_on(&value) => return Err(invalid(&value)),
+            "consistency" if !matches!(value.as_str(), "strict" | "linearizable") => {
+                return Err(invalid(&value).hint("Available values: strict, linearizable."));
+            }
+            "DateStyle" => {
+                if !value.to_uppercase().contains("ISO") {
+                    return Err(invalid(&value).hint("Only ISO dates are printed."));
+                }
+                value = "ISO, MDY".to_owned();
+            }
+            _ => {}
+        }
+        base.settings.insert(name, value);
+        self.version += 1;
+        Ok(())
+    }
+}
+
+fn is_on(value: &str) -> bool {
+    matches!(value.to_lowercase().as_str(), "on" | "true" | "yes" | "1")
+}
+
+/// The name as it is printed: most are lower case, some are not.
+fn canonical(name: &str) -> String {
+    let name = match name.to_lowercase().as_str() {
+        "time zone" | "timezone" => "TimeZone".to_owned(),
+        "transaction isolation level" => "transaction_isolation".to_owned(),
+        "names" => "client_encoding".to_owned(),
+        lower => lower.to_owned(),
+    };
+    KNOWN.iter().find(|(known, _)| known.eq_ignore_ascii_case(&name)).map_or(name, |(known, _)| (*known).to_owned())
+}
+
+fn unrecognized(name: &str) -> SqlError {
+    SqlError::new(code::UNDEFINED_OBJECT, format!("unrecognized configuration parameter \"{name}\""))
+}
+
+/// Schema names from the setting's text.
+fn search_path(value: &str, user: &str) -> Vec<String> {
+    value
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(|part| {
+            let quoted = [('"', '"'), ('\'', '\'')]
+                .iter()
+                .find_map(|(open, close)| part.strip_prefix(*open).and_then(|part| part.strip_suffix(*close)));
+            match quoted {
+                Some("$user") => user.to_owned(),
+                Some(name) => name.to_owned(),
+                None => part.to_lowercase(),
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,282 @@
+//! A session's open transaction.
+//!
+//! ```text
+//!   none ──statement──▶ implicit ──sync──▶ none            BEGIN ──▶ explicit ──COMMIT──▶ none
+//!                          └──fail──▶ none                              └──fail──▶ failed ──ROLLBACK──▶ none
+//! ```
+//!
+//! The transaction proper begins with the first statement that needs one: BEGIN alone takes no snapshot.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use txn::{Transaction, TxnOptions};
+
+use super::{Running, Session, SessionView};
+use crate::catalog::{Catalog, CatalogWriter, Descriptor, Pin, Table};
+use crate::error::{RetryScope, SqlError, code};
+use crate::types::Datum;
+
+/// Where a session's transaction stands.
+#[derive(Default)]
+pub(crate) struct Open {
+    /// BEGIN was given, and no COMMIT yet.
+    pub explicit: bool,
+    /// A statement of the explicit transaction failed: nothing but its end is accepted.
+    pub failed: bool,
+    /// READ ONLY.
+    pub read_only: bool,
+    /// Statements completed in it.
+    pub statements: u64,
+    /// Times it was tried before; raises its priority.
+    pub attempts: u32,
+    /// Existing tables that are locked, to be altered.
+    pub locked: Vec<u32>,
+    /// The transaction proper.
+    pub handle: Option<Handle>,
+}
+
+/// A transaction and what it sees.
+pub(crate) struct Handle {
+    pub transaction: Arc<Transaction>,
+    pub catalog: Arc<Catalog>,
+    pub pin: Pin,
+    pub view: Arc<SessionView>,
+    /// What it has changed in the catalog.
+    pub ddl: Option<DdlState>,
+}
+
+/// What a transaction has changed in the catalog.
+pub(crate) struct DdlState {
+    pub writer: CatalogWriter,
+    /// Tables and indexes (table, index) that nobody else can see before the commit.
+    pub fresh: BTreeSet<(u32, u32)>,
+    /// Indexes (table, index) that nobody uses after the commit.
+    pub stale: BTreeSet<(u32, u32)>,
+}
+
+impl Handle {
+    /// The catalog as the transaction sees it, its own changes included.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        self.ddl.as_ref().map_or(&self.catalog, |ddl| &ddl.writer.catalog)
+    }
+}
+
+impl Session {
+    /// The transaction proper, begun if there is none.
+    pub(crate) async fn handle(&mut self) -> Result<&mut Handle, SqlError> {
+        if self.open.handle.is_none() {
+            self.shared.manager.ensure_lease().await?;
+            let (catalog, pin) = self.shared.manager.pin();
+            let options = TxnOptions {
+                relaxed: self.settings.relaxed(),
+                priority: 1 + self.open.attempts,
+                ..TxnOptions::default()
+            };
+            let transaction = self.shared.database.begin(options)?;
+            let micros = i64::try_from(transaction.begin_timestamp().wall_ns / 1_000).unwrap_or(i64::MAX);
+            let view = Arc::new(self.settings.view(micros));
+            self.open.handle = Some(Handle { transaction, catalog, pin, view, ddl: None });
+        }
+        Ok(self.open.handle.as_mut().expect("it was put there above"))
+    }
+
+    /// Notes that the transaction uses tables.
+    ///
+    /// # Errors
+    /// 40001 to be retried when one has changed since the transaction began; 55P03 when one stays locked.
+    pub(super) async fn use_tables(&mut self, tables: &[u32]) -> Result<(), SqlError> {
+        let Some(handle) = &mut self.open.handle else { return Ok(()) };
+        for id in tables {
+            handle.pin.note(*id);
+        }
+        let current = self.shared.manager.current();
+        if Arc::ptr_eq(&current, &handle.catalog) && tables.iter().all(|id| is_unlocked(&handle.catalog, *id)) {
+            return Ok(());
+        }
+        let own = &self.open.locked;
+        let changed = tables.iter().find(|id| {
+            let (Some(known), false) = (handle.catalog.table(**id), own.contains(id)) else { return false };
+            known.lock.is_some() || current.table(**id).is_none_or(|now| now.version != known.version)
+        });
+        let Some(id) = changed else { return Ok(()) };
+        let name = handle.catalog.table(*id).cloned();
+        if let Some(table) = name {
+            // Whoever waits must not be waited for.
+            if !self.open.explicit || self.open.statements == 0 {
+                if let Some(handle) = self.open.handle.take() {
+                    handle.transaction.rollback().await;
+                }
+                self.shared.manager.wait_unlocked(&table, &self.lock_holder()).await?;
+            }
+            return Err(SqlError::new(
+                code::SERIALIZATION_FAILURE,
+                format!("restart transaction: relation \"{}\" was altered since it began", table.name),
+            )
+            .hint("Roll back, and try the transaction again.")
+            .retrying(RetryScope::Transaction));
+        }
+        Ok(())
+    }
+
+    /// What a statement runs in. REQUIRES: the transaction has begun.
+    pub(crate) fn running(&self, params: Arc<[Datum]>) -> Running {
+        let handle = self.open.handle.as_ref().expect("the transaction has begun");
+        Running {
+            transaction: handle.transaction.clone(),
+            catalog: handle.catalog().clone(),
+            view: handle.view.clone(),
+            params,
+            sequences: self.sequences.clone(),
+            shared: self.shared.clone(),
+        }
+    }
+
+    /// Commits what is open, explicit or not. Whatever becomes of it, nothing is open afterwards.
+    pub(super) async fn commit(&mut self) -> Result<(), SqlError> {
+        let open = std::mem::take(&mut self.open);
+        self.settings.end_transaction(!open.failed, &mut self.parameter_changes);
+        let Some(mut handle) = open.handle else { return Ok(()) };
+        let ddl = handle.ddl.take();
+        if ddl.is_none() && open.locked.is_empty() {
+            handle.transaction.commit().await?;
+            return Ok(());
+        }
+        let (result, ddl) = self.commit_ddl(&handle.transaction, ddl, &open.locked).await;
+        drop(handle);
+        match &result {
+            Ok(()) => {
+                if let Err(error) = self.shared.manager.refresh().await {
+                    tracing::warn!(%error, "the catalog could not be read after changing it");
+                }
+                self.clear(ddl.map(|ddl| ddl.stale).unwrap_or_default());
+            }
+            Err(error) => {
+                // What became of an ambiguous commit is not known: what it made must stay then.
+                let known = error.code != code::STATEMENT_COMPLETION_UNKNOWN;
+                let fresh = ddl.filter(|_| known).map(|ddl| ddl.fresh).unwrap_or_default();
+                self.undo_ddl(&open.locked, fresh).await;
+            }
+        }
+        result
+    }
+
+    async fn commit_ddl(
+        &self,
+        transaction: &Transaction,
+        ddl: Option<DdlState>,
+        locked: &[u32],
+    ) -> (Result<(), SqlError>, Option<DdlState>) {
+        let Some(mut ddl) = ddl else {
+            let result = transaction.commit().await.map(|_| ()).map_err(SqlError::from);
+            let unlocked = self.shared.manager.unlock_tables(locked, &self.lock_holder()).await;
+            return (result.and(unlocked), None);
+        };
+        let sealed = async {
+            for id in locked {
+                let still = ddl.writer.catalog.table(*id).filter(|table| table.lock.is_some()).cloned();
+                if let Some(table) = still {
+                    let mut descriptor = table.descriptor().clone();
+                    descriptor.lock = None;
+                    descriptor.version += 1;
+                    ddl.writer.put(transaction, Descriptor::Table(Box::new(descriptor))).await?;
+                }
+            }
+            ddl.writer.seal(transaction).await?;
+            transaction.commit().await?;
+            Ok::<(), SqlError>(())
+        };
+        let result = sealed.await;
+        if result.is_err() {
+            transaction.rollback().await;
+        }
+        (result, Some(ddl))
+    }
+
+    /// Rolls back what is open. Nothing is open afterwards.
+    pub(super) async fn roll_back(&mut self) {
+        let open = std::mem::take(&mut self.open);
+        self.settings.end_transaction(false, &mut self.parameter_changes);
+        self.discard(open.handle).await;
+        self.undo_ddl(&open.locked, BTreeSet::new()).await;
+    }
+
+    /// Rolls back a transaction proper; its locks on tables stay.
+    pub(super) async fn discard(&mut self, handle: Option<Handle>) {
+        let Some(mut handle) = handle else { return };
+        handle.transaction.rollback().await;
+        if let Some(ddl) = handle.ddl.take() {
+            self.clear(ddl.fresh);
+        }
+    }
+
+    async fn undo_ddl(&mut self, locked: &[u32], fresh: BTreeSet<(u32, u32)>) {
+        self.unlock(locked).await;
+        self.clear(fresh);
+    }
+
+    pub(super) async fn unlock(&mut self, locked: &[u32]) {
+        if !locked.is_empty()
+            && let Err(error) = self.shared.manager.unlock_tables(locked, &self.lock_holder()).await
+        {
+            tracing::warn!(%error, "tables could not be unlocked");
+        }
+    }
+
+    /// Removes the contents of indexes that nobody uses, in the background.
+    fn clear(&self, indexes: BTreeSet<(u32, u32)>) {
+        if indexes.is_empty() {
+            return;
+        }
+        let database = self.shared.database.clone();
+        self.shared.tasks.spawn("clear dropped indexes", async move {
+            for (table, index) in indexes {
+                let (start, end) = crate::catalog::index_span(table, index);
+                if let Err(error) = database.clear_span(txn::Span { start, end }).await {
+                    tracing::warn!(%error, table, index, "a dropped index could not be cleared");
+                }
+            }
+        });
+    }
+}
+
+fn is_unlocked(catalog: &Catalog, id: u32) -> bool {
+    catalog.table(id).is_none_or(|table| table.lock.is_none())
+}
+
+impl Session {
+    /// The open transaction proper. REQUIRES: it has begun.
+    pub(crate) fn open_handle(&mut self) -> &mut Handle {
+        self.open.handle.as_mut().expect("the statement in hand has begun the transaction")
+    }
+
+    /// Locks an existing table against everybody else, so that this transaction can alter it.
+    pub(crate) async fn lock_for_ddl(&mut self, table: &Table) -> Result<(), SqlError> {
+        let manager = self.shared.manager.clone();
+        let holder = self.lock_holder();
+        let statements = self.open.statements;
+        let handle = self.open.handle.as_mut().expect("the statement in hand has begun the transaction");
+        let created_here = handle.catalog.table(table.id).is_none();
+        if created_here || self.open.locked.contains(&table.id) {
+            return Ok(());
+        }
+        handle.pin.note(table.id);
+        manager.lock_table(table, &holder, &handle.pin).await?;
+        self.open.locked.push(table.id);
+        if statements == 0 && handle.ddl.is_none() {
+            // Nothing was done yet: a snapshot above the lock saves going over it again.
+            let old = self.open.handle.take();
+            self.discard(old).await;
+            self.handle().await?;
+            return Ok(());
+        }
+        if let Some(ddl) = &mut handle.ddl {
+            ddl.writer.reload(&handle.transaction, table.id).await?;
+        } else {
+            let mut writer = CatalogWriter::begin(&handle.transaction, handle.catalog.clone()).await?;
+            writer.reload(&handle.transaction, table.id).await?;
+            handle.ddl = Some(DdlState { writer, fresh: BTreeSet::new(), stale: BTreeSet::new() });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,247 @@
+//! Statements that are executed as they are read: SET and SHOW, PREPARE and EXECUTE, DDL, EXPLAIN.
+
+mod show;
+
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast::{self, Expr};
+
+use super::plan::Planner;
+use super::statement::{Statement, StatementKind};
+use super::{Column, Outcome, Prepared, RowStream, RowsTag, Session};
+use crate::bind::{Binder, ParamTypes, Scope, normalize};
+use crate::error::{SqlError, code};
+use crate::types::{Datum, PgType, from_sqlparser};
+
+/// What the rows of a utility statement consist of; `None` when it has none.
+pub(super) fn columns(statement: &Statement, planner: &Planner<'_>) -> Result<Option<Arc<[Column]>>, SqlError> {
+    let texts = |names: &[&str]| -> Option<Arc<[Column]>> {
+        Some(names.iter().map(|name| Column::computed(*name, PgType::Text)).collect())
+    };
+    Ok(match &*statement.kind {
+        StatementKind::ShowSetting { .. }
+        | StatementKind::ShowObjects { .. }
+        | StatementKind::ShowRanges { .. }
+        | StatementKind::ShowNodes => show::columns(&statement.kind),
+        StatementKind::Sql(ast::Statement::Explain { .. }) => texts(&["QUERY PLAN"]),
+        StatementKind::Sql(ast::Statement::Execute { name: Some(_), .. }) => None,
+        _ => {
+            let _ = planner;
+            None
+        }
+    })
+}
+
+impl Session {
+    /// Executes a statement that has no plan.
+    pub(super) async fn run_utility(
+        &mut self,
+        statement: &Statement,
+        params: &Arc<[Datum]>,
+    ) -> Result<Outcome, SqlError> {
+        match &*statement.kind {
+            StatementKind::Empty => Ok(Outcome::Empty),
+            StatementKind::Ignored { tag, notice } => {
+                if let Some(notice) = notice {
+                    self.notice(*notice);
+                }
+                done(*tag)
+            }
+            StatementKind::SplitAt { table, rows } => self.split_at(statement, table, rows, params).await,
+            StatementKind::Sql(sql) => self.run_sql_utility(statement, sql, params).await,
+            kind => self.show(kind).await,
+        }
+    }
+
+    async fn run_sql_utility(
+        &mut self,
+        statement: &Statement,
+        sql: &ast::Statement,
+        params: &Arc<[Datum]>,
+    ) -> Result<Outcome, SqlError> {
+        match sql {
+            ast::Statement::Set(set) => self.set(set),
+            ast::Statement::Reset(reset) => {
+                match &reset.reset {
+                    ast::Reset::ALL => self.settings.reset_all(&mut self.parameter_changes)?,
+                    ast::Reset::ConfigurationParameter(name) => {
+                        self.settings.set(&plain(name), None, false, &mut self.parameter_changes)?;
+                    }
+                }
+                done("RESET")
+            }
+            ast::Statement::Discard { object_type } => {
+                if matches!(object_type, ast::DiscardObject::ALL) {
+                    if self.open.explicit {
+                        return Err(SqlError::new(
+                            code::ACTIVE_SQL_TRANSACTION,
+                            "DISCARD ALL cannot run inside a transaction block",
+                        ));
+                    }
+                    self.settings.reset_all(&mut self.parameter_changes)?;
+                    self.prepared.clear();
+                    self.sequences = Arc::default();
+                }
+                done(format!("DISCARD {object_type}"))
+            }
+            ast::Statement::Prepare { name, data_types, statement: inner } => {
+                let given = data_types
+                    .iter()
+                    .map(|data_type| from_sqlparser(data_type).map(|(ty, _)| Some(ty)))
+                    .collect::<Result<Vec<_>, _>>()?;
+                let inner = statement.inner((**inner).clone());
+                let planned = self.plan(&inner, &given).await?;
+                self.handle().await?;
+                self.store_prepared(&normalize(name), Arc::new(Prepared::new(inner, &given, planned)))?;
+                done("PREPARE")
+            }
+            ast::Statement::Execute { name: Some(name), parameters, .. } => {
+                let prepared = self.prepared(&plain(name))?;
+                let params = self.execute_arguments(statement, &prepared, parameters)?;
+                Box::pin(self.run_nested(&prepared, params)).await
+            }
+            ast::Statement::Deallocate { name, .. } => {
+                if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all") {
+                    self.prepared.clear();
+                    return done("DEALLOCATE ALL");
+                }
+                let name = normalize(name);
+                self.prepared(&name)?;
+                self.close_prepared(&name);
+                done("DEALLOCATE")
+            }
+            ast::Statement::Explain { statement: inner, analyze, verbose, options, .. } => {
+                let asked = |wanted: &str| {
+                    options.iter().flatten().any(|option| option.name.value.eq_ignore_ascii_case(wanted))
+                };
+                let (analyze, verbose) = (*analyze || asked("analyze"), *verbose || asked("verbose"));
+                Box::pin(self.explain(statement.inner((**inner).clone()), analyze, verbose, params)).await
+            }
+            ast::Statement::Lock(_) | ast::Statement::LockTables { .. } => Err(SqlError::unsupported("LOCK TABLE")),
+            ast::Statement::Grant(_) => done("GRANT"),
+            ast::Statement::Revoke(_) => done("REVOKE"),
+            ast::Statement::Comment { .. } => done("COMMENT"),
+            _ => self.run_ddl(statement, sql, params).await,
+        }
+    }
+
+    fn set(&mut self, set: &ast::Set) -> Result<Outcome, SqlError> {
+        match set {
+            ast::Set::SingleAssignment { scope, variable, values, .. } => {
+                let local = matches!(scope, Some(ast::ContextModifier::Local));
+                let name = plain(variable);
+                let value = match &values[..] {
+                    [Expr::Identifier(word)] if word.value.eq_ignore_ascii_case("default") => None,
+                    values => {
+                        Some(values.iter().map(|value| setting_text(value, &name)).collect::<Vec<_>>().join(", "))
+                    }
+                };
+                if name == "transaction_isolation" || name == "default_transaction_isolation" {
+                    let asked = value.as_deref().unwrap_or("serializable").to_lowercase();
+                    if asked != "serializable" {
+                        self.notice(format!("isolation level {} runs as SERIALIZABLE", asked.to_uppercase()));
+                    }
+                }
+                self.settings.set(&name, value.as_deref(), local, &mut self.parameter_changes)?;
+            }
+            ast::Set::SetTimeZone { local, value } => {
+                let value = setting_text(value, "timezone");
+                let value = if value.eq_ignore_ascii_case("local") || value.eq_ignore_ascii_case("default") {
+                    None
+                } else {
+                    Some(value)
+                };
+                self.settings.set("TimeZone", value.as_deref(), *local, &mut self.parameter_changes)?;
+            }
+            ast::Set::SetNames { charset_name, .. } => {
+                let name = charset_name.value.clone();
+                self.settings.set("client_encoding", Some(&name), false, &mut self.parameter_changes)?;
+            }
+            ast::Set::SetTransaction { modes, .. } => self.set_modes(modes)?,
+            ast::Set::SetRole { .. } | ast::Set::SetSessionAuthorization(_) => {}
+            other => return Err(SqlError::unsupported(other)),
+        }
+        done("SET")
+    }
+
+    fn execute_arguments(
+        &self,
+        statement: &Statement,
+        prepared: &Prepared,
+        arguments: &[Expr],
+    ) -> Result<Vec<Datum>, SqlError> {
+        if arguments.len() != prepared.params.len() {
+            return Err(SqlError::syntax("wrong number of parameters for prepared statement").detail(format!(
+                "Expected {} parameters but got {}.",
+                prepared.params.len(),
+                arguments.len()
+            )));
+        }
+        let running = self.running(Arc::from([]));
+        let (mut params, scope) = (ParamTypes::default(), Scope::default());
+        let mut binder = Binder {
+            catalog: &running.catalog,
+            view: &running.view,
+            scope: &scope,
+            text: &statement.text,
+            params: &mut params,
+        };
+        let mut values = Vec::with_capacity(arguments.len());
+        for (argument, ty) in arguments.iter().zip(&prepared.params) {
+            let scalar = binder.bind_assigned(argument, "parameter", *ty, -1)?;
+            values.push(scalar.eval(&running.eval_context())?);
+        }
+        Ok(values)
+    }
+
+    /// Executes a prepared statement as part of the one in hand.
+    async fn run_nested(&mut self, prepared: &Arc<Prepared>, params: Vec<Datum>) -> Result<Outcome, SqlError> {
+        let planned = self.plan(&prepared.statement, &prepared.given).await?;
+        self.handle().await?;
+        self.use_tables(&planned.tables).await?;
+        self.run(&planned, &prepared.statement, &params.into()).await
+    }
+
+    async fn explain(
+        &mut self,
+        statement: Statement,
+        analyze: bool,
+        verbose: bool,
+        params: &Arc<[Datum]>,
+    ) -> Result<Outcome, SqlError> {
+        let planned = self.plan(&statement, &[]).await?;
+        self.handle().await?;
+        self.use_tables(&planned.tables).await?;
+        let lines = show::explain(self, &planned, &statement, analyze, verbose, params).await?;
+        let rows = lines.into_iter().map(|line| vec![Datum::Text(line)]).collect();
+        Ok(Outcome::Rows {
+            columns: Arc::from([Column::computed("QUERY PLAN", PgType::Text)]),
+            rows: RowStream::Ready(rows),
+            tag: RowsTag::Fixed("EXPLAIN"),
+        })
+    }
+}
+
+/// A statement that has nothing to return.
+pub(crate) fn done(tag: impl Into<String>) -> Result<Outcome, SqlError> {
+    Ok(Outcome::Command { tag: tag.into() })
+}
+
+fn plain(name: &ast::ObjectName) -> String {
+    name.0.iter().filter_map(|part| part.as_ident()).map(normalize).collect::<Vec<_>>().join(".")
+}
+
+/// A setting's value as text.
+fn setting_text(value: &Expr, name: &str) -> String {
+    match value {
+        Expr::Value(value) => match value.value.clone().into_string() {
+            // The schemas of a search path are names, and stay quoted as such.
+            Some(text) if name == "search_path" && !text.is_empty() => format!("\"{text}\""),
+            Some(text) => text,
+            None => value.to_string(),
+        },
+        Expr::Identifier(ident) if name == "search_path" => ident.to_string(),
+        Expr::Identifier(ident) => ident.value.clone(),
+        other => other.to_string(),
+    }
+}
