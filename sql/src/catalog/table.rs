@@ -4,6 +4,7 @@ use bytes::Bytes;
 use clock::Timestamp;
 
 use super::{IndexDescriptor, TableDescriptor};
+use crate::rowcodec::{RowCodec, StoredColumn};
 use crate::types::{Datum, TypeSettings, parse_text};
 
 /// A table as of one version of its descriptor. The descriptor's fields are reached through [`std::ops::Deref`].
@@ -12,6 +13,8 @@ pub struct Table {
     descriptor: TableDescriptor,
     /// Snapshots below this may predate the descriptor, and must not use it.
     pub valid_from: Timestamp,
+    /// Reads and writes the values of its rows.
+    pub codec: RowCodec,
     /// What a row reads as of which nothing is stored: added columns have their missing values.
     absent: Vec<Datum>,
     /// Positions (in `columns`) of the primary index's columns, in its order.
@@ -34,7 +37,7 @@ impl Table {
         let visible_positions =
             descriptor.columns.iter().enumerate().filter(|(_, column)| !column.hidden).map(|(at, _)| at).collect();
         let settings = TypeSettings::default();
-        let absent = descriptor
+        let absent: Vec<Datum> = descriptor
             .columns
             .iter()
             .map(|column| match &column.missing {
@@ -43,7 +46,13 @@ impl Table {
                 None => Datum::Null,
             })
             .collect();
-        Table { descriptor, valid_from, absent, primary_positions, visible_positions }
+        let stored = descriptor.columns.iter().zip(&absent);
+        let codec = RowCodec::new(stored.map(|(column, missing)| StoredColumn {
+            id: column.id,
+            ty: column.ty,
+            missing: missing.clone(),
+        }));
+        Table { descriptor, valid_from, codec, absent, primary_positions, visible_positions }
     }
 
     /// The descriptor.
