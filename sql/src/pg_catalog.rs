@@ -17,6 +17,12 @@
 //! Sources: PostgreSQL 15 manual, chapters 53 (system catalogs), 54 (system views), 37 (information schema), 9.26 (system
 //! information functions); the queries that psql 15 sends (`psql -E`).
 
+mod context;
+mod define;
+mod functions;
 mod layout;
+mod rows;
 
+pub use context::{Context, ROLES, SUPERUSER_OID};
+pub use functions::{function, functions};
 pub use layout::{SystemColumn, SystemTable, table, table_by_oid, tables};

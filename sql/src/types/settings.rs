@@ -43,6 +43,14 @@ pub trait Names: Send + Sync {
     fn role_oid(&self, name: &str) -> Option<u32>;
     /// The name of a role.
     fn role_name(&self, oid: u32) -> Option<String>;
+    /// The OID of the only function of that name.
+    fn function_oid(&self, _name: &str) -> Option<u32> {
+        None
+    }
+    /// The name of a function.
+    fn function_name(&self, _oid: u32) -> Option<String> {
+        None
+    }
 }
 
 /// A time zone: by name from the tz database, or a fixed offset.

@@ -204,7 +204,9 @@ fn parse_oid(text: &str, ty: PgType, settings: &TypeSettings) -> Result<u32, Sql
         PgType::Regrole => names
             .and_then(|names| names.role_oid(unquoted()))
             .ok_or_else(|| SqlError::new("42704", format!("role \"{trimmed}\" does not exist"))),
-        PgType::Regproc => Err(SqlError::new("42883", format!("function \"{trimmed}\" does not exist"))),
+        PgType::Regproc => names
+            .and_then(|names| names.function_oid(unquoted()))
+            .ok_or_else(|| SqlError::new("42883", format!("function \"{trimmed}\" does not exist"))),
         _ => Err(invalid_syntax(ty.typname(), text)),
     }
 }
@@ -217,6 +219,7 @@ fn format_oid(oid: u32, ty: PgType, settings: &TypeSettings) -> String {
         PgType::Regtype => PgType::from_oid(oid).map(|ty| format_type(ty, -1)),
         PgType::Regnamespace => names.and_then(|names| names.schema_name(oid)),
         PgType::Regrole => names.and_then(|names| names.role_name(oid)),
+        PgType::Regproc => names.and_then(|names| names.function_name(oid)),
         _ => None,
     };
     name.unwrap_or_else(|| oid.to_string())
