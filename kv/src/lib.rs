@@ -17,6 +17,8 @@ pub mod placement;
 pub mod replica;
 pub mod router;
 pub mod settings;
+pub mod store;
 
+pub use node::{Admin, Begin, Node, NodeConfig, NodeError, NodeInfo, RangeInfo, StatusInfo};
 pub use replica::{LocalProposer, Proposer, Replica, ReplicaContext, ReplicaEvents, local_range};
 pub use settings::Settings;

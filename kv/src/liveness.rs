@@ -18,10 +18,7 @@ use clock::Timestamp;
 pub use registry::{Member, Registry, write_descriptor, write_status};
 
 /// The counter that node IDs come from.
-pub const NODE_ID_COUNTER: &str = "node";
-
-/// The counter that range IDs come from.
-pub const RANGE_ID_COUNTER: &str = "range";
+pub const NODE_ID_COUNTER: &str = "node-id";
 
 /// Where a node stands: tiers from the widest to the narrowest, `region=eu,zone=a`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Message)]

@@ -135,12 +135,8 @@ pub fn decide(range: &RangeView, nodes: &[NodeView]) -> Decision {
     if !lost.is_empty() {
         return Decision::new(Action::DropLearners { replicas: lost }, "the learner's node is dead");
     }
-    let strangers: Vec<u64> = range
-        .raft_learners
-        .iter()
-        .copied()
-        .filter(|id| !voters.contains(id) && !learners.contains(id))
-        .collect();
+    let strangers: Vec<u64> =
+        range.raft_learners.iter().copied().filter(|id| !voters.contains(id) && !learners.contains(id)).collect();
     if !strangers.is_empty() {
         return Decision::new(Action::DropLearners { replicas: strangers }, "the descriptor does not know the learner");
     }

@@ -97,9 +97,7 @@ impl Router {
         let key = range.descriptor.start.clone();
         if range.descriptor.range_id == directory::FIRST_RANGE_ID {
             self.discover_first_range(trip).await;
-        } else if let Ok(entries) =
-            directory::lookup(self, keys::meta_scan_start(&key), trip.remaining_ms()).await
-        {
+        } else if let Ok(entries) = directory::lookup(self, keys::meta_scan_start(&key), trip.remaining_ms()).await {
             // Older than what is cached: harmless, and not taken.
             entries.iter().rev().for_each(|descriptor| self.learn(descriptor));
         }

@@ -102,8 +102,7 @@ fn may_be_split(batch: &BatchRequest, shares: &BTreeMap<bytes::Bytes, Share>) ->
             return Err(KvError::not_one_phase("the writes and the record lie in several ranges"));
         }
     }
-    let alone = batch.header.txn.is_none()
-        && batch.requests.iter().any(|r| spans::is_write(r) && spans::needs_room(r));
+    let alone = batch.header.txn.is_none() && batch.requests.iter().any(|r| spans::is_write(r) && spans::needs_room(r));
     if alone {
         return Err(KvError::invalid("a batch without a transaction writes to several ranges"));
     }
@@ -119,8 +118,7 @@ struct Merge<'b> {
 
 impl<'b> Merge<'b> {
     fn new(batch: &'b BatchRequest) -> Self {
-        let read_timestamp =
-            batch.header.txn.as_ref().map_or(batch.header.read_timestamp, |txn| txn.read_timestamp);
+        let read_timestamp = batch.header.txn.as_ref().map_or(batch.header.read_timestamp, |txn| txn.read_timestamp);
         let whole = BatchResponse { read_timestamp, ..BatchResponse::default() };
         Merge { batch, parts: vec![Vec::new(); batch.requests.len()], whole }
     }

@@ -1,0 +1,193 @@
+//! What people, and SQL on their behalf, ask of the cluster beside data.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use prost::Message;
+use raft_groups::{Class, NodeId};
+
+use super::Shared;
+use super::message::{Measure, Measured, NodeAnswer, NodeAnswerKind, NodeRequest, NodeRequestKind};
+use crate::api::{KvError, RequestKind, ResponseKind, Span, SplitRange, TransferLease};
+use crate::descriptor::{RangeDescriptor, ReplicaRole};
+use crate::directory;
+use crate::keys;
+use crate::liveness::{NodeDescriptor, NodeStatus};
+
+/// How long to wait for one node's word on how large its replica is.
+const MEASURE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// One range as the directory and its leaseholder describe it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RangeInfo {
+    /// Bounds and replicas.
+    pub descriptor: RangeDescriptor,
+    /// The node that holds the lease, as far as is known.
+    pub leaseholder: Option<u64>,
+    /// Bytes of keys and values, live and not; `None` when the leaseholder did not answer.
+    pub bytes: Option<u64>,
+    /// Live keys; `None` when the leaseholder did not answer.
+    pub keys: Option<u64>,
+}
+
+/// One node as the cluster knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeInfo {
+    /// Who it is.
+    pub descriptor: NodeDescriptor,
+    /// What it last said; `None` before its first heartbeat.
+    pub status: Option<NodeStatus>,
+    /// Whether it was heard of lately.
+    pub live: bool,
+}
+
+/// What this node says about itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatusInfo {
+    /// The cluster.
+    pub cluster_id: u128,
+    /// This node.
+    pub node_id: u64,
+    /// How many replicas it holds.
+    pub replicas: usize,
+    /// How many leases it holds.
+    pub leases: usize,
+    /// How many ranges it leads have fewer voters than they should.
+    pub underreplicated: usize,
+    /// It refuses writes, since its disk is full.
+    pub disk_full: bool,
+    /// Free room on its disk, in bytes.
+    pub free_bytes: u64,
+}
+
+/// What people, and SQL on their behalf, ask of the cluster beside data.
+#[async_trait]
+pub trait Admin: Send + Sync + 'static {
+    /// The ranges that overlap a span, in key order.
+    ///
+    /// # Errors
+    /// `Unavailable` when the directory does not answer.
+    async fn ranges(&self, span: Span) -> Result<Vec<RangeInfo>, KvError>;
+
+    /// The nodes of the cluster, by ID.
+    fn nodes(&self) -> Vec<NodeInfo>;
+
+    /// Splits the range that contains the key at the key. Returns the new right range, 0 when the key is a boundary already.
+    ///
+    /// # Errors
+    /// As any write.
+    async fn split_at(&self, key: Bytes) -> Result<u64, KvError>;
+
+    /// Moves the lease (and the leadership) of the range that contains the key to a node.
+    ///
+    /// # Errors
+    /// As any write; `Invalid` when the node holds no voting replica.
+    async fn transfer_lease(&self, key: Bytes, node: u64) -> Result<(), KvError>;
+
+    /// This node.
+    fn status(&self) -> StatusInfo;
+}
+
+impl Shared {
+    /// The descriptors that overlap a span, in key order, by the directory.
+    async fn descriptors(&self, span: &Span) -> Result<Vec<RangeDescriptor>, KvError> {
+        let (start, end) = keys::bounds(span);
+        let mut found: Vec<RangeDescriptor> = Vec::new();
+        let mut position = start;
+        while position < end {
+            let entries = directory::lookup(&*self.router, keys::meta_scan_start(&position), 0).await?;
+            let Some(last) = entries.last() else { break };
+            let next = last.end.clone();
+            // A lagging entry covers what its successors hold too: the newest word on each position counts.
+            found.extend(entries.into_iter().filter(|entry| entry.start < end));
+            if next.is_empty() || next <= position {
+                break;
+            }
+            position = next;
+        }
+        found.sort_by(|a, b| a.start.cmp(&b.start));
+        found.dedup_by(|later, earlier| later.start < earlier.end && !earlier.end.is_empty() || earlier.end.is_empty());
+        Ok(found)
+    }
+
+    /// What a range's leaseholder, or else any of its replicas, says of its size.
+    async fn measure_range(&self, descriptor: RangeDescriptor) -> RangeInfo {
+        let believed = self.router.believed_leaseholder(&descriptor.start);
+        let mut nodes: Vec<u64> = descriptor.replicas.iter().map(|replica| replica.node_id).collect();
+        nodes.sort_by_key(|node| (believed != Some(*node), !self.registry.is_live(*node), *node));
+        for node in nodes {
+            if let Some(measured) = self.measure_at(node, descriptor.range_id).await
+                && let Some(newest) = measured.descriptor
+            {
+                let leaseholder = (measured.leaseholder != 0).then_some(measured.leaseholder);
+                let descriptor = if newest.generation > descriptor.generation { newest } else { descriptor };
+                return RangeInfo { descriptor, leaseholder, bytes: Some(measured.bytes), keys: Some(measured.keys) };
+            }
+        }
+        RangeInfo { descriptor, leaseholder: believed, bytes: None, keys: None }
+    }
+
+    async fn measure_at(&self, node: u64, range_id: u64) -> Option<Measured> {
+        let measure = Measure { range_id };
+        if node == self.identity.node_id {
+            return Some(self.measure(measure));
+        }
+        let body = NodeRequest::encode_kind(NodeRequestKind::Measure(measure));
+        let answer = self.transport.call(NodeId(node), Class::Kv, body, MEASURE_TIMEOUT).await.ok()?;
+        match NodeAnswer::decode(answer).ok()?.kind {
+            Some(NodeAnswerKind::Measured(measured)) => Some(measured),
+            _ => None,
+        }
+    }
+}
+
+#[async_trait]
+impl Admin for Shared {
+    async fn ranges(&self, span: Span) -> Result<Vec<RangeInfo>, KvError> {
+        let descriptors = self.descriptors(&span).await?;
+        Ok(futures::future::join_all(descriptors.into_iter().map(|descriptor| self.measure_range(descriptor))).await)
+    }
+
+    fn nodes(&self) -> Vec<NodeInfo> {
+        let info = |member: crate::liveness::Member| NodeInfo {
+            live: self.registry.is_live(member.descriptor.node_id),
+            descriptor: member.descriptor,
+            status: member.status,
+        };
+        self.registry.members().into_iter().map(info).collect()
+    }
+
+    async fn split_at(&self, key: Bytes) -> Result<u64, KvError> {
+        if key[..] <= [keys::TABLE][..] {
+            return Err(KvError::invalid("the first range, which holds the directory, is not split"));
+        }
+        let response = self.send_one(RequestKind::SplitRange(SplitRange { key })).await?;
+        match response.responses.into_iter().next().and_then(|response| response.kind) {
+            Some(ResponseKind::Split(split)) => Ok(split.right_range_id),
+            _ => Err(KvError::invalid("the split was answered with something else")),
+        }
+    }
+
+    async fn transfer_lease(&self, key: Bytes, node: u64) -> Result<(), KvError> {
+        self.send_one(RequestKind::TransferLease(TransferLease { key, target_node: node })).await.map(|_| ())
+    }
+
+    fn status(&self) -> StatusInfo {
+        let held = self.store.all();
+        let target = self.settings.replication_target;
+        let is_short = |held: &crate::store::Held| {
+            let replicas = held.replica.descriptor().replicas;
+            replicas.iter().filter(|replica| replica.role() == ReplicaRole::Voter).count() < target
+        };
+        StatusInfo {
+            cluster_id: self.identity.cluster_id(),
+            node_id: self.identity.node_id,
+            replicas: held.len(),
+            leases: held.iter().filter(|(_, held)| held.replica.is_leaseholder()).count(),
+            underreplicated: held.iter().filter(|(_, h)| h.group.leader_term().is_some() && is_short(h)).count(),
+            disk_full: self.store.disk().is_full().is_some(),
+            free_bytes: self.store.disk().free_bytes(),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! A node says that it lives, hears who else does, and watches its disk.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use prost::Message;
+use raft_groups::{Class, NodeId};
+
+use super::Shared;
+use super::message::{Announce, NodeAnswer, NodeAnswerKind, NodeRequest, NodeRequestKind};
+use crate::api::KvError;
+use crate::directory;
+use crate::engine::WriteBatch;
+use crate::liveness::{self, NODE_ID_COUNTER, NodeDescriptor, NodeStatus};
+use crate::replica::admin::RANGE_ID_COUNTER;
+use crate::store::Hints;
+
+/// How long a node waits for another one's answer to its announcement.
+const ANNOUNCE_TIMEOUT: Duration = Duration::from_millis(500);
+
+impl Shared {
+    /// Takes note of a node that has started.
+    pub(super) fn meet(&self, node: &NodeDescriptor) {
+        if node.node_id == self.identity.node_id || !self.registry.learn(node) {
+            return;
+        }
+        tracing::info!(node = node.node_id, address = node.address, "node met");
+        self.transport.set_address(NodeId(node.node_id), node.address.clone());
+        self.store.changed.notify_one();
+    }
+
+    /// The first requests of a new cluster: its counters, and the directory.
+    pub(super) async fn found(&self) -> Result<(), KvError> {
+        let node_id = self.allocate(NODE_ID_COUNTER).await?;
+        assert_eq!(node_id, self.identity.node_id, "the founder takes the first node ID");
+        for range_id in [directory::FIRST_RANGE_ID, directory::DATA_RANGE_ID] {
+            let allocated = self.allocate(RANGE_ID_COUNTER).await?;
+            assert_eq!(allocated, range_id, "the first ranges take the first range IDs");
+        }
+        for (_, held) in self.store.all() {
+            directory::repair(&*self.router, &held.replica.descriptor(), 0).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells every known node that this one has started, and hears from them who else there is.
+    pub(super) async fn announce(&self) {
+        let body = NodeRequest::encode_kind(NodeRequestKind::Announce(Announce { node: self.descriptor.clone() }));
+        let mut told = vec![self.identity.node_id];
+        loop {
+            let nodes: Vec<u64> = self.registry.nodes().into_iter().filter(|node| !told.contains(node)).collect();
+            if nodes.is_empty() {
+                return;
+            }
+            let calls =
+                nodes.iter().map(|node| self.transport.call(NodeId(*node), Class::Kv, body.clone(), ANNOUNCE_TIMEOUT));
+            for answer in futures::future::join_all(calls).await.into_iter().flatten() {
+                if let Ok(NodeAnswer { kind: Some(NodeAnswerKind::Known(known)) }) = NodeAnswer::decode(answer) {
+                    known.nodes.iter().for_each(|node| self.meet(node));
+                    known.first_range.iter().for_each(|first| self.router.learn(first));
+                }
+            }
+            told.extend(nodes);
+        }
+    }
+
+    fn status_now(&self) -> Result<NodeStatus, KvError> {
+        let held = self.store.all();
+        let leases = held.iter().filter(|(_, held)| held.replica.is_leaseholder()).count();
+        Ok(NodeStatus {
+            node_id: self.identity.node_id,
+            heartbeat: self.hlc.now().map_err(|error| KvError::invalid(error.to_string()))?,
+            free_bytes: self.store.disk().free_bytes(),
+            replicas: held.len() as u64,
+            leases: leases as u64,
+            disk_full: self.store.disk().is_full().is_some(),
+            draining: self.draining.load(Ordering::SeqCst),
+        })
+    }
+
+    /// Keeps what a restart needs to find the others.
+    fn keep_hints(&self, kept: &mut Hints) {
+        let known = self.known();
+        let hints = Hints { first_range: known.first_range, nodes: known.nodes };
+        if hints == *kept {
+            return;
+        }
+        let mut batch = WriteBatch::new();
+        hints.save(&mut batch);
+        match self.store.engine().write(batch) {
+            Ok(()) => *kept = hints,
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "hints were not kept"),
+        }
+    }
+}
+
+/// Writes the node's heartbeat once.
+pub(super) async fn say(shared: &Shared) -> Result<(), KvError> {
+    let status = shared.status_now()?;
+    shared.registry.note(&status);
+    liveness::write_status(&*shared.router, &status, shared.settings.liveness_interval_ms).await
+}
+
+/// The loop: the descriptor until it is written, then heartbeats, for ever.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let interval = Duration::from_millis(shared.settings.liveness_interval_ms);
+    let timeout_ms = shared.settings.liveness_interval_ms;
+    let mut is_registered = false;
+    let mut hints = Hints::default();
+    loop {
+        if !is_registered {
+            match liveness::write_descriptor(&*shared.router, &shared.descriptor, timeout_ms).await {
+                Ok(()) => is_registered = true,
+                Err(error) => tracing::debug!(%error, "the node's descriptor is not written yet"),
+            }
+        }
+        if let Err(error) = say(&shared).await {
+            tracing::debug!(%error, "a heartbeat was not written");
+        }
+        match shared.registry.refresh(&*shared.router, timeout_ms).await {
+            Ok(fresh) => {
+                for node in fresh {
+                    shared.transport.set_address(NodeId(node.node_id), node.address);
+                    shared.store.changed.notify_one();
+                }
+            }
+            Err(error) => tracing::debug!(%error, "the other nodes' heartbeats were not read"),
+        }
+        shared.keep_hints(&mut hints);
+        tokio::time::sleep(interval).await;
+    }
+}
+
+/// The loop that watches the disk.
+pub(super) async fn watch_disk(shared: Arc<Shared>) {
+    let interval = Duration::from_millis(shared.settings.disk_interval_ms);
+    loop {
+        let disk = shared.store.disk().clone();
+        match shared.tasks.blocking(move || disk.look()).await {
+            Ok(_is_full) => {}
+            Err(error) => tracing::warn!(%error, "the disk's free space is not known"),
+        }
+        tokio::time::sleep(interval).await;
+    }
+}

@@ -1,0 +1,146 @@
+//! Looks after the ranges this node leads, and after replicas that hear of no leader.
+//!
+//! ```text
+//!   event or tick ─▶ each range led here, not yet being tended: anything to do? ─▶ a task that tends it until not
+//!                    each replica that has heard nobody for long ─▶ is it still a member?
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clock::Timestamp;
+use parking_lot::Mutex;
+
+use super::{Shared, tend};
+use crate::directory;
+use crate::keys;
+use crate::store::Held;
+
+/// What the keeper remembers between rounds.
+#[derive(Default)]
+pub(super) struct Keeper {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Ranges that a task is at.
+    tended: BTreeSet<u64>,
+    /// The generation of each range's descriptor that the directory was seen to have, and when.
+    entered: BTreeMap<u64, (u64, Timestamp)>,
+    /// When each range was last looked through for garbage.
+    collected: BTreeMap<u64, Timestamp>,
+    /// Since when each replica has known no leader.
+    silent_since: BTreeMap<u64, Timestamp>,
+}
+
+impl Keeper {
+    /// Whether the directory is known to have this generation, as of lately.
+    pub(super) fn is_entered(&self, range_id: u64, generation: u64, not_before: Timestamp) -> bool {
+        let state = self.state.lock();
+        state.entered.get(&range_id).is_some_and(|(known, at)| *known >= generation && *at >= not_before)
+    }
+
+    /// The directory has this generation.
+    pub(super) fn enter(&self, range_id: u64, generation: u64, now: Timestamp) {
+        self.state.lock().entered.insert(range_id, (generation, now));
+    }
+
+    /// Whether it is time to look for garbage; if so, it is taken for done.
+    pub(super) fn take_collection(&self, range_id: u64, now: Timestamp, interval: Duration) -> bool {
+        let mut state = self.state.lock();
+        let last = *state.collected.entry(range_id).or_insert(now);
+        let is_due = last.plus(interval) <= now;
+        if is_due {
+            state.collected.insert(range_id, now);
+        }
+        is_due
+    }
+
+    fn begin(&self, range_id: u64) -> bool {
+        self.state.lock().tended.insert(range_id)
+    }
+
+    /// A task is done with a range.
+    pub(super) fn end(&self, range_id: u64) {
+        self.state.lock().tended.remove(&range_id);
+    }
+
+    /// Whether the replica has been without a leader for longer than `patience`; then its patience starts anew.
+    fn is_silent(&self, range_id: u64, has_leader: bool, now: Timestamp, patience: Duration) -> bool {
+        let mut state = self.state.lock();
+        if has_leader {
+            state.silent_since.remove(&range_id);
+            return false;
+        }
+        let since = *state.silent_since.entry(range_id).or_insert(now);
+        let is_silent = since.plus(patience) <= now;
+        if is_silent {
+            state.silent_since.insert(range_id, now);
+        }
+        is_silent
+    }
+}
+
+impl Shared {
+    /// This node's idea of now, without moving the clock.
+    pub(super) fn wall_now(&self) -> Timestamp {
+        Timestamp::new(self.hlc.interval().latest_ns, 0)
+    }
+
+    fn look_at_all(self: &Arc<Self>) {
+        let nodes = self.registry.views();
+        let now = self.wall_now();
+        for (range_id, held) in self.store.all() {
+            if held.group.leader_term().is_some() {
+                if tend::has_something_to_do(self, range_id, &held, &nodes) && self.keeper.begin(range_id) {
+                    let shared = self.clone();
+                    self.tasks.spawn("tend", async move {
+                        tend::tend(&shared, range_id, &held).await;
+                        shared.keeper.end(range_id);
+                    });
+                }
+            }
+            self.look_for_leader(range_id, now);
+        }
+    }
+
+    fn look_for_leader(self: &Arc<Self>, range_id: u64, now: Timestamp) {
+        let Some(held) = self.store.held(range_id) else { return };
+        let patience = Duration::from_millis(self.settings.replica_silent_after_ms);
+        if self.keeper.is_silent(range_id, held.group.status().leader.is_some(), now, patience) {
+            let shared = self.clone();
+            self.tasks.spawn("membership", async move { shared.ask_membership(&held).await });
+        }
+    }
+
+    /// A replica that hears nobody may have been removed without being told: the directory knows.
+    async fn ask_membership(&self, held: &Held) {
+        let own = held.replica.descriptor();
+        if own.range_id == directory::FIRST_RANGE_ID || own.replicas.is_empty() {
+            if let Some(first) = self.router.first_range() {
+                self.store.told_of_removal(&first);
+            }
+            return;
+        }
+        let start = keys::meta_scan_start(&own.start);
+        if let Ok(entries) = directory::lookup(&*self.router, start, self.settings.liveness_interval_ms).await {
+            for entry in entries.iter().filter(|entry| entry.range_id == own.range_id) {
+                if entry.generation > own.generation {
+                    self.store.told_of_removal(entry);
+                }
+            }
+        }
+    }
+}
+
+/// The loop: at each event, and at each tick.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let tick = Duration::from_millis(shared.settings.placement_interval_ms);
+    loop {
+        shared.look_at_all();
+        // A tick is as good as an event.
+        let _ = tokio::time::timeout(tick, shared.store.changed.notified()).await;
+    }
+}

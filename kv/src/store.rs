@@ -1,0 +1,186 @@
+//! Everything a node keeps on one disk: its replicas, by range.
+//!
+//! ```text
+//!   start ─▶ engine: records of replicas ─▶ finish what a crash interrupted (installs, removals) ─▶ replica + group each
+//!
+//!   message for an absent group ─▶ a replica without data, which its leader sends a snapshot
+//!   split applied               ─▶ the right replica, on top of the votes already cast for it
+//!   descriptor without us       ─▶ log stopped, data cleared, tombstone: that replica ID never returns
+//! ```
+//!
+//! Replicas come and go one at a time (`lifecycle`), by a worker of their own, since application asks for it and may
+//! not wait.
+//!
+//! Invariants: `one_replica_per_range`; `replica_ids_never_return` (a replica ID below the tombstone's is refused);
+//! `range_tiling` on this store (replicas with data do not overlap).
+//!
+//! It knows nothing of other nodes but that its replicas have peers there.
+
+mod data;
+mod disk;
+mod events;
+mod lifecycle;
+mod local;
+mod snapshot;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+use clock::{Hlc, Random, Tasks};
+use parking_lot::RwLock;
+use raft_groups::{Group, GroupHost};
+use tokio::sync::{Notify, mpsc};
+
+pub use disk::DiskGuard;
+pub use lifecycle::StoreError;
+pub use local::{FORMAT_VERSION, Hints, StoreIdentity};
+
+use self::lifecycle::Work;
+use crate::Settings;
+use crate::api::{BatchRequest, BatchResponse, KvError, Sender, error_detail};
+use crate::descriptor::RangeDescriptor;
+use crate::engine::Engine;
+use crate::replica::Replica;
+use crate::router::LocalRanges;
+
+/// What a store is made of.
+pub struct StoreParts {
+    /// The node it belongs to.
+    pub node_id: u64,
+    /// Where data is kept.
+    pub engine: Arc<dyn Engine>,
+    /// Where logs are kept.
+    pub host: Arc<GroupHost>,
+    /// The way to other ranges.
+    pub sender: Arc<dyn Sender>,
+    /// The node's clock.
+    pub hlc: Arc<Hlc>,
+    /// Where its tasks run.
+    pub tasks: Tasks,
+    /// Its stream of random numbers.
+    pub random: Random,
+    /// The numbers.
+    pub settings: Settings,
+    /// The room that is left.
+    pub disk: Arc<DiskGuard>,
+}
+
+/// The replicas of one node. Share it in an `Arc`.
+pub struct Store {
+    parts: StoreParts,
+    held: RwLock<BTreeMap<u64, Held>>,
+    work: mpsc::UnboundedSender<Work>,
+    /// REQUIRES to be held while a replica is created, replaced or destroyed.
+    lifecycle: tokio::sync::Mutex<()>,
+    /// Told when placement or the directory may have something to do.
+    pub(crate) changed: Notify,
+    this: Weak<Store>,
+}
+
+/// A replica with its log.
+#[derive(Clone)]
+pub struct Held {
+    /// The replica.
+    pub replica: Arc<Replica>,
+    /// Its group.
+    pub group: Group,
+}
+
+impl Held {
+    /// Whether it has data; one without waits for a snapshot.
+    pub fn is_initialized(&self) -> bool {
+        !self.replica.descriptor().replicas.is_empty()
+    }
+}
+
+impl Store {
+    /// The node it belongs to.
+    pub fn node_id(&self) -> u64 {
+        self.parts.node_id
+    }
+
+    /// The engine below it.
+    pub fn engine(&self) -> &Arc<dyn Engine> {
+        &self.parts.engine
+    }
+
+    /// The room that is left.
+    pub fn disk(&self) -> &Arc<DiskGuard> {
+        &self.parts.disk
+    }
+
+    /// The replica of a range.
+    pub fn held(&self, range_id: u64) -> Option<Held> {
+        self.held.read().get(&range_id).cloned()
+    }
+
+    /// All replicas, by range ID.
+    pub fn all(&self) -> Vec<(u64, Held)> {
+        self.held.read().iter().map(|(range, held)| (*range, held.clone())).collect()
+    }
+
+    /// The descriptors of the replicas with data that overlap one.
+    fn overlapping(&self, descriptor: &RangeDescriptor) -> Vec<RangeDescriptor> {
+        let overlaps = |other: &RangeDescriptor| {
+            (other.end.is_empty() || descriptor.start < other.end)
+                && (descriptor.end.is_empty() || other.start < descriptor.end)
+        };
+        self.all()
+            .into_iter()
+            .filter(|(range_id, held)| *range_id != descriptor.range_id && held.is_initialized())
+            .map(|(_, held)| held.replica.descriptor())
+            .filter(overlaps)
+            .collect()
+    }
+
+    /// A peer says that a range has this descriptor. If it has none of our replica of it, that one goes.
+    pub fn told_of_removal(&self, descriptor: &RangeDescriptor) {
+        let Some(held) = self.held(descriptor.range_id) else { return };
+        let replica_id = held.replica.replica_id();
+        let is_member = descriptor.replicas.iter().any(|replica| replica.replica_id == replica_id);
+        if !is_member && replica_id < descriptor.next_replica_id {
+            let next_replica_id = descriptor.next_replica_id;
+            self.ask(Work::Destroy { range_id: descriptor.range_id, replica_id, next_replica_id });
+        }
+    }
+
+    /// Stops all replicas. What they hold stays.
+    pub async fn shutdown(&self) {
+        let _turn = self.lifecycle.lock().await;
+        self.parts.host.shutdown().await;
+        let held = std::mem::take(&mut *self.held.write());
+        for held in held.into_values() {
+            held.replica.shut_down();
+        }
+    }
+
+    fn ask(&self, work: Work) {
+        // Without a worker the store is shutting down.
+        let _ = self.work.send(work);
+    }
+}
+
+#[async_trait]
+impl LocalRanges for Store {
+    async fn send_local(&self, batch: BatchRequest) -> Result<BatchResponse, KvError> {
+        let range_id = batch.header.range_id;
+        match self.held(range_id) {
+            Some(held) if held.is_initialized() => held.replica.send(batch).await,
+            _ => {
+                let detail =
+                    error_detail::NotLeaseholder { range_id, node: self.parts.node_id, holder: 0, descriptor: None };
+                Err(KvError::NotLeaseholder(detail))
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("node_id", &self.parts.node_id).finish_non_exhaustive()
+    }
+}
