@@ -26,3 +26,6 @@ mod rows;
 pub use context::{Context, ROLES, SUPERUSER_OID};
 pub use functions::{function, functions};
 pub use layout::{SystemColumn, SystemTable, table, table_by_oid, tables};
+
+#[cfg(test)]
+mod tests;

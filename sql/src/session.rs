@@ -189,8 +189,10 @@ impl Session {
     /// The session's settings as they stand; text forms of values depend on its `types`.
     pub fn view(&self) -> Arc<SessionView> {
         match &self.open.handle {
-            Some(handle) => handle.view.clone(),
-            None => Arc::new(self.settings.view(0)),
+            Some(handle) if handle.ddl.is_none() => handle.view.clone(),
+            // The names of what the transaction itself has made are known only to its own catalog.
+            Some(handle) => Arc::new(self.settings.view(handle.view.types.transaction_micros, handle.catalog())),
+            None => Arc::new(self.settings.view(0, &self.shared.manager.current())),
         }
     }
 

@@ -88,12 +88,6 @@ impl Context {
         schemas
     }
 
-    /// The schema new objects go to: the first of the search path that exists.
-    pub(super) fn current_schema(&self) -> Option<&str> {
-        let mut named = self.session.search_path.iter();
-        named.find_map(|name| self.schema_id_of(name)).and_then(|id| self.schema_name_of(id))
-    }
-
     /// The relation of that OID.
     pub(super) fn relation(&self, oid: u32) -> Option<Relation> {
         if let Some(system) = layout::table_by_oid(oid) {

@@ -278,7 +278,7 @@ impl Session {
         let mut refreshed = false;
         loop {
             let (catalog, view) = match &self.open.handle {
-                Some(handle) => (handle.catalog().clone(), handle.view.clone()),
+                Some(handle) => (handle.catalog().clone(), self.view()),
                 None => (self.shared.manager.current(), self.view()),
             };
             let planner = Planner { shared: &self.shared, catalog: &catalog, view: &view, settings_version };

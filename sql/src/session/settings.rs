@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{SERVER_VERSION, SessionBase, SessionParams, SessionView};
+use crate::catalog::Catalog;
 use crate::error::{SqlError, code};
 use crate::node::Shared;
+use crate::pg_catalog;
 use crate::types::{TimeZone, TypeSettings};
 
 /// Every setting: name as SHOW prints it, and what it starts from.
@@ -140,10 +142,13 @@ impl Settings {
         self.version
     }
 
-    /// The settings as a transaction sees them that began at this time.
-    pub fn view(&self, transaction_micros: i64) -> SessionView {
+    /// The settings as a transaction sees them that began at this time, with the names of this catalog.
+    pub fn view(&self, transaction_micros: i64, catalog: &Arc<Catalog>) -> SessionView {
         let types = TypeSettings { timezone: self.base.timezone, transaction_micros, names: None };
-        SessionView { base: self.base.clone(), types }
+        let mut view = SessionView { base: self.base.clone(), types };
+        let names = pg_catalog::Context { catalog: catalog.clone(), session: Arc::new(view.clone()) };
+        view.types.names = Some(Arc::new(names));
+        view
     }
 
     /// Whether commits give up commit wait.

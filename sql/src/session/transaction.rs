@@ -75,7 +75,7 @@ impl Session {
             };
             let transaction = self.shared.database.begin(options)?;
             let micros = i64::try_from(transaction.begin_timestamp().wall_ns / 1_000).unwrap_or(i64::MAX);
-            let view = Arc::new(self.settings.view(micros));
+            let view = Arc::new(self.settings.view(micros, &catalog));
             self.open.handle = Some(Handle { transaction, catalog, pin, view, ddl: None });
         }
         Ok(self.open.handle.as_mut().expect("it was put there above"))
@@ -125,7 +125,7 @@ impl Session {
         Running {
             transaction: handle.transaction.clone(),
             catalog: handle.catalog().clone(),
-            view: handle.view.clone(),
+            view: self.view(),
             params,
             sequences: self.sequences.clone(),
             shared: self.shared.clone(),
