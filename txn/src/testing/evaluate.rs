@@ -118,8 +118,7 @@ impl Ranges {
                 let txn = progress.header.txn.clone().expect("a heartbeat is of a transaction");
                 let record = self.records.entry(txn.id).or_insert((TxnStatus::Pending, txn.write_timestamp));
                 let status = record.0 as i32;
-                let heartbeat = Timestamp::MIN;
-                Ok(ResponseKind::Record(TxnRecord { txn, status, heartbeat, intents: Vec::new(), exists: true }))
+                Ok(ResponseKind::Record(TxnRecord { txn, status, exists: true, ..TxnRecord::default() }))
             }
             RequestKind::ResolveIntents(resolve) => {
                 self.resolve(resolve);
