@@ -122,7 +122,9 @@ impl Replica {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if let Some(held) = self.lease.lock().serve(at) {
+            // Bound first: in the condition, the guard would live through the body, which locks again.
+            let served = self.lease.lock().serve(at);
+            if let Some(held) = served {
                 self.extend_when_due(held);
                 return Ok(held);
             }
