@@ -29,6 +29,8 @@ use crate::session::SessionView;
 pub(crate) enum BindError {
     /// It is beyond what is evaluated row by row; the planner of queries may know it.
     Elsewhere(String),
+    /// No relation of that name is stored; it may still be one of the system's, or be defined by the query.
+    UnknownRelation(String),
     /// It is wrong.
     Sql(SqlError),
 }
@@ -44,6 +46,9 @@ impl From<BindError> for SqlError {
     fn from(error: BindError) -> Self {
         match error {
             BindError::Elsewhere(what) => SqlError::unsupported(format!("{what} in this place")),
+            BindError::UnknownRelation(name) => {
+                SqlError::new(crate::error::code::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"))
+            }
             BindError::Sql(error) => error,
         }
     }

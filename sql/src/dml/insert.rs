@@ -103,9 +103,7 @@ impl InsertPlan {
         let mut changed = Changed::default();
         match &self.source {
             Input::Values(rows) => {
-                for row in rows {
-                    running.prepare_sequences(row, 1).await?;
-                }
+                running.prepare_sequences(rows.iter().flatten(), 1).await?;
                 let context = running.eval_context();
                 let mut built = Vec::with_capacity(rows.len());
                 for row in rows {

@@ -138,7 +138,7 @@ pub(crate) fn plain_table(factor: &TableFactor, binder: &Binder<'_>) -> BindResu
             Ok((table.clone(), alias))
         }
         Some(RelationRef::Sequence(_) | RelationRef::Index { .. }) | None => {
-            Err(BindError::Elsewhere(format!("the relation {}", parts.join("."))))
+            Err(BindError::UnknownRelation(parts.join(".")))
         }
     }
 }

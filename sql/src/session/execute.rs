@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast;
 
 use super::plan::{Plan, Planned, Planner};
 use super::statement::StatementKind;
-use super::{ExecuteOptions, Outcome, Prepared, RowStream, RowsTag, Session, Statement};
+use super::{Column, ExecuteOptions, Outcome, Prepared, RowStream, RowsTag, Session, Statement};
 use crate::dml::change::Changed;
 use crate::error::{RetryScope, SqlError, code};
 use crate::types::{Datum, PgType};
@@ -109,7 +109,7 @@ impl Session {
                 self.open.explicit = *chain;
                 tag("COMMIT")
             }
-            ast::Statement::Rollback { savepoint: Some(_), .. } => Some(Err(SqlError::unsupported("savepoints"))),
+            ast::Statement::Rollback { savepoint: Some(_), .. } => Some(Err(SqlError::unsupported("SAVEPOINT"))),
             ast::Statement::Rollback { chain, .. } => {
                 if !self.open.explicit {
                     self.no_transaction();
@@ -119,7 +119,7 @@ impl Session {
                 tag("ROLLBACK")
             }
             ast::Statement::Savepoint { .. } | ast::Statement::ReleaseSavepoint { .. } => {
-                Some(Err(SqlError::unsupported("savepoints")))
+                Some(Err(SqlError::unsupported("SAVEPOINT")))
             }
             _ => None,
         }
@@ -265,6 +265,17 @@ impl Session {
                 let changed = plan.execute(&self.running(params.clone())).await?;
                 Ok(written(changed, planned, word))
             }
+        }
+    }
+
+    /// The rows of a query that is part of the statement in hand.
+    pub(crate) async fn query_rows(&mut self, statement: &Statement) -> Result<(Arc<[Column]>, RowStream), SqlError> {
+        let planned = self.plan(statement, &[]).await?;
+        self.handle().await?;
+        self.use_tables(&planned.tables).await?;
+        match self.run(&planned, statement, &Arc::from([])).await? {
+            Outcome::Rows { columns, rows, .. } => Ok((columns, rows)),
+            _ => Err(SqlError::unsupported("a statement that returns no rows in this place")),
         }
     }
 

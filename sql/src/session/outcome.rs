@@ -166,6 +166,16 @@ impl std::fmt::Debug for RowStream {
 /// Chunks of COPY data on their way to the client.
 pub struct CopyStream(pub Pin<Box<dyn Stream<Item = Result<bytes::Bytes, SqlError>> + Send>>);
 
+impl CopyStream {
+    /// The next chunk; `None` at the end.
+    ///
+    /// # Errors
+    /// Whatever computing the rows met.
+    pub async fn next(&mut self) -> Result<Option<bytes::Bytes>, SqlError> {
+        self.0.next().await.transpose()
+    }
+}
+
 impl std::fmt::Debug for CopyStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("CopyStream")

@@ -148,6 +148,7 @@ impl Planner<'_> {
             }
             (Err(BindError::Sql(error)), _) => Err(error),
             (Err(BindError::Elsewhere(what)), None) => Err(SqlError::unsupported(what)),
+            (Err(error @ BindError::UnknownRelation(_)), None) => Err(error.into()),
             (_, Some(planner)) => {
                 let context = QueryContext {
                     transaction: None,
@@ -198,13 +199,7 @@ fn target(from: &TableWithJoins, binder: &Binder<'_>) -> BindResult<(Arc<Table>,
     if !from.joins.is_empty() {
         return Err(BindError::Sql(SqlError::syntax("a join cannot be changed")));
     }
-    match plain_table(&from.relation, binder) {
-        Err(BindError::Elsewhere(_)) => {
-            let name = from.relation.to_string();
-            Err(BindError::Sql(undefined_table(name.split(' ').next().unwrap_or(&name))))
-        }
-        found => found,
-    }
+    plain_table(&from.relation, binder)
 }
 
 fn refuse_locks(query: &ast::Query) -> Result<(), SqlError> {

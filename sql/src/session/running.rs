@@ -47,9 +47,13 @@ impl Running {
     }
 
     /// Draws from sequences what evaluating the expressions `times` times takes.
-    pub async fn prepare_sequences(&self, scalars: &[Scalar], times: usize) -> Result<(), SqlError> {
+    pub async fn prepare_sequences<'s>(
+        &self,
+        scalars: impl IntoIterator<Item = &'s Scalar>,
+        times: usize,
+    ) -> Result<(), SqlError> {
         let mut drawn = Vec::new();
-        scalars.iter().for_each(|scalar| scalar.sequences(&mut drawn));
+        scalars.into_iter().for_each(|scalar| scalar.sequences(&mut drawn));
         drawn.sort_unstable();
         while let Some(id) = drawn.last().copied() {
             let calls = drawn.iter().filter(|other| **other == id).count();

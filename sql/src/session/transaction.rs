@@ -85,7 +85,7 @@ impl Session {
     ///
     /// # Errors
     /// 40001 to be retried when one has changed since the transaction began; 55P03 when one stays locked.
-    pub(super) async fn use_tables(&mut self, tables: &[u32]) -> Result<(), SqlError> {
+    pub(crate) async fn use_tables(&mut self, tables: &[u32]) -> Result<(), SqlError> {
         let Some(handle) = &mut self.open.handle else { return Ok(()) };
         for id in tables {
             handle.pin.note(*id);
