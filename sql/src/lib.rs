@@ -7,12 +7,14 @@ pub mod copy;
 mod ddl;
 mod dml;
 pub mod error;
+mod explain;
 mod fastpath;
 pub mod node;
 pub mod pg_catalog;
 pub mod query;
 pub mod rowcodec;
 mod scalar;
+pub mod select;
 pub mod session;
 pub mod types;
 
@@ -20,6 +22,7 @@ pub use copy::{CopyFormat, CopyIn};
 pub use error::SqlError;
 pub use node::{ClusterView, NodeView, RangeView, SqlNode, SqlNodeConfig, SqlSettings};
 pub use query::{ExplainOptions, QueryContext, QueryPlan, QueryPlanner};
+pub use select::Planner;
 pub use session::{
     CancelToken, Column, CopyStream, ExecuteOptions, Notice, Outcome, Prepared, Row, RowStream, RowsTag, Session,
     SessionParams, SessionView, Statement, TransactionStatus,

@@ -63,7 +63,9 @@ impl Runner {
                 random: random.fork("sql"),
                 settings: SqlSettings::default(),
             };
-            SqlNode::start(config).await.expect("the node starts")
+            let node = SqlNode::start(config).await.expect("the node starts");
+            node.set_planner(Arc::new(sql::Planner::new(64 << 20).expect("a planner can be made")));
+            node
         });
         Runner { runtime, node, sessions: BTreeMap::new(), copying: None }
     }

@@ -48,3 +48,14 @@ pub fn numeric_from_bytes(bytes: &[u8]) -> Option<Numeric> {
         }
     })
 }
+
+/// The number whose bytes without the display scale these are, with the least scale it can be written in.
+pub fn numeric_from_key(key: &[u8]) -> Option<Numeric> {
+    let scale = match take_decimal(&mut &*key).ok()? {
+        Decimal::Finite { exponent, digits, .. } => (digits.len() as i64 - exponent).max(0),
+        _ => 0,
+    };
+    let mut bytes = key.to_vec();
+    bytes.extend_from_slice(&u16::try_from(scale).ok()?.to_be_bytes());
+    numeric_from_bytes(&bytes)
+}

@@ -1,0 +1,203 @@
+//! Queries: planned by DataFusion as PostgreSQL means them, executed over key spans.
+//!
+//! ```text
+//!   query's text tree ─ rewrite ─▶ the same, as the library must read it
+//!        │ scope: names ─▶ tables, functions     operators, typing: types as PostgreSQL resolves them
+//!        ▼
+//!   logical plan ─ optimized ─▶ kept (no transaction in it)
+//!        │ parameters filled in, spans chosen
+//!        ▼
+//!   physical plan ─▶ KeyScan (pages of a span, in a transaction) ─▶ batches ─▶ rows
+//! ```
+//!
+//! Types travel as Arrow types with metadata ([`crate::arrow`]). Operators, casts and the aggregates whose results PostgreSQL
+//! types otherwise are functions of ours; comparisons, joins, sorting, grouping and windows are the library's.
+//!
+//! Invariants:
+//! - `plan_holds_no_transaction`: a plan may be executed any number of times, side by side.
+//! - `conditions_only_narrow`: what a span leaves out could not have satisfied the conditions; what it lets in is checked again.
+//! - Nothing a query says is dropped silently: what is not done is refused with 0A000.
+//!
+//! Knows nothing of sessions beyond [`crate::query::QueryContext`], nor of how rows are written.
+
+mod aggregates;
+mod calls;
+mod errors;
+mod hidden;
+mod names;
+mod operators;
+mod plan;
+mod rewrite;
+mod scan;
+mod scope;
+mod span;
+mod system;
+mod table;
+mod typing;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::FieldRef;
+use datafusion::execution::SessionState;
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::planner::{PlannerContext, SqlToRel};
+use datafusion::sql::sqlparser::ast;
+
+use crate::arrow::{self, type_of};
+use crate::error::SqlError;
+use crate::query::{QueryContext, QueryPlan, QueryPlanner};
+use crate::session::Column;
+use crate::types::PgType;
+use aggregates::Aggregates;
+use errors::sql_error;
+use operators::Operators;
+use plan::PlannedQuery;
+use rewrite::Rewritten;
+use scope::Scope;
+
+/// How often a query is planned again because a parameter's type was learnt late.
+const MAX_PASSES: usize = 4;
+
+/// Plans the queries of a node's sessions.
+pub struct Planner {
+    state: Arc<SessionState>,
+    aggregates: Aggregates,
+}
+
+impl Planner {
+    /// A planner whose queries together may hold that many bytes in sorts, joins and groups; beyond that they fail with 53200.
+    ///
+    /// # Errors
+    /// XX000 when the library cannot be set up.
+    pub fn new(memory_bytes: usize) -> Result<Planner, SqlError> {
+        let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
+        let options = config.options_mut();
+        options.sql_parser.map_string_types_to_utf8view = false;
+        options.sql_parser.collect_spans = true;
+        options.sql_parser.default_null_ordering = "nulls_max".to_owned();
+        options.execution.collect_statistics = false;
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(GreedyMemoryPool::new(memory_bytes)))
+            .build_arc()
+            .map_err(sql_error)?;
+        let state =
+            SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
+        Ok(Planner { state: Arc::new(state), aggregates: Aggregates::new() })
+    }
+}
+
+impl std::fmt::Debug for Planner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Planner").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl QueryPlanner for Planner {
+    async fn plan(
+        &self,
+        query: &ast::Query,
+        given_types: &[Option<PgType>],
+        context: &QueryContext,
+    ) -> Result<Arc<dyn QueryPlan>, SqlError> {
+        let rewritten = rewrite::rewrite(query)?;
+        let (plan, params, tables) = self.logical(&rewritten, given_types, context)?;
+        let plan = self.state.optimize(&plan).map_err(sql_error)?;
+        let columns = columns(&plan);
+        let state = self.state.clone();
+        Ok(Arc::new(PlannedQuery { state, plan, columns, params, hidden: rewritten.hidden, tables }))
+    }
+}
+
+impl Planner {
+    /// The query's logical plan, its parameters' types, and the tables it names.
+    fn logical(
+        &self,
+        rewritten: &Rewritten,
+        given_types: &[Option<PgType>],
+        context: &QueryContext,
+    ) -> Result<(LogicalPlan, Vec<PgType>, Vec<u32>), SqlError> {
+        let mut types: Vec<Option<PgType>> = given_types.to_vec();
+        types.resize(types.len().max(rewritten.params), None);
+        for (number, ty) in &rewritten.known {
+            if let Some(slot @ None) = types.get_mut(*number) {
+                *slot = Some(*ty);
+            }
+        }
+        let settings = Arc::new(context.session.types.clone());
+        for pass in 0..MAX_PASSES {
+            let operators = Arc::new(Operators::new(settings.clone()));
+            let scope = Scope::new(&self.state, context, &self.aggregates, operators.clone());
+            let plan = plan_once(&scope, rewritten, &types);
+            let learnt = learn(&mut types, &operators.inferred.lock());
+            if learnt && pass + 1 < MAX_PASSES {
+                continue;
+            }
+            let plan = typing::settle_plan(&operators, plan?).map_err(sql_error)?;
+            let learnt = learn(&mut types, &operators.inferred.lock());
+            let unknown = types.iter().any(Option::is_none);
+            if (learnt || unknown) && pass + 1 < MAX_PASSES {
+                if !learnt {
+                    // Nothing says what they are: PostgreSQL takes them for text.
+                    types.iter_mut().for_each(|ty| *ty = ty.or(Some(PgType::Text)));
+                }
+                continue;
+            }
+            let params = types.iter().map(|ty| ty.unwrap_or(PgType::Text)).collect();
+            let tables = scope.tables.lock().iter().copied().collect();
+            return Ok((plan, params, tables));
+        }
+        Err(SqlError::new("42P18", "could not determine the data types of the parameters"))
+    }
+}
+
+fn plan_once(scope: &Scope<'_>, rewritten: &Rewritten, types: &[Option<PgType>]) -> Result<LogicalPlan, SqlError> {
+    let given = types
+        .iter()
+        .enumerate()
+        .map(|(number, ty)| ty.map(|ty| FieldRef::new(arrow::field((number + 1).to_string(), ty, -1, true))));
+    let hidden = rewritten
+        .hidden
+        .iter()
+        .map(|hidden| Some(FieldRef::new(arrow::field(hidden.placeholder(), hidden.ty(), -1, true))));
+    let mut planning = PlannerContext::new().with_prepare_param_data_types(given.chain(hidden).collect());
+    let planner = SqlToRel::new(scope);
+    let statement = ast::Statement::Query(Box::new(rewritten.query.clone()));
+    planner.sql_statement_to_plan_with_context(statement, &mut planning).map_err(sql_error)
+}
+
+/// Takes over what was found of parameters' types; whether there was anything new.
+fn learn(types: &mut [Option<PgType>], inferred: &BTreeMap<String, PgType>) -> bool {
+    let mut learnt = false;
+    for (name, ty) in inferred {
+        let number = name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok());
+        if let Some(slot @ None) = number.and_then(|number| types.get_mut(number.checked_sub(1)?)) {
+            *slot = Some(*ty);
+            learnt = true;
+        }
+    }
+    learnt
+}
+
+/// What a plan's rows consist of, named as a user sees them.
+fn columns(plan: &LogicalPlan) -> Arc<[Column]> {
+    plan.schema()
+        .fields()
+        .iter()
+        .map(|field| {
+            let (ty, typmod) = type_of(field);
+            // A literal that nothing gave a type is text to a client.
+            let ty = if ty == PgType::Unknown { PgType::Text } else { ty };
+            Column { typmod, ..Column::computed(names::visible(field.name()), ty) }
+        })
+        .collect()
+}

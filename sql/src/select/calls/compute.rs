@@ -1,0 +1,78 @@
+//! What our functions do with one row's values.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::Result;
+use datafusion::error::DataFusionError;
+
+use super::Comparison;
+use crate::arrow::SCALE_BYTES;
+use crate::error::SqlError;
+use crate::types::{self, BinaryOperator, Datum, TypeSettings, add_interval_in_zone};
+
+/// Arithmetic, with days and months added to an instant counted in the session's zone.
+pub(super) fn arithmetic(
+    operator: BinaryOperator,
+    left: &Datum,
+    right: &Datum,
+    settings: &TypeSettings,
+) -> std::result::Result<Datum, SqlError> {
+    let zoned = |micros: i64, by| add_interval_in_zone(micros, by, &settings.timezone).map(Datum::TimestampTz);
+    match (operator, left, right) {
+        (BinaryOperator::Add, Datum::TimestampTz(at), Datum::Interval(by))
+        | (BinaryOperator::Add, Datum::Interval(by), Datum::TimestampTz(at)) => zoned(*at, *by),
+        (BinaryOperator::Subtract, Datum::TimestampTz(at), Datum::Interval(by)) => zoned(*at, by.negate()?),
+        _ => types::arithmetic(operator, left, right),
+    }
+}
+
+/// `value op ANY (array)`, by SQL's rules for NULL.
+pub(super) fn quantified(comparison: Comparison, all: bool, value: &Datum, array: &Datum) -> Datum {
+    let Datum::Array(array) = array else { return Datum::Null };
+    let mut unknown = false;
+    for element in &array.values {
+        match types::compare_sql(value, element).map(|ordering: Ordering| comparison.holds(ordering)) {
+            Some(held) if held != all => return Datum::Bool(held),
+            Some(_) => {}
+            None => unknown = true,
+        }
+    }
+    if unknown { Datum::Null } else { Datum::Bool(all) }
+}
+
+/// `array || array`, `array || element`, `element || array`; a NULL array counts as empty.
+pub(super) fn concat(left: Datum, right: Datum) -> Datum {
+    match (left, right) {
+        (Datum::Array(mut left), Datum::Array(right)) => {
+            left.values.extend(right.values);
+            Datum::Array(left)
+        }
+        (Datum::Array(mut array), element) => {
+            array.values.push(element);
+            Datum::Array(array)
+        }
+        (element, Datum::Array(mut array)) => {
+            array.values.insert(0, element);
+            Datum::Array(array)
+        }
+        _ => Datum::Null,
+    }
+}
+
+/// Numbers' bytes without their display scales.
+pub(super) fn numeric_keys(numbers: &ArrayRef) -> Result<ArrayRef> {
+    let mut builder = BinaryBuilder::with_capacity(numbers.len(), numbers.len() * 12);
+    match numbers.data_type() {
+        DataType::LargeBinary => {
+            for number in numbers.as_binary::<i64>() {
+                builder.append_option(number.map(|bytes| &bytes[..bytes.len().saturating_sub(SCALE_BYTES)]));
+            }
+        }
+        DataType::Null => (0..numbers.len()).for_each(|_| builder.append_null()),
+        other => return Err(DataFusionError::Internal(format!("{other} is not how numbers are kept"))),
+    }
+    Ok(Arc::new(builder.finish()))
+}

@@ -1,0 +1,161 @@
+//! What the planner library's errors are in PostgreSQL's terms.
+
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::{Column, Diagnostic, SchemaError};
+use datafusion::error::DataFusionError;
+
+use crate::error::{SqlError, code};
+
+/// Carries one of our errors through the library.
+pub(super) fn external(error: SqlError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// The error a client is told.
+pub(super) fn sql_error(error: DataFusionError) -> SqlError {
+    match find(&error) {
+        Some(own) => own,
+        None => foreign(&error, None),
+    }
+}
+
+/// Our own error, wherever in the library's it sits.
+fn find(error: &DataFusionError) -> Option<SqlError> {
+    match error {
+        DataFusionError::External(inner) => find_in(&**inner),
+        DataFusionError::ArrowError(inner, _) => match &**inner {
+            ArrowError::ExternalError(inner) => find_in(&**inner),
+            _ => None,
+        },
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => find(inner),
+        DataFusionError::Shared(inner) => find(inner),
+        DataFusionError::Collection(errors) => errors.iter().find_map(find),
+        _ => None,
+    }
+}
+
+fn find_in(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Option<SqlError> {
+    if let Some(own) = error.downcast_ref::<SqlError>() {
+        return Some(own.clone());
+    }
+    if let Some(inner) = error.downcast_ref::<DataFusionError>() {
+        return find(inner);
+    }
+    match error.downcast_ref::<ArrowError>()? {
+        ArrowError::ExternalError(inner) => find_in(&**inner),
+        _ => None,
+    }
+}
+
+fn foreign(error: &DataFusionError, position: Option<u32>) -> SqlError {
+    let placed = |error: SqlError| match position {
+        Some(position) => error.position(position),
+        None => error,
+    };
+    match error {
+        DataFusionError::Context(_, inner) => foreign(inner, position),
+        DataFusionError::Diagnostic(diagnostic, inner) => foreign(inner, place(diagnostic).or(position)),
+        DataFusionError::Shared(inner) => foreign(inner, position),
+        DataFusionError::Collection(errors) => match errors.first() {
+            Some(first) => foreign(first, position),
+            None => SqlError::internal("an empty list of errors"),
+        },
+        DataFusionError::SchemaError(schema, _) => placed(schema_error(schema)),
+        DataFusionError::ArrowError(inner, _) => match &**inner {
+            ArrowError::DivideByZero => SqlError::new(code::DIVISION_BY_ZERO, "division by zero"),
+            ArrowError::ArithmeticOverflow(_) => SqlError::new(code::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range"),
+            ArrowError::CastError(message) => SqlError::new(code::INVALID_TEXT_REPRESENTATION, message.clone()),
+            ArrowError::ParseError(message) => SqlError::new(code::INVALID_TEXT_REPRESENTATION, message.clone()),
+            other => SqlError::internal(other),
+        },
+        DataFusionError::NotImplemented(message) => {
+            placed(SqlError::new(code::FEATURE_NOT_SUPPORTED, first_line(message)))
+        }
+        DataFusionError::Plan(message) => placed(plan_error(message)),
+        DataFusionError::SQL(parser, _) => placed(SqlError::syntax(parser.to_string())),
+        DataFusionError::ResourcesExhausted(message) => {
+            SqlError::new("53200", "out of memory").detail(first_line(message))
+        }
+        DataFusionError::Execution(message) => execution_error(message),
+        other => SqlError::internal(first_line(&other.to_string())),
+    }
+}
+
+/// Where in a text of one line: the character, counted from 1.
+fn place(diagnostic: &Diagnostic) -> Option<u32> {
+    let span = diagnostic.span?;
+    (span.start.line == 1).then(|| u32::try_from(span.start.column).ok()).flatten()
+}
+
+fn named(column: &Column) -> String {
+    match &column.relation {
+        Some(relation) => format!("column {}.{} does not exist", relation.table(), super::names::visible(&column.name)),
+        None => format!("column \"{}\" does not exist", super::names::visible(&column.name)),
+    }
+}
+
+fn schema_error(error: &SchemaError) -> SqlError {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            if let Some(relation) = &field.relation {
+                let known =
+                    |column: &Column| column.relation.as_ref().is_some_and(|other| other.table() == relation.table());
+                if !valid_fields.iter().any(known) {
+                    let message = format!("missing FROM-clause entry for table \"{}\"", relation.table());
+                    return SqlError::new(code::UNDEFINED_TABLE, message);
+                }
+            }
+            SqlError::new(code::UNDEFINED_COLUMN, named(field))
+        }
+        SchemaError::AmbiguousReference { field } => {
+            let name = super::names::visible(&field.name);
+            SqlError::new(code::AMBIGUOUS_COLUMN, format!("column reference \"{name}\" is ambiguous"))
+        }
+        SchemaError::DuplicateQualifiedField { qualifier, .. } => {
+            SqlError::new("42712", format!("table name \"{}\" specified more than once", qualifier.table()))
+        }
+        SchemaError::DuplicateUnqualifiedField { name } => {
+            let name = super::names::visible(name);
+            SqlError::new(code::DUPLICATE_COLUMN, format!("column name \"{name}\" specified more than once"))
+        }
+    }
+}
+
+fn plan_error(message: &str) -> SqlError {
+    let message = first_line(message);
+    let code = if message.starts_with("Invalid function") || message.contains("No function matches") {
+        let name = message.split('\'').nth(1).unwrap_or_default();
+        return SqlError::new(code::UNDEFINED_FUNCTION, format!("function {name} does not exist"))
+            .hint("No function matches the given name and argument types. You might need to add explicit type casts.");
+    } else if message.contains("GROUP BY") || message.contains("could not be resolved from available columns") {
+        "42803"
+    } else if message.contains("Aggregate functions are not allowed") || message.contains("aggregate") {
+        "42803"
+    } else if message.contains("ORDER BY column out of bounds") || message.contains("Order by") {
+        code::INVALID_COLUMN_REFERENCE
+    } else if message.contains("number of columns") || message.contains("must have the same number") {
+        code::SYNTAX_ERROR
+    } else if message.contains("coerce") || message.contains("Cannot infer common") || message.contains("incompatible")
+    {
+        code::DATATYPE_MISMATCH
+    } else if message.contains("not supported") || message.contains("Unsupported") {
+        code::FEATURE_NOT_SUPPORTED
+    } else {
+        code::SYNTAX_ERROR
+    };
+    SqlError::new(code, message)
+}
+
+fn execution_error(message: &str) -> SqlError {
+    if message.contains("returned more than one row") || message.contains("more than one row") {
+        return SqlError::new(
+            code::CARDINALITY_VIOLATION,
+            "more than one row returned by a subquery used as an expression",
+        );
+    }
+    SqlError::new(code::DATA_EXCEPTION, first_line(message))
+}
+
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().to_owned()
+}

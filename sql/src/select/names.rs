@@ -1,0 +1,114 @@
+//! What PostgreSQL calls a column that has no alias.
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, TrimWhereField, Value,
+};
+
+use crate::types::from_sqlparser;
+
+/// What keeps columns of one name apart inside a plan; cut off, with what follows, where results are named.
+pub(super) const SUFFIX: char = '\u{1}';
+
+/// The name without what keeps it apart from its likes.
+pub(super) fn visible(name: &str) -> &str {
+    name.split(SUFFIX).next().unwrap_or(name)
+}
+
+/// Gives every computed column of a SELECT its name, and keeps columns of one name apart.
+pub(super) fn name_columns(select: &mut Select) {
+    let wildcard = select
+        .projection
+        .iter()
+        .any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
+    let mut taken: Vec<String> = Vec::with_capacity(select.projection.len());
+    for item in &mut select.projection {
+        let (expr, name, explicit) = match item {
+            SelectItem::UnnamedExpr(expr) => (&*expr, name_of(expr), false),
+            SelectItem::ExprWithAlias { expr, alias } => (&*expr, folded(alias), true),
+            _ => continue,
+        };
+        let plain = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) && !explicit;
+        let count = taken.iter().filter(|other| **other == name).count();
+        let hidden_twin = wildcard && plain;
+        taken.push(name.clone());
+        if plain && count == 0 && !hidden_twin {
+            continue;
+        }
+        let unique = match count {
+            0 if !hidden_twin => name,
+            _ => format!("{name}{SUFFIX}{}", taken.len()),
+        };
+        let expr = expr.clone();
+        *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', unique) };
+    }
+}
+
+/// An identifier as PostgreSQL reads it.
+pub(super) fn folded(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+/// The last part of a name.
+pub(super) fn last_part(name: &ObjectName) -> String {
+    name.0.last().and_then(|part| part.as_ident()).map_or_else(String::new, folded)
+}
+
+fn name_of(expr: &Expr) -> String {
+    strong_name(expr).unwrap_or_else(|| "?column?".to_owned())
+}
+
+/// The name an expression gives to its column; none for those that give none.
+fn strong_name(expr: &Expr) -> Option<String> {
+    Some(match expr {
+        Expr::Identifier(ident) => folded(ident),
+        Expr::CompoundIdentifier(parts) => folded(parts.last()?),
+        Expr::Function(function) => last_part(&function.name),
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => return strong_name(inner),
+        Expr::CompoundFieldAccess { root, .. } => return strong_name(root),
+        Expr::Cast { expr, data_type, .. } => match strong_name(expr) {
+            Some(name) if name != "case" && name != "bool" => name,
+            _ => type_name(data_type),
+        },
+        Expr::TypedString(typed) => type_name(&typed.data_type),
+        Expr::Value(value) if matches!(value.value, Value::Boolean(_)) => "bool".to_owned(),
+        Expr::Case { else_result, .. } => match else_result.as_deref().and_then(strong_name) {
+            Some(name) => name,
+            None => "case".to_owned(),
+        },
+        Expr::Interval(_) => "interval".to_owned(),
+        Expr::Exists { .. } => "exists".to_owned(),
+        Expr::Subquery(query) => return first_column(query),
+        Expr::Extract { .. } => "extract".to_owned(),
+        Expr::Substring { .. } => "substring".to_owned(),
+        Expr::Position { .. } => "position".to_owned(),
+        Expr::Overlay { .. } => "overlay".to_owned(),
+        Expr::Ceil { .. } => "ceil".to_owned(),
+        Expr::Floor { .. } => "floor".to_owned(),
+        Expr::AtTimeZone { .. } => "timezone".to_owned(),
+        Expr::Array(_) => "array".to_owned(),
+        Expr::Tuple(_) => "row".to_owned(),
+        Expr::Trim { trim_where, .. } => match trim_where {
+            Some(TrimWhereField::Leading) => "ltrim",
+            Some(TrimWhereField::Trailing) => "rtrim",
+            _ => "btrim",
+        }
+        .to_owned(),
+        _ => return None,
+    })
+}
+
+fn type_name(data_type: &datafusion::sql::sqlparser::ast::DataType) -> String {
+    match from_sqlparser(data_type) {
+        Ok((ty, _)) => ty.typname().to_owned(),
+        Err(_) => "?column?".to_owned(),
+    }
+}
+
+fn first_column(query: &Query) -> Option<String> {
+    let SetExpr::Select(select) = &*query.body else { return None };
+    match select.projection.first()? {
+        SelectItem::UnnamedExpr(expr) => strong_name(expr),
+        SelectItem::ExprWithAlias { alias, .. } => Some(visible(&folded(alias)).to_owned()),
+        _ => None,
+    }
+}

@@ -1,0 +1,342 @@
+//! A query's text tree, turned into one that the planner library reads as PostgreSQL would.
+//!
+//! ```text
+//!   1, 2.5, -3                 typed literals              now(), current_user, …   parameters filled in at execution
+//!   x::t, DATE '…', INTERVAL   calls of our cast           x BETWEEN a AND b        two comparisons
+//!   extract, substring, trim   plain function calls        (a, b) = (1, 2)          one comparison a column
+//!   x = ANY (array)            calls of our quantifier     select list              every column named as PostgreSQL names it
+//! ```
+//!
+//! What the library would ignore or misread is refused here, by name.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    CastKind, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, GroupByExpr, Ident, LimitClause, NamedWindowExpr, ObjectName, ObjectNamePart, Offset,
+    OffsetRows, OrderByKind, Query, Select, TableFactor, UnaryOperator, Value, VisitMut, VisitorMut, WindowFrameBound,
+    WindowSpec, WindowType,
+};
+
+use super::calls;
+use super::hidden::Hidden;
+use super::names::{folded, last_part, name_columns};
+use crate::error::SqlError;
+use crate::types::{PgType, format_type, from_sqlparser};
+
+mod rows;
+mod special;
+
+/// A query ready for planning.
+pub(super) struct Rewritten {
+    pub query: Query,
+    /// Values that are filled in at execution, each once.
+    pub hidden: Vec<Hidden>,
+    /// The highest parameter number used.
+    pub params: usize,
+    /// Parameters, from 0, whose type follows from where they stand.
+    pub known: Vec<(usize, PgType)>,
+}
+
+/// Rewrites a query.
+///
+/// # Errors
+/// 0A000 for what is not supported; 42704 for types that do not exist.
+pub(super) fn rewrite(query: &Query) -> Result<Rewritten, SqlError> {
+    let mut query = query.clone();
+    let mut rewriter = Rewriter { hidden: Vec::new(), params: 0, known: Vec::new() };
+    match query.visit(&mut rewriter) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => {
+            let Rewriter { hidden, params, known } = rewriter;
+            Ok(Rewritten { query, hidden, params, known })
+        }
+    }
+}
+
+struct Rewriter {
+    hidden: Vec<Hidden>,
+    params: usize,
+    known: Vec<(usize, PgType)>,
+}
+
+type Flow = ControlFlow<SqlError>;
+
+fn refuse(what: impl std::fmt::Display) -> Flow {
+    ControlFlow::Break(SqlError::unsupported(what))
+}
+
+impl VisitorMut for Rewriter {
+    type Break = SqlError;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> Flow {
+        if let Some(lock) = query.locks.first() {
+            return refuse(format!("SELECT … {lock}"));
+        }
+        if query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some() {
+            return refuse("this clause after a SELECT");
+        }
+        if !query.pipe_operators.is_empty() {
+            return refuse("the pipe operator");
+        }
+        if let Some(fetch) = query.fetch.take() {
+            if fetch.with_ties {
+                return refuse("FETCH … WITH TIES");
+            }
+            if fetch.percent {
+                return refuse("FETCH … PERCENT");
+            }
+            let limit = Some(fetch.quantity.unwrap_or_else(|| position("1")));
+            let offset = match query.limit_clause.take() {
+                Some(LimitClause::LimitOffset { offset, .. }) => offset,
+                _ => None,
+            };
+            query.limit_clause = Some(LimitClause::LimitOffset { limit, offset, limit_by: Vec::new() });
+        }
+        match &mut query.limit_clause {
+            None => {}
+            Some(LimitClause::LimitOffset { limit, offset, .. }) => {
+                self.limit(limit);
+                if let Some(Offset { value, .. }) = offset {
+                    let mut value_or_none = Some(std::mem::replace(value, position("0")));
+                    self.limit(&mut value_or_none);
+                    *offset = value_or_none.map(|value| Offset { value, rows: OffsetRows::None });
+                }
+            }
+            Some(LimitClause::OffsetCommaLimit { .. }) => return refuse("LIMIT x, y"),
+        }
+        if let Some(order_by) = &mut query.order_by
+            && let OrderByKind::Expressions(exprs) = &mut order_by.kind
+        {
+            exprs.iter_mut().for_each(|order| protect(&mut order.expr));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> Flow {
+        if select.into.is_some() {
+            return refuse("SELECT INTO");
+        }
+        if select.top.is_some() || !select.lateral_views.is_empty() || select.qualify.is_some() {
+            return refuse("this clause of SELECT");
+        }
+        if let GroupByExpr::Expressions(exprs, modifiers) = &mut select.group_by {
+            if !modifiers.is_empty() {
+                return refuse("this clause of GROUP BY");
+            }
+            exprs.iter_mut().for_each(protect);
+        }
+        if let Some(Distinct::On(exprs)) = &mut select.distinct {
+            exprs.iter_mut().for_each(protect);
+        }
+        for window in &mut select.named_window {
+            if let NamedWindowExpr::WindowSpec(spec) = &mut window.1 {
+                protect_frame(spec);
+            }
+        }
+        name_columns(select);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> Flow {
+        match factor {
+            TableFactor::Table { version: Some(_), .. } => refuse("AS OF on a single table"),
+            TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } => {
+                refuse("TABLESAMPLE")
+            }
+            TableFactor::Table { with_ordinality: true, .. } | TableFactor::UNNEST { with_ordinality: true, .. } => {
+                refuse("WITH ORDINALITY")
+            }
+            TableFactor::Table { name, args: Some(_), .. } => {
+                // PostgreSQL's own functions may be named with their schema.
+                *name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(last_part(name)))]);
+                ControlFlow::Continue(())
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> Flow {
+        match expr {
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => {
+                if let Expr::Value(value) = &**inner
+                    && let Value::Number(number, false) = &value.value
+                {
+                    *expr = Expr::value(Value::Number(format!("-{number}"), false));
+                }
+            }
+            Expr::Function(function) => {
+                if let Some(WindowType::WindowSpec(spec)) = &mut function.over {
+                    protect_frame(spec);
+                }
+            }
+            Expr::Value(value) => {
+                if let Value::Placeholder(name) = &value.value {
+                    let number: Option<usize> = name.strip_prefix('$').and_then(|digits| digits.parse().ok());
+                    self.params = self.params.max(number.unwrap_or(0));
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> Flow {
+        match self.rewrite_expr(expr) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+}
+
+impl Rewriter {
+    fn rewrite_expr(&mut self, expr: &mut Expr) -> Result<(), SqlError> {
+        let taken = std::mem::replace(expr, Expr::value(Value::Null));
+        *expr = self.rewritten(taken)?;
+        Ok(())
+    }
+
+    fn rewritten(&mut self, expr: Expr) -> Result<Expr, SqlError> {
+        Ok(match expr {
+            Expr::Value(value) => match value.value {
+                Value::Number(number, false) => typed_number(number),
+                Value::EscapedStringLiteral(text)
+                | Value::NationalStringLiteral(text)
+                | Value::UnicodeStringLiteral(text) => Expr::value(Value::SingleQuotedString(text)),
+                Value::HexStringLiteral(_) | Value::SingleQuotedByteStringLiteral(_) => {
+                    return Err(SqlError::unsupported("a bit string"));
+                }
+                _ => Expr::Value(value),
+            },
+            Expr::Cast { kind, expr, data_type, format: None, .. } => match kind {
+                CastKind::Cast | CastKind::DoubleColon => cast_to(*expr, &data_type)?,
+                _ => return Err(SqlError::unsupported("TRY_CAST")),
+            },
+            Expr::TypedString(typed) => cast_to(Expr::Value(typed.value), &typed.data_type)?,
+            Expr::Interval(interval) => special::interval(interval)?,
+            Expr::UnaryOp { op, expr } => special::unary(op, *expr)?,
+            Expr::Between { expr, negated, low, high } => special::between(*expr, negated, *low, *high),
+            Expr::BinaryOp { left, op, right } => rows::binary(*left, special::plain_operator(op)?, *right)?,
+            Expr::InList { expr, list, negated } => rows::in_list(*expr, list, negated)?,
+            Expr::AnyOp { left, compare_op, right, .. } => special::quantified(*left, &compare_op, *right, false)?,
+            Expr::AllOp { left, compare_op, right } => special::quantified(*left, &compare_op, *right, true)?,
+            Expr::SimilarTo { .. } => return Err(SqlError::unsupported("SIMILAR TO")),
+            Expr::Collate { expr, collation } => special::collate(*expr, &collation)?,
+            Expr::Function(function) => self.function(function)?,
+            other => special::function_syntax(other),
+        })
+    }
+
+    /// Functions whose value the session knows become parameters; the others lose their schema.
+    fn function(&mut self, mut function: Function) -> Result<Expr, SqlError> {
+        let name = last_part(&function.name);
+        let schema = function.name.0.iter().rev().nth(1).and_then(|part| part.as_ident()).map(folded);
+        if schema.is_some_and(|schema| schema != "pg_catalog") {
+            return Err(SqlError::new("42883", format!("function {} does not exist", function.name)));
+        }
+        if function.over.is_none()
+            && has_no_arguments(&function.args)
+            && let Some(hidden) = Hidden::by_name(&name)
+        {
+            if !self.hidden.contains(&hidden) {
+                self.hidden.push(hidden);
+            }
+            return Ok(Expr::value(Value::Placeholder(format!("${}", hidden.placeholder()))));
+        }
+        let renamed = match name.as_str() {
+            "every" => "bool_and",
+            "char_length" | "character_length" => "length",
+            other => other,
+        };
+        function.name = object_name(renamed);
+        Ok(Expr::Function(function))
+    }
+
+    fn limit(&mut self, limit: &mut Option<Expr>) {
+        match limit {
+            Some(Expr::Value(value)) => match &value.value {
+                Value::Null => *limit = None,
+                Value::Placeholder(name) => {
+                    if let Some(number) = name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok()) {
+                        self.known.push((number.saturating_sub(1), PgType::Int8));
+                    }
+                }
+                _ => limit.iter_mut().for_each(protect),
+            },
+            _ => {}
+        }
+    }
+}
+
+fn has_no_arguments(args: &FunctionArguments) -> bool {
+    match args {
+        FunctionArguments::None => true,
+        FunctionArguments::List(list) => list.args.is_empty(),
+        FunctionArguments::Subquery(_) => false,
+    }
+}
+
+/// Marks a number that stands for itself: a position in the select list, a count of rows.
+fn protect(expr: &mut Expr) {
+    if let Expr::Value(value) = expr
+        && let Value::Number(_, long) = &mut value.value
+    {
+        *long = true;
+    }
+}
+
+fn protect_frame(spec: &mut WindowSpec) {
+    let Some(frame) = &mut spec.window_frame else { return };
+    for bound in [Some(&mut frame.start_bound), frame.end_bound.as_mut()].into_iter().flatten() {
+        if let WindowFrameBound::Preceding(Some(expr)) | WindowFrameBound::Following(Some(expr)) = bound {
+            protect(expr);
+        }
+    }
+}
+
+fn position(number: &str) -> Expr {
+    Expr::value(Value::Number(number.to_owned(), true))
+}
+
+/// An integer is an int4, or an int8 if it must be; all other numbers are numerics.
+fn typed_number(number: String) -> Expr {
+    let digits = number.replace('_', "");
+    match digits.parse::<i64>() {
+        Ok(value) if i32::try_from(value).is_ok() => Expr::Cast {
+            kind: CastKind::Cast,
+            expr: Box::new(Expr::value(Value::Number(digits, true))),
+            data_type: DataType::Int(None),
+            array: false,
+            format: None,
+        },
+        Ok(_) => Expr::value(Value::Number(digits, true)),
+        Err(_) => call(&calls::cast_name(PgType::Numeric, -1), vec![Expr::value(Value::SingleQuotedString(digits))]),
+    }
+}
+
+fn cast_to(expr: Expr, data_type: &DataType) -> Result<Expr, SqlError> {
+    let (ty, typmod) = from_sqlparser(data_type)?;
+    if matches!(ty, PgType::Void | PgType::Record) {
+        return Err(SqlError::unsupported(format!("a cast to {}", format_type(ty, -1))));
+    }
+    Ok(call(&calls::cast_name(ty, typmod), vec![expr]))
+}
+
+fn object_name(name: &str) -> ObjectName {
+    ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name))])
+}
+
+/// A call of a function.
+fn call(name: &str, args: Vec<Expr>) -> Expr {
+    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
+    Expr::Function(Function {
+        name: object_name(name),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}

@@ -1,0 +1,70 @@
+//! Comparisons of rows, taken apart into comparisons of columns.
+
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value};
+
+use crate::error::SqlError;
+
+/// `(a, b) op (c, d)`; anything else stays as it is.
+pub(super) fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Result<Expr, SqlError> {
+    let (Expr::Tuple(lefts), Expr::Tuple(rights)) = (&left, &right) else {
+        return Ok(combine(left, op, right));
+    };
+    if lefts.len() != rights.len() {
+        return Err(SqlError::syntax("unequal number of entries in row expressions"));
+    }
+    let pairs: Vec<(Expr, Expr)> = lefts.iter().cloned().zip(rights.iter().cloned()).collect();
+    match op {
+        BinaryOperator::Eq => Ok(equal(pairs)),
+        BinaryOperator::NotEq => Ok(negate(equal(pairs))),
+        BinaryOperator::Lt | BinaryOperator::LtEq => Ok(ordered(pairs, BinaryOperator::Lt, op)),
+        BinaryOperator::Gt | BinaryOperator::GtEq => Ok(ordered(pairs, BinaryOperator::Gt, op)),
+        other => Err(SqlError::unsupported(format!("{other} of rows"))),
+    }
+}
+
+/// `(a, b) IN ((1, 2), …)`; a list of single values stays as it is.
+pub(super) fn in_list(expr: Expr, list: Vec<Expr>, negated: bool) -> Result<Expr, SqlError> {
+    if !matches!(expr, Expr::Tuple(_)) {
+        return Ok(Expr::InList { expr: Box::new(expr), list, negated });
+    }
+    let rows: Result<Vec<Expr>, SqlError> =
+        list.into_iter().map(|row| binary(expr.clone(), BinaryOperator::Eq, row)).collect();
+    let any = join(rows?, BinaryOperator::Or);
+    Ok(if negated { negate(any) } else { any })
+}
+
+fn equal(pairs: Vec<(Expr, Expr)>) -> Expr {
+    join(pairs.into_iter().map(|(left, right)| combine(left, BinaryOperator::Eq, right)).collect(), BinaryOperator::And)
+}
+
+/// `a < c OR (a = c AND b < d)`, the last column by the operator asked for.
+fn ordered(pairs: Vec<(Expr, Expr)>, strict: BinaryOperator, last: BinaryOperator) -> Expr {
+    let mut result: Option<Expr> = None;
+    for (left, right) in pairs.into_iter().rev() {
+        result = Some(match result {
+            None => combine(left, last.clone(), right),
+            Some(rest) => {
+                let tie = combine(combine(left.clone(), BinaryOperator::Eq, right.clone()), BinaryOperator::And, rest);
+                nested(combine(combine(left, strict.clone(), right), BinaryOperator::Or, nested(tie)))
+            }
+        });
+    }
+    result.unwrap_or_else(|| Expr::value(Value::Boolean(false)))
+}
+
+fn join(parts: Vec<Expr>, op: BinaryOperator) -> Expr {
+    let joined = parts.into_iter().reduce(|left, right| combine(left, op.clone(), right));
+    nested(joined.unwrap_or_else(|| Expr::value(Value::Boolean(op == BinaryOperator::And))))
+}
+
+pub(super) fn combine(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
+}
+
+pub(super) fn nested(expr: Expr) -> Expr {
+    Expr::Nested(Box::new(expr))
+}
+
+fn negate(expr: Expr) -> Expr {
+    Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(expr) }
+}

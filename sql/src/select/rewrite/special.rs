@@ -1,0 +1,176 @@
+//! Syntax that stands for operators and function calls.
+
+use datafusion::sql::sqlparser::ast::{
+    ArrayElemTypeDef, BinaryOperator, DataType, Expr, Interval, ObjectName, SetExpr, TrimWhereField, UnaryOperator,
+    Value,
+};
+
+use super::rows::{combine, nested};
+use super::{call, calls, cast_to, last_part};
+use crate::error::SqlError;
+use crate::types::PgType;
+
+/// `INTERVAL '1' DAY` is a cast of the text with its unit.
+pub(super) fn interval(interval: Interval) -> Result<Expr, SqlError> {
+    let Interval { value, leading_field, last_field, .. } = interval;
+    let text = match *value {
+        Expr::Value(value) => match value.value {
+            Value::SingleQuotedString(text) => text,
+            other => return Err(SqlError::syntax(format!("an interval is written as a string, not as {other}"))),
+        },
+        other => return Err(SqlError::syntax(format!("an interval is written as a string, not as {other}"))),
+    };
+    let bare = text.trim().parse::<f64>().is_ok();
+    let text = match (leading_field, last_field) {
+        (Some(unit), None) if bare => format!("{text} {unit}"),
+        (Some(_), Some(_)) if bare => return Err(SqlError::unsupported("an interval of this form")),
+        _ => text,
+    };
+    Ok(call(&calls::cast_name(PgType::Interval, -1), vec![Expr::value(Value::SingleQuotedString(text))]))
+}
+
+/// Unary operators.
+pub(super) fn unary(op: UnaryOperator, expr: Expr) -> Result<Expr, SqlError> {
+    Ok(match op {
+        UnaryOperator::Plus => expr,
+        UnaryOperator::Minus => call(calls::NEGATE, vec![expr]),
+        UnaryOperator::Not => Expr::UnaryOp { op, expr: Box::new(expr) },
+        UnaryOperator::PGAbs => call("abs", vec![expr]),
+        UnaryOperator::PGSquareRoot => call("sqrt", vec![expr]),
+        UnaryOperator::PGCubeRoot => call("cbrt", vec![expr]),
+        other => return Err(SqlError::unsupported(format!("the operator {other}"))),
+    })
+}
+
+/// `x BETWEEN a AND b`.
+pub(super) fn between(expr: Expr, negated: bool, low: Expr, high: Expr) -> Expr {
+    let (above, below, joined) = if negated {
+        (BinaryOperator::Lt, BinaryOperator::Gt, BinaryOperator::Or)
+    } else {
+        (BinaryOperator::GtEq, BinaryOperator::LtEq, BinaryOperator::And)
+    };
+    let low = combine(expr.clone(), above, low);
+    nested(combine(low, joined, combine(expr, below, high)))
+}
+
+/// An operator written `OPERATOR(pg_catalog.~)` is the operator.
+pub(super) fn plain_operator(op: BinaryOperator) -> Result<BinaryOperator, SqlError> {
+    let BinaryOperator::PGCustomBinaryOperator(parts) = &op else { return Ok(op) };
+    Ok(match parts.last().map_or("", String::as_str) {
+        "=" => BinaryOperator::Eq,
+        "<>" | "!=" => BinaryOperator::NotEq,
+        "<" => BinaryOperator::Lt,
+        "<=" => BinaryOperator::LtEq,
+        ">" => BinaryOperator::Gt,
+        ">=" => BinaryOperator::GtEq,
+        "+" => BinaryOperator::Plus,
+        "-" => BinaryOperator::Minus,
+        "*" => BinaryOperator::Multiply,
+        "/" => BinaryOperator::Divide,
+        "||" => BinaryOperator::StringConcat,
+        "~" => BinaryOperator::PGRegexMatch,
+        "~*" => BinaryOperator::PGRegexIMatch,
+        "!~" => BinaryOperator::PGRegexNotMatch,
+        "!~*" => BinaryOperator::PGRegexNotIMatch,
+        "~~" => BinaryOperator::PGLikeMatch,
+        "!~~" => BinaryOperator::PGNotLikeMatch,
+        other => return Err(SqlError::unsupported(format!("the operator {other}"))),
+    })
+}
+
+/// `x op ANY (…)` and `x op ALL (…)`.
+pub(super) fn quantified(left: Expr, op: &BinaryOperator, right: Expr, all: bool) -> Result<Expr, SqlError> {
+    let op = plain_operator(op.clone())?;
+    let subquery = match &right {
+        Expr::Subquery(query) => Some(query.clone()),
+        Expr::Nested(inner) => match &**inner {
+            Expr::Subquery(query) => Some(query.clone()),
+            _ => None,
+        },
+        _ => None,
+    };
+    if let Some(mut subquery) = subquery {
+        if let SetExpr::Query(inner) = *subquery.body.clone() {
+            subquery = inner;
+        }
+        return Ok(match (&op, all) {
+            (BinaryOperator::Eq, false) => Expr::InSubquery { expr: Box::new(left), subquery, negated: false },
+            (BinaryOperator::NotEq, true) => Expr::InSubquery { expr: Box::new(left), subquery, negated: true },
+            (_, false) => Expr::AnyOp {
+                left: Box::new(left),
+                compare_op: op,
+                right: Box::new(Expr::Subquery(subquery)),
+                is_some: false,
+            },
+            (_, true) => {
+                Expr::AllOp { left: Box::new(left), compare_op: op, right: Box::new(Expr::Subquery(subquery)) }
+            }
+        });
+    }
+    if let (Expr::Array(array), BinaryOperator::Eq, false) = (unnested(&right), &op, all)
+        && !array.elem.is_empty()
+    {
+        return Ok(Expr::InList { expr: Box::new(left), list: array.elem.clone(), negated: false });
+    }
+    let name = calls::quantified_name(&op, all)
+        .ok_or_else(|| SqlError::unsupported(format!("{op} {}", if all { "ALL" } else { "ANY" })))?;
+    Ok(call(&name, vec![left, right]))
+}
+
+fn unnested(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Nested(inner) => unnested(inner),
+        other => other,
+    }
+}
+
+/// There is one collation, byte order, and it may be named.
+pub(super) fn collate(expr: Expr, collation: &ObjectName) -> Result<Expr, SqlError> {
+    match last_part(collation).as_str() {
+        "c" | "C" | "posix" | "POSIX" | "default" | "ucs_basic" => Ok(expr),
+        _ => Err(SqlError::unsupported(format!("the collation {collation}"))),
+    }
+}
+
+/// Functions with a syntax of their own become calls.
+pub(super) fn function_syntax(expr: Expr) -> Expr {
+    match expr {
+        Expr::AtTimeZone { timestamp, time_zone } => call("timezone", vec![*time_zone, *timestamp]),
+        Expr::Extract { field, expr, .. } => {
+            let field = field.to_string().trim_matches('\'').to_lowercase();
+            call("extract", vec![Expr::value(Value::SingleQuotedString(field)), *expr])
+        }
+        Expr::Ceil { expr, .. } => call("ceil", vec![*expr]),
+        Expr::Floor { expr, .. } => call("floor", vec![*expr]),
+        Expr::Position { expr, r#in } => call("strpos", vec![*r#in, *expr]),
+        Expr::Substring { expr, substring_from, substring_for, .. } => {
+            let from = substring_from.map_or_else(|| super::typed_number("1".to_owned()), |from| *from);
+            let mut args = vec![*expr, from];
+            args.extend(substring_for.map(|count| *count));
+            call("substring", args)
+        }
+        Expr::Trim { trim_where, trim_what, expr, trim_characters } => {
+            let name = match trim_where {
+                Some(TrimWhereField::Leading) => "ltrim",
+                Some(TrimWhereField::Trailing) => "rtrim",
+                _ => "btrim",
+            };
+            let mut args = vec![*expr];
+            args.extend(trim_what.map(|what| *what));
+            args.extend(trim_characters.unwrap_or_default());
+            call(name, args)
+        }
+        Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+            let mut args = vec![*expr, *overlay_what, *overlay_from];
+            args.extend(overlay_for.map(|count| *count));
+            call("overlay", args)
+        }
+        // An empty array has no type but what it is cast to; text does for the rest.
+        Expr::Array(array) if array.elem.is_empty() => {
+            let text = DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), None));
+            let empty = Expr::value(Value::SingleQuotedString("{}".to_owned()));
+            cast_to(empty.clone(), &text).unwrap_or(empty)
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,169 @@
+//! What names in a query stand for: tables by the search path, functions ours before the library's.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::catalog::cte_worktable::CteWorkTable;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::{Result, TableReference};
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
+use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
+use parking_lot::Mutex;
+
+use super::aggregates::Aggregates;
+use super::calls::Call;
+use super::errors::external;
+use super::operators::Operators;
+use super::system::SystemProvider;
+use super::table::KeyTable;
+use crate::catalog::RelationRef;
+use crate::error::{SqlError, code};
+use crate::pg_catalog;
+use crate::query::QueryContext;
+
+/// The names of one query.
+pub(super) struct Scope<'a> {
+    state: &'a SessionState,
+    context: &'a QueryContext,
+    aggregates: &'a Aggregates,
+    operators: Arc<Operators>,
+    planners: Vec<Arc<dyn ExprPlanner>>,
+    /// The tables named so far.
+    pub tables: Mutex<BTreeSet<u32>>,
+}
+
+impl<'a> Scope<'a> {
+    pub fn new(
+        state: &'a SessionState,
+        context: &'a QueryContext,
+        aggregates: &'a Aggregates,
+        operators: Arc<Operators>,
+    ) -> Self {
+        let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![operators.clone()];
+        planners.extend(state.expr_planners().iter().cloned());
+        Scope { state, context, aggregates, operators, planners, tables: Mutex::default() }
+    }
+
+    fn find(&self, name: &TableReference) -> std::result::Result<Arc<dyn TableSource>, SqlError> {
+        let parts: Vec<&str> = match name {
+            TableReference::Bare { table } => vec![table],
+            TableReference::Partial { schema, table } => vec![schema, table],
+            TableReference::Full { catalog, schema, table } => vec![catalog, schema, table],
+        };
+        let session = &self.context.session;
+        let system = match parts[..] {
+            [name] if !session.search_path.iter().any(|schema| schema == "pg_catalog") => {
+                pg_catalog::table("pg_catalog", name)
+            }
+            [.., schema, name] => pg_catalog::table(schema, name),
+            _ => None,
+        };
+        if let Some(table) = system {
+            return Ok(provider_as_source(Arc::new(SystemProvider::new(table))));
+        }
+        let catalog = &self.context.catalog;
+        match catalog.resolve(session.database_id, &session.search_path, &parts)? {
+            Some(RelationRef::Table(id)) => {
+                let table = catalog.table(id).ok_or_else(|| SqlError::internal("a table is not in its catalog"))?;
+                self.tables.lock().insert(id);
+                Ok(provider_as_source(Arc::new(KeyTable::new(table.clone()))))
+            }
+            Some(RelationRef::Index { .. }) => {
+                Err(SqlError::new(code::WRONG_OBJECT_TYPE, format!("cannot open relation \"{}\"", parts.join(".")))
+                    .detail("This operation is not supported for indexes."))
+            }
+            Some(RelationRef::Sequence(_)) => Err(SqlError::unsupported("SELECT from a sequence")),
+            None => {
+                let named_last = parts[..].last().copied().filter(|_| parts.len() == 1);
+                if let Some(table) = named_last
+                    .and_then(|name| session.search_path.iter().find_map(|schema| pg_catalog::table(schema, name)))
+                {
+                    return Ok(provider_as_source(Arc::new(SystemProvider::new(table))));
+                }
+                Err(SqlError::new(code::UNDEFINED_TABLE, format!("relation \"{}\" does not exist", parts.join("."))))
+            }
+        }
+    }
+}
+
+impl ContextProvider for Scope<'_> {
+    fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+        self.find(&name).map_err(external)
+    }
+
+    fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> Result<Arc<dyn TableSource>> {
+        let Some(function) = self.state.table_functions().get(name) else {
+            return Err(external(SqlError::new(code::UNDEFINED_FUNCTION, format!("function {name} does not exist"))));
+        };
+        let args: Vec<Expr> = args.into_iter().map(super::operators::fold).map(widened).collect();
+        #[allow(deprecated, reason = "arguments are literals already, there is nothing to simplify")]
+        let provider = function.create_table_provider(&args)?;
+        Ok(provider_as_source(provider))
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> Result<Arc<dyn TableSource>> {
+        Ok(provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        &self.planners
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        let context =
+            pg_catalog::Context { catalog: self.context.catalog.clone(), session: self.context.session.clone() };
+        Call::by_name(name, &self.operators.settings)
+            .or_else(|| pg_catalog::function(name, &context))
+            .or_else(|| self.state.scalar_functions().get(name).cloned())
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.state.higher_order_functions().get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.aggregates.get(name).or_else(|| self.state.aggregate_functions().get(name).cloned())
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.state.window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.state.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.state.scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.state.higher_order_functions().keys().cloned().collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.state.aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.state.window_functions().keys().cloned().collect()
+    }
+}
+
+/// Table functions count in int8.
+fn widened(expr: Expr) -> Expr {
+    match expr {
+        Expr::Literal(scalar, metadata) => match scalar.cast_to(&DataType::Int64) {
+            Ok(value) if scalar.data_type().is_integer() => Expr::Literal(value, metadata),
+            _ => Expr::Literal(scalar, metadata),
+        },
+        other => other,
+    }
+}

@@ -1,0 +1,135 @@
+//! Types for what stands in lists, branches and arguments, as the operators' operands get theirs.
+//!
+//! A literal or parameter of no type yet takes the type of its likes: of the other members of an IN list, the other branches
+//! of a CASE, the target of a cast.
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, ExprSchema, Result};
+use datafusion::logical_expr::expr::{InList, Like, Placeholder, ScalarFunction};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+
+use super::calls::{Call, Kind};
+use super::operators::{Known, Operators};
+use crate::types::PgType;
+
+/// Settles the types of everything in a plan.
+pub(super) fn settle_plan(operators: &Operators, plan: LogicalPlan) -> Result<LogicalPlan> {
+    let settled = plan.transform_up_with_subqueries(|plan| {
+        let schema = match &plan {
+            LogicalPlan::TableScan(scan) => {
+                DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?
+            }
+            other => merge_schema(&other.inputs()),
+        };
+        let names = NamePreserver::new(&plan);
+        let changed = plan.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let settled = settle(operators, expr, &schema)?;
+            Ok(settled.update_data(|expr| name.restore(expr)))
+        })?;
+        if changed.transformed {
+            return Ok(Transformed::yes(changed.data.recompute_schema()?));
+        }
+        Ok(changed)
+    })?;
+    Ok(settled.data)
+}
+
+/// Settles what an operand consists of, before its own type is asked for.
+pub(super) fn settle_inside(operators: &Operators, expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    Ok(settle(operators, expr, schema)?.data)
+}
+
+fn settle(operators: &Operators, expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    expr.transform_up(|expr| {
+        Ok(match expr {
+            Expr::InList(list) => Transformed::yes(in_list(operators, list, schema)?),
+            Expr::Case(mut case) => {
+                let mut branches: Vec<Expr> = case.when_then_expr.iter().map(|(_, then)| (**then).clone()).collect();
+                let otherwise = case.else_expr.is_some();
+                branches.extend(case.else_expr.take().map(|expr| *expr));
+                let (mut branches, _) = operators.unify(branches, schema)?;
+                if otherwise {
+                    case.else_expr = branches.pop().map(Box::new);
+                }
+                for ((_, then), branch) in case.when_then_expr.iter_mut().zip(branches) {
+                    **then = branch;
+                }
+                if let Some(operand) = case.expr.take() {
+                    let mut compared = vec![*operand];
+                    compared.extend(case.when_then_expr.iter().map(|(when, _)| (**when).clone()));
+                    let (compared, ty) = operators.unify(compared, schema)?;
+                    let mut compared = keys(operators, compared, ty).into_iter();
+                    case.expr = compared.next().map(Box::new);
+                    for ((when, _), value) in case.when_then_expr.iter_mut().zip(compared) {
+                        **when = value;
+                    }
+                }
+                Transformed::yes(Expr::Case(case))
+            }
+            Expr::ScalarFunction(function) => call(operators, function, schema)?,
+            Expr::Like(Like { negated, expr, pattern, escape_char, case_insensitive }) => {
+                let expr = Box::new(operators.settle(*expr, PgType::Text)?);
+                let pattern = Box::new(operators.settle(*pattern, PgType::Text)?);
+                Transformed::yes(Expr::Like(Like { negated, expr, pattern, escape_char, case_insensitive }))
+            }
+            other => Transformed::no(other),
+        })
+    })
+}
+
+fn in_list(operators: &Operators, list: InList, schema: &dyn ExprSchema) -> Result<Expr> {
+    let mut members = vec![*list.expr];
+    members.extend(list.list);
+    let (members, ty) = operators.unify(members, schema)?;
+    let mut members = keys(operators, members, ty).into_iter();
+    let expr = members.next().map(Box::new).unwrap_or_else(|| Box::new(Expr::default()));
+    Ok(Expr::InList(InList { expr, list: members.collect(), negated: list.negated }))
+}
+
+/// Numbers that are compared by the library itself are compared by their keys.
+fn keys(operators: &Operators, members: Vec<Expr>, ty: Option<PgType>) -> Vec<Expr> {
+    if ty != Some(PgType::Numeric) {
+        return members.into_iter().map(super::operators::fold).collect();
+    }
+    members.into_iter().map(|member| operators.call(Kind::NumericKey, vec![member])).collect()
+}
+
+fn call(operators: &Operators, function: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let ScalarFunction { func, mut args } = function;
+    match Call::kind_of(&func) {
+        Some(Kind::Cast(to, _)) if args.len() == 1 => {
+            if let Expr::Placeholder(Placeholder { field: None, .. }) = &args[0] {
+                let arg = std::mem::take(&mut args[0]);
+                args[0] = operators.settle(arg, to)?;
+                return Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args })));
+            }
+        }
+        Some(Kind::Quantified(..)) if args.len() == 2 => {
+            let known = (operators.known(&args[0], schema), operators.known(&args[1], schema));
+            let settled = match known {
+                (Some(Known::Type(ty)), Some(Known::Unknown)) => ty.array().map(|array| (1, array)),
+                (Some(Known::Unknown), Some(Known::Type(array))) => array.element().map(|ty| (0, ty)),
+                (Some(Known::Unknown), Some(Known::Unknown)) => Some((1, PgType::TextArray)),
+                _ => None,
+            };
+            if let Some((place, ty)) = settled {
+                let arg = std::mem::take(&mut args[place]);
+                args[place] = operators.settle(arg, ty)?;
+                return Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args })));
+            }
+        }
+        None if matches!(func.name(), "coalesce" | "nullif" | "greatest" | "least") => {
+            let (args, _) = operators.unify(args, schema)?;
+            return Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args })));
+        }
+        None if matches!(func.name(), "make_array") => {
+            let (args, _) = operators.unify(args, schema)?;
+            return Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args })));
+        }
+        _ => {}
+    }
+    Ok(Transformed::no(Expr::ScalarFunction(ScalarFunction { func, args })))
+}
