@@ -22,10 +22,12 @@ mod define;
 mod functions;
 mod layout;
 mod rows;
+mod simplify;
 
 pub use context::{Context, ROLES, SUPERUSER_OID};
 pub use functions::{function, functions};
 pub use layout::{SystemColumn, SystemTable, table, table_by_oid, tables};
+pub use simplify::simplify;
 
 #[cfg(test)]
 mod tests;

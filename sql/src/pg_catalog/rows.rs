@@ -22,31 +22,46 @@ use crate::types::{Datum, PgType};
 impl SystemTable {
     /// The rows, each with the table's columns.
     pub fn rows(&self, context: &Context) -> Vec<Row> {
-        if self.schema == "information_schema" {
-            return information::rows(self, context);
-        }
-        match self.name {
-            "pg_class" => relation::pg_class(self, context),
-            "pg_tables" => relation::pg_tables(self, context),
-            "pg_attribute" => attribute::pg_attribute(self, context),
-            "pg_attrdef" => attribute::pg_attrdef(self, context),
-            "pg_index" => index::pg_index(self, context),
-            "pg_indexes" => index::pg_indexes(self, context),
-            "pg_constraint" => constraint::pg_constraint(self, context),
-            "pg_depend" => constraint::pg_depend(self, context),
-            "pg_sequence" => sequence::pg_sequence(self, context),
-            "pg_sequences" => sequence::pg_sequences(self, context),
-            "pg_namespace" => cluster::pg_namespace(self, context),
-            "pg_database" => cluster::pg_database(self, context),
-            "pg_roles" | "pg_authid" => cluster::roles(self),
-            "pg_user" | "pg_shadow" => cluster::users(self),
-            "pg_settings" => cluster::pg_settings(self, context),
-            "pg_stat_activity" => cluster::pg_stat_activity(self, context),
-            "pg_stat_database" => cluster::pg_stat_database(self, context),
-            "pg_stat_user_tables" | "pg_stat_all_tables" => relation::pg_stat_tables(self, context),
-            _ => builtin::rows(self),
+        match maker(self) {
+            Some(make) => make(self, context),
+            None => builtin::rows(self),
         }
     }
+}
+
+/// Whether a table ever has rows.
+pub(super) fn has_rows(table: &SystemTable) -> bool {
+    maker(table).is_some() || builtin::has_rows(table)
+}
+
+type Maker = fn(&SystemTable, &Context) -> Vec<Row>;
+
+/// What makes the rows of a table that tells of the catalog or the session.
+fn maker(table: &SystemTable) -> Option<Maker> {
+    if table.schema == "information_schema" {
+        return information::maker(table);
+    }
+    Some(match table.name {
+        "pg_class" => relation::pg_class,
+        "pg_tables" => relation::pg_tables,
+        "pg_attribute" => attribute::pg_attribute,
+        "pg_attrdef" => attribute::pg_attrdef,
+        "pg_index" => index::pg_index,
+        "pg_indexes" => index::pg_indexes,
+        "pg_constraint" => constraint::pg_constraint,
+        "pg_depend" => constraint::pg_depend,
+        "pg_sequence" => sequence::pg_sequence,
+        "pg_sequences" => sequence::pg_sequences,
+        "pg_namespace" => cluster::pg_namespace,
+        "pg_database" => cluster::pg_database,
+        "pg_roles" | "pg_authid" => cluster::roles,
+        "pg_user" | "pg_shadow" => cluster::users,
+        "pg_settings" => cluster::pg_settings,
+        "pg_stat_activity" => cluster::pg_stat_activity,
+        "pg_stat_database" => cluster::pg_stat_database,
+        "pg_stat_user_tables" | "pg_stat_all_tables" => relation::pg_stat_tables,
+        _ => return None,
+    })
 }
 
 /// Rows of a table in the making, of which `N` columns are given.

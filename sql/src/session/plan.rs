@@ -13,6 +13,7 @@ use crate::dml::insert::{InsertPlan, query_of, target_name};
 use crate::error::SqlError;
 use crate::fastpath::select::{SelectPlan, plain_table, undefined_table};
 use crate::node::Shared;
+use crate::pg_catalog;
 use crate::query::QueryContext;
 use crate::types::PgType;
 
@@ -156,7 +157,7 @@ impl Planner<'_> {
                     params: Arc::from([]),
                     session: self.view.clone(),
                 };
-                let plan = planner.plan(query, params.known(), &context).await?;
+                let plan = planner.plan(&pg_catalog::simplify(query), params.known(), &context).await?;
                 for (number, ty) in plan.params().iter().enumerate() {
                     params.infer(number, *ty);
                 }

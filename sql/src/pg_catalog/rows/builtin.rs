@@ -52,6 +52,11 @@ pub(super) fn rows(table: &SystemTable) -> Vec<Row> {
     ROWS.get(table.name).cloned().unwrap_or_default()
 }
 
+/// Whether the table has rows of its own here.
+pub(super) fn has_rows(table: &SystemTable) -> bool {
+    table.schema == "pg_catalog" && ROWS.contains_key(table.name)
+}
+
 /// The signature of the function with that OID.
 pub(in super::super) fn function_signature(oid: u32) -> Option<&'static Signature> {
     SIGNATURES.get(&oid)

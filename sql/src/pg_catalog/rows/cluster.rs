@@ -56,7 +56,7 @@ pub(super) fn pg_database(table: &SystemTable, context: &Context) -> Vec<Row> {
 }
 
 /// `pg_roles` and `pg_authid`, which share these columns; nobody has a password.
-pub(super) fn roles(table: &SystemTable) -> Vec<Row> {
+pub(super) fn roles(table: &SystemTable, _: &Context) -> Vec<Row> {
     let mut rows = Rows::new(
         table,
         [
@@ -79,7 +79,7 @@ pub(super) fn roles(table: &SystemTable) -> Vec<Row> {
 }
 
 /// `pg_user` and `pg_shadow`.
-pub(super) fn users(table: &SystemTable) -> Vec<Row> {
+pub(super) fn users(table: &SystemTable, _: &Context) -> Vec<Row> {
     let mut rows = Rows::new(table, ["usename", "usesysid", "usecreatedb", "usesuper", "userepl", "usebypassrls"]);
     for (id, name) in ROLES {
         rows.push([text(name), oid(id), TRUE, TRUE, FALSE, TRUE]);

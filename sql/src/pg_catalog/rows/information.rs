@@ -5,29 +5,29 @@ mod constraints;
 
 use super::super::context::shown_columns;
 use super::super::{Context, ROLES, SystemTable, layout};
-use super::{Rows, optional, text};
+use super::{Maker, Rows, optional, text};
 use crate::session::Row;
 use crate::types::{Datum, format_type};
 
-/// The rows of an `information_schema` table.
-pub(super) fn rows(table: &SystemTable, context: &Context) -> Vec<Row> {
-    match table.name {
-        "tables" => tables(table, context),
-        "columns" => columns::columns(table, context),
-        "views" => views(table, context),
-        "schemata" => schemata(table, context),
-        "sequences" => sequences(table, context),
-        "table_constraints" => constraints::table_constraints(table, context),
-        "key_column_usage" => constraints::key_column_usage(table, context),
-        "constraint_column_usage" => constraints::constraint_column_usage(table, context),
-        "constraint_table_usage" => constraints::constraint_table_usage(table, context),
-        "check_constraints" => constraints::check_constraints(table, context),
-        "information_schema_catalog_name" => catalog_name(table, context),
-        "enabled_roles" => enabled_roles(table),
-        "table_privileges" | "role_table_grants" => table_privileges(table, context),
-        "character_sets" => character_sets(table, context),
-        _ => Vec::new(),
-    }
+/// What makes the rows of an `information_schema` table.
+pub(super) fn maker(table: &SystemTable) -> Option<Maker> {
+    Some(match table.name {
+        "tables" => tables,
+        "columns" => columns::columns,
+        "views" => views,
+        "schemata" => schemata,
+        "sequences" => sequences,
+        "table_constraints" => constraints::table_constraints,
+        "key_column_usage" => constraints::key_column_usage,
+        "constraint_column_usage" => constraints::constraint_column_usage,
+        "constraint_table_usage" => constraints::constraint_table_usage,
+        "check_constraints" => constraints::check_constraints,
+        "information_schema_catalog_name" => catalog_name,
+        "enabled_roles" => enabled_roles,
+        "table_privileges" | "role_table_grants" => table_privileges,
+        "character_sets" => character_sets,
+        _ => return None,
+    })
 }
 
 /// The database's name, which the standard calls a catalog.
@@ -136,7 +136,7 @@ fn catalog_name(table: &SystemTable, context: &Context) -> Vec<Row> {
     rows.finish()
 }
 
-fn enabled_roles(table: &SystemTable) -> Vec<Row> {
+fn enabled_roles(table: &SystemTable, _: &Context) -> Vec<Row> {
     let mut rows = Rows::new(table, ["role_name"]);
     for (_, name) in ROLES {
         rows.push([text(name)]);
