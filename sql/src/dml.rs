@@ -14,5 +14,6 @@
 pub(crate) mod change;
 pub(crate) mod codec;
 pub(crate) mod insert;
+pub(crate) mod joined;
 pub(crate) mod rules;
 pub(crate) mod writer;

@@ -265,6 +265,10 @@ impl Session {
                 let changed = plan.execute(&self.running(params.clone())).await?;
                 Ok(written(changed, planned, word))
             }
+            Plan::Joined(plan, word) => {
+                let changed = plan.execute(&self.running(params.clone())).await?;
+                Ok(written(changed, planned, word))
+            }
         }
     }
 
@@ -355,7 +359,7 @@ impl Plan {
     fn writes(&self, statement: &Statement) -> bool {
         match self {
             Plan::Empty | Plan::Rows(_) => false,
-            Plan::Insert(_) | Plan::Change(..) => true,
+            Plan::Insert(_) | Plan::Change(..) | Plan::Joined(..) => true,
             Plan::Utility => !matches!(
                 statement.ast(),
                 None | Some(

@@ -10,6 +10,7 @@ use crate::bind::{BindError, BindResult, Binder, ParamTypes, Scope};
 use crate::catalog::{Catalog, RelationRef, Table};
 use crate::dml::change::{ChangePlan, not_a_table};
 use crate::dml::insert::{InsertPlan, query_of, target_name};
+use crate::dml::joined::{Joined, JoinedPlan};
 use crate::error::SqlError;
 use crate::fastpath::select::{SelectPlan, plain_table, undefined_table};
 use crate::node::Shared;
@@ -27,6 +28,7 @@ pub(crate) enum Plan {
     Rows(Source),
     Insert(Arc<InsertPlan>),
     Change(Arc<ChangePlan>, &'static str),
+    Joined(Arc<JoinedPlan>, &'static str),
 }
 
 /// A plan, and what it was made for.
@@ -69,20 +71,32 @@ impl Planner<'_> {
             }
             StatementKind::Sql(ast::Statement::Insert(insert)) => self.insert(insert, statement, &mut params).await?,
             StatementKind::Sql(ast::Statement::Update(update)) => {
-                let bound = self.binding(statement, &mut params, |binder| {
-                    let (table, alias) = target(&update.table, binder)?;
+                let (table, alias) = self.target(&update.table, statement, &mut params)?;
+                let bound = self.try_binding(statement, &mut params, |binder| {
                     ChangePlan::bind_update(update, &table, &alias, binder)
-                });
-                self.change(bound?, "UPDATE")
+                })?;
+                match bound {
+                    Some(plan) => self.change(plan, "UPDATE"),
+                    None => {
+                        let joined = Joined::update(update, &table, &alias)?;
+                        self.joined(&joined, &table, statement, &mut params, "UPDATE").await?
+                    }
+                }
             }
             StatementKind::Sql(ast::Statement::Delete(delete)) => {
-                let bound = self.binding(statement, &mut params, |binder| {
-                    let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
-                    let [from] = &from[..] else { return Err(BindError::Elsewhere("several tables".into())) };
-                    let (table, alias) = target(from, binder)?;
+                let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
+                let [from] = &from[..] else { return Err(SqlError::unsupported("DELETE from several tables")) };
+                let (table, alias) = self.target(from, statement, &mut params)?;
+                let bound = self.try_binding(statement, &mut params, |binder| {
                     ChangePlan::bind_delete(delete, &table, &alias, binder)
-                });
-                self.change(bound?, "DELETE")
+                })?;
+                match bound {
+                    Some(plan) => self.change(plan, "DELETE"),
+                    None => {
+                        let joined = Joined::delete(delete, from, &alias);
+                        self.joined(&joined, &table, statement, &mut params, "DELETE").await?
+                    }
+                }
             }
             _ => (Plan::Utility, super::utility::columns(statement, self)?),
         };
@@ -91,6 +105,7 @@ impl Planner<'_> {
             Plan::Rows(source) => source.tables(),
             Plan::Insert(plan) => plan.tables(),
             Plan::Change(plan, _) => vec![plan.table.id],
+            Plan::Joined(plan, _) => plan.tables(),
         };
         Ok(Planned {
             plan,
@@ -163,6 +178,56 @@ impl Planner<'_> {
                 }
                 Ok(Source::Query(plan))
             }
+        }
+    }
+
+    async fn joined(
+        &self,
+        joined: &Joined<'_>,
+        table: &Arc<Table>,
+        statement: &Statement,
+        params: &mut ParamTypes,
+        word: &'static str,
+    ) -> Result<(Plan, Option<Arc<[Column]>>), SqlError> {
+        let text = joined.query(table);
+        let parsed = super::parse::parse(&text)?;
+        let Some(ast::Statement::Query(query)) = parsed.first().and_then(|parsed| parsed.ast()) else {
+            return Err(SqlError::internal("an UPDATE or DELETE made no query"));
+        };
+        let source = self.source(query, &parsed[0], params).await?;
+        let plan = self.binding(statement, params, |binder| joined.bind(table, source.clone(), binder))?;
+        let columns = plan.returning.as_ref().map(|output| output.columns.clone());
+        Ok((Plan::Joined(Arc::new(plan), word), columns))
+    }
+
+    /// The table that an UPDATE or DELETE changes, and what the statement calls it.
+    fn target(
+        &self,
+        from: &TableWithJoins,
+        statement: &Statement,
+        params: &mut ParamTypes,
+    ) -> Result<(Arc<Table>, String), SqlError> {
+        self.binding(statement, params, |binder| target(from, binder))
+    }
+
+    /// Binds without the planner of queries; `None` when only that can, and there is one.
+    fn try_binding<T>(
+        &self,
+        statement: &Statement,
+        params: &mut ParamTypes,
+        bind: impl FnOnce(&mut Binder<'_>) -> BindResult<T>,
+    ) -> Result<Option<T>, SqlError> {
+        let mut tried = params.clone();
+        let scope = Scope::default();
+        let mut binder =
+            Binder { catalog: self.catalog, view: self.view, scope: &scope, text: &statement.text, params: &mut tried };
+        match bind(&mut binder) {
+            Ok(bound) => {
+                *params = tried;
+                Ok(Some(bound))
+            }
+            Err(BindError::Elsewhere(_)) if self.shared.planner.get().is_some() => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -204,6 +204,7 @@ pub(super) async fn explain(
         Plan::Change(plan, word) => {
             vec![format!("{} on {}", capitalized(word), plan.table.name), format!("  ->  {}", plan.describe())]
         }
+        Plan::Joined(plan, word) => vec![format!("{} on {}", capitalized(word), plan.table.name)],
         Plan::Empty | Plan::Utility | Plan::Rows(Source::Query(_)) => vec!["Utility Statement".to_owned()],
     };
     if analyze {
