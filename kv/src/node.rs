@@ -184,7 +184,7 @@ impl Node {
             node_id,
             engine: config.engine.clone(),
             host,
-            sender: router.clone(),
+            router: router.clone(),
             hlc: config.hlc.clone(),
             tasks: config.tasks.clone(),
             random: config.random.fork(&format!("store {node_id}")),
@@ -194,9 +194,6 @@ impl Node {
         .await?;
         let as_local: Arc<dyn LocalRanges> = store.clone();
         router.set_local(Arc::downgrade(&as_local));
-        for (_, held) in store.all() {
-            router.learn(&held.replica.descriptor());
-        }
         while !config.hlc.may_serve() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

@@ -120,6 +120,8 @@ impl Router {
         let spans = batch.requests.iter().map(|request| spans::span_of(&batch.header, request));
         let spans = spans.collect::<Result<Vec<_>, _>>()?;
         let Some(first) = spans.first() else { return Err(KvError::invalid("a batch without requests")) };
+        let mut backoff = trip::Backoff::new();
+        let mut replans = 0_u32;
         loop {
             let range = self.range_of(&first.start, trip).await?;
             if !spans.iter().all(|span| spans::covers(&range.descriptor, span)) {
@@ -127,7 +129,9 @@ impl Router {
             }
             match self.send_to_range(range, &batch, trip).await {
                 Ok(response) => return Ok(response),
-                Err(Routed::Replan) => {}
+                // The first time, what the replica said is enough to go on.
+                Err(Routed::Replan) if replans == 0 => replans += 1,
+                Err(Routed::Replan) => backoff.pause().await,
                 Err(Routed::Failed(error)) => return Err(error),
             }
         }

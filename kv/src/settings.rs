@@ -38,7 +38,7 @@ pub struct Settings {
     pub placement_interval_ms: u64,
     /// How often a leaseholder compares its ranges' directory entries with what it knows.
     pub directory_interval_ms: u64,
-    /// How long a replica hears of no leader before its node asks whether it was removed.
+    /// How long after its start a replica that does not lead asks whether it was removed meanwhile; then ever more rarely.
     pub replica_silent_after_ms: u64,
     /// Writes are refused when less than this is free on the disk, in bytes.
     pub disk_floor_bytes: u64,

@@ -41,11 +41,11 @@ pub use local::{FORMAT_VERSION, Hints, StoreIdentity};
 
 use self::lifecycle::Work;
 use crate::Settings;
-use crate::api::{BatchRequest, BatchResponse, KvError, Sender, error_detail};
+use crate::api::{BatchRequest, BatchResponse, KvError, error_detail};
 use crate::descriptor::RangeDescriptor;
 use crate::engine::Engine;
 use crate::replica::Replica;
-use crate::router::LocalRanges;
+use crate::router::{LocalRanges, Router};
 
 /// What a store is made of.
 pub struct StoreParts {
@@ -55,8 +55,8 @@ pub struct StoreParts {
     pub engine: Arc<dyn Engine>,
     /// Where logs are kept.
     pub host: Arc<GroupHost>,
-    /// The way to other ranges.
-    pub sender: Arc<dyn Sender>,
+    /// The way to other ranges; it learns what the replicas here know.
+    pub router: Arc<Router>,
     /// The node's clock.
     pub hlc: Arc<Hlc>,
     /// Where its tasks run.
@@ -151,11 +151,12 @@ impl Store {
     /// Stops all replicas. What they hold stays.
     pub async fn shutdown(&self) {
         let _turn = self.lifecycle.lock().await;
-        self.parts.host.shutdown().await;
+        // First no more requests, then no more log.
         let held = std::mem::take(&mut *self.held.write());
         for held in held.into_values() {
             held.replica.shut_down();
         }
+        self.parts.host.shutdown().await;
     }
 
     fn ask(&self, work: Work) {

@@ -1,8 +1,8 @@
-//! Looks after the ranges this node leads, and after replicas that hear of no leader.
+//! Looks after the ranges this node leads, and after replicas that may have been removed unheard.
 //!
 //! ```text
 //!   event or tick ─▶ each range led here, not yet being tended: anything to do? ─▶ a task that tends it until not
-//!                    each replica that has heard nobody for long ─▶ is it still a member?
+//!                    each replica that does not lead, now and then ─▶ is it still a member?
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +16,9 @@ use super::{Shared, tend};
 use crate::directory;
 use crate::keys;
 use crate::store::Held;
+
+/// At most so many times `replica_silent_after_ms` pass between a replica's questions whether it is a member.
+const ASK_RARELY: u32 = 12;
 
 /// What the keeper remembers between rounds.
 #[derive(Default)]
@@ -31,8 +34,8 @@ struct State {
     entered: BTreeMap<u64, (u64, Timestamp)>,
     /// When each range was last looked through for garbage.
     collected: BTreeMap<u64, Timestamp>,
-    /// Since when each replica has known no leader.
-    silent_since: BTreeMap<u64, Timestamp>,
+    /// When each replica that does not lead asks next whether it is still a member, and how long it waits then.
+    asks: BTreeMap<u64, (Timestamp, Duration)>,
 }
 
 impl Keeper {
@@ -67,19 +70,17 @@ impl Keeper {
         self.state.lock().tended.remove(&range_id);
     }
 
-    /// Whether the replica has been without a leader for longer than `patience`; then its patience starts anew.
-    fn is_silent(&self, range_id: u64, has_leader: bool, now: Timestamp, patience: Duration) -> bool {
+    /// Whether it is time for a replica that does not lead to ask after its membership: soon after its start, then
+    /// ever more rarely. A replica cannot tell a leader that fell silent from one that has nothing to say to it.
+    fn take_asking(&self, range_id: u64, now: Timestamp, patience: Duration) -> bool {
         let mut state = self.state.lock();
-        if has_leader {
-            state.silent_since.remove(&range_id);
-            return false;
+        let (at, wait) = state.asks.entry(range_id).or_insert((now.plus(patience), patience));
+        let is_due = *at <= now;
+        if is_due {
+            *wait = (*wait * 2).min(patience * ASK_RARELY);
+            *at = now.plus(*wait);
         }
-        let since = *state.silent_since.entry(range_id).or_insert(now);
-        let is_silent = since.plus(patience) <= now;
-        if is_silent {
-            state.silent_since.insert(range_id, now);
-        }
-        is_silent
+        is_due
     }
 }
 
@@ -102,14 +103,14 @@ impl Shared {
                     });
                 }
             }
-            self.look_for_leader(range_id, now);
+            self.look_after_membership(range_id, now);
         }
     }
 
-    fn look_for_leader(self: &Arc<Self>, range_id: u64, now: Timestamp) {
+    fn look_after_membership(self: &Arc<Self>, range_id: u64, now: Timestamp) {
         let Some(held) = self.store.held(range_id) else { return };
         let patience = Duration::from_millis(self.settings.replica_silent_after_ms);
-        if self.keeper.is_silent(range_id, held.group.status().leader.is_some(), now, patience) {
+        if held.group.leader_term().is_none() && self.keeper.take_asking(range_id, now, patience) {
             let shared = self.clone();
             self.tasks.spawn("membership", async move { shared.ask_membership(&held).await });
         }

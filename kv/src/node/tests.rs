@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cluster::{Cluster, row, simulate};
 
-use crate::api::Span;
+use crate::api::{KvError, Span};
 
 #[test]
 fn one_node_founds_a_cluster_and_serves() {
@@ -53,6 +53,27 @@ fn three_nodes_are_replicated_well_within_a_second() {
 }
 
 #[test]
+fn a_crashed_leaders_writes_are_read_elsewhere_and_it_catches_up() {
+    for seed in 10..14 {
+        simulate(seed, async {
+            let mut cluster = Cluster::of(seed, 3).await;
+            cluster.replicated(3).await;
+            for index in 0..20 {
+                cluster.put(1, format!("a{index}"), "x").await.expect("written");
+            }
+            cluster.crash(1).await;
+            for index in 0..20 {
+                assert_eq!(cluster.get(2, format!("a{index}")).await.expect("read").as_deref(), Some("x"));
+                cluster.put(3, format!("b{index}"), "y").await.expect("written");
+            }
+            cluster.start(1).await;
+            assert_eq!(cluster.get(1, "b19").await.expect("read").as_deref(), Some("y"));
+            cluster.check_replica_equality().await;
+        });
+    }
+}
+
+#[test]
 fn a_node_far_behind_catches_up_by_snapshot() {
     simulate(20, async {
         let mut cluster = Cluster::new(20);
@@ -71,6 +92,43 @@ fn a_node_far_behind_catches_up_by_snapshot() {
         cluster.check_replica_equality().await;
         assert_eq!(cluster.get(3, "k299").await.expect("read").as_deref(), Some("299"));
     });
+}
+
+#[test]
+fn a_range_is_split_under_writes() {
+    for seed in 30..33 {
+        simulate(seed, async {
+            let cluster = Cluster::of(seed, 3).await;
+            cluster.replicated(3).await;
+            for index in 0..100 {
+                cluster.put(1, format!("k{index:03}"), "0").await.expect("written");
+            }
+            let admin = cluster.node(2).admin();
+            let writes = async {
+                for round in 1..5 {
+                    for index in 0..100 {
+                        cluster.put(3, format!("k{index:03}"), round.to_string()).await.expect("written");
+                    }
+                }
+            };
+            let splits = async {
+                for at in ["k050", "k025", "k075"] {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    assert_ne!(admin.split_at(row(at)).await.expect("split"), 0);
+                }
+                assert_eq!(admin.split_at(row("k050")).await.expect("split already"), 0);
+            };
+            tokio::join!(writes, splits);
+            let rows = cluster.scan(1, "k", "l", false, 0).await.expect("scanned").rows;
+            assert_eq!(rows.len(), 100);
+            assert!(rows.iter().all(|row| row.value == "4"));
+            let span = Span { start: row(""), end: row("\u{7f}") };
+            let ranges = cluster.node(1).admin().ranges(span).await.expect("listed");
+            assert_eq!(ranges.len(), 4);
+            assert!(ranges.windows(2).all(|pair| pair[0].descriptor.end == pair[1].descriptor.start), "range_tiling");
+            cluster.check_replica_equality().await;
+        });
+    }
 }
 
 #[test]
@@ -100,6 +158,86 @@ fn limits_hold_over_ranges_in_both_directions() {
             }
             assert_eq!(keys, expected);
         }
+    });
+}
+
+#[test]
+fn a_large_range_splits_itself() {
+    simulate(50, async {
+        let mut cluster = Cluster::new(50);
+        cluster.settings.range_split_bytes = 20_000;
+        for _ in 0..3 {
+            cluster.add("").await;
+        }
+        cluster.replicated(3).await;
+        let value = "v".repeat(500);
+        for index in 0..200 {
+            cluster.put(1, format!("k{index:03}"), &value).await.expect("written");
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let span = Span { start: row(""), end: row("\u{7f}") };
+        let ranges = cluster.node(1).admin().ranges(span).await.expect("listed");
+        assert!(ranges.len() >= 4, "{} ranges", ranges.len());
+        assert!(ranges.iter().all(|range| range.bytes.is_some_and(|bytes| bytes <= 25_000)), "{ranges:?}");
+        assert_eq!(cluster.scan(2, "k", "l", false, 0).await.expect("scanned").rows.len(), 200);
+        cluster.check_replica_equality().await;
+    });
+}
+
+#[test]
+fn without_a_quorum_the_answer_names_the_missing_nodes() {
+    simulate(60, async {
+        let mut cluster = Cluster::of(60, 3).await;
+        cluster.replicated(3).await;
+        cluster.put(1, "a", "1").await.expect("written");
+        cluster.crash(2).await;
+        cluster.crash(3).await;
+        let begun = tokio::time::Instant::now();
+        let error = cluster.put(1, "a", "2").await.expect_err("two of three are gone");
+        assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+        let words = error.to_string();
+        assert!(words.contains('2') && words.contains('3'), "{words}");
+        assert!(matches!(error, KvError::Unavailable(_) | KvError::Ambiguous(_)), "{error:?}");
+        cluster.start(2).await;
+        cluster.put(1, "a", "3").await.expect("two of three are enough");
+    });
+}
+
+#[test]
+fn a_dead_nodes_copies_are_replaced_and_it_is_told_when_it_comes_back() {
+    simulate(70, async {
+        let mut cluster = Cluster::new(70);
+        cluster.settings.node_dead_after_ms = 20_000;
+        for _ in 0..4 {
+            cluster.add("").await;
+        }
+        cluster.replicated(3).await;
+        cluster.put(1, "a", "1").await.expect("written");
+        let lost = cluster.node(1).store().held(2).expect("held").replica.descriptor().replicas[2].node_id;
+        cluster.crash(lost).await;
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        cluster.replicated(3).await;
+        let from = cluster.running()[0];
+        assert_eq!(cluster.get(from, "a").await.expect("read").as_deref(), Some("1"));
+        cluster.start(lost).await;
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        cluster.replicated(3).await;
+        assert!(cluster.node(lost).store().held(2).is_none(), "it was told: {}", cluster.describe());
+    });
+}
+
+#[test]
+fn a_node_that_stops_in_order_hands_its_leases_over() {
+    simulate(80, async {
+        let mut cluster = Cluster::of(80, 3).await;
+        cluster.replicated(3).await;
+        cluster.put(1, "a", "1").await.expect("written");
+        cluster.stop(1).await;
+        let begun = tokio::time::Instant::now();
+        cluster.put(2, "a", "2").await.expect("written");
+        assert!(begun.elapsed() < Duration::from_millis(2_500), "{:?}", begun.elapsed());
+        cluster.start(1).await;
+        assert_eq!(cluster.get(1, "a").await.expect("read").as_deref(), Some("2"));
     });
 }
 

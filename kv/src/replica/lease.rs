@@ -26,6 +26,8 @@ use crate::lease::{Lease, LeaseChange};
 
 /// How long a request looks again for a leader before it is sent elsewhere.
 const LEADER_PATIENCE: Duration = Duration::from_millis(300);
+/// How long a change rests after the log refused it.
+const REFUSED_PAUSE: Duration = Duration::from_millis(5);
 /// How long waiting for a change goes on before the state is looked at again, should a bell be missed.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -288,6 +290,10 @@ impl Replica {
             let change = LeaseChange { expected_sequence, proposer: replica.replica_id, lease };
             let fate = replica.propose_lease_change(change, term).await;
             tracing::debug!(range = replica.range_id, ?fate, sequence = lease.sequence, "lease change proposed");
+            if fate == Fate::Rejected && replica.lease().sequence == expected_sequence {
+                // Refused at the door: a new leader takes nothing before a quorum has answered it.
+                tokio::time::sleep(REFUSED_PAUSE).await;
+            }
             let mut state = replica.lease.lock();
             state.changing = false;
             if let (Fate::Rejected, Some(restore), true) = (fate, restore, state.applied.sequence == expected_sequence) {

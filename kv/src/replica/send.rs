@@ -60,7 +60,16 @@ impl Drop for Arrival<'_> {
     }
 }
 
+/// How long a request rests after its command was rejected, so that what rejected it shows.
+const REJECTED_PAUSE: Duration = Duration::from_millis(5);
+
 impl Replica {
+    /// The node of the group's leader, 0 for unknown.
+    fn leader_node(&self) -> u64 {
+        let status = self.proposer.get().map(|log| log.status());
+        status.and_then(|status| status.leader_node()).map_or(0, |(_, node)| node.0)
+    }
+
     /// Evaluates a batch whose keys lie in the range. See [`crate::api`] for what it answers.
     ///
     /// Dropping the future gives up the wait, never a command that was proposed.
@@ -233,8 +242,16 @@ impl Replica {
         match (fate, rest) {
             (Fate::Applied, None) => Ok(Round::Answer(response)),
             (Fate::Applied, Some(rest)) => Ok(Round::Rest(rest)),
-            // It certainly did not apply: the request is evaluated anew, wherever the lease is now.
-            (Fate::Rejected, _) => Ok(Round::Again),
+            // It certainly did not apply. Without leadership the lease is good for reads alone, until it runs out and
+            // the leader takes the next one.
+            (Fate::Rejected, _) if self.proposer.get().and_then(|log| log.leader_term()) != Some(held.term) => {
+                Err(self.not_leaseholder(self.leader_node()))
+            }
+            // The request is evaluated anew, wherever the lease is now.
+            (Fate::Rejected, _) => {
+                tokio::time::sleep(REJECTED_PAUSE).await;
+                Ok(Round::Again)
+            }
             (Fate::Unknown, _) => Err(self.ambiguous("the replica was closed while the command was on its way")),
         }
     }

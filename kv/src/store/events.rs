@@ -34,6 +34,8 @@ impl ReplicaEvents for Store {
 
     fn split_applied(&self, left: &Arc<Replica>, split: &Split, leaseholder: bool) {
         tracing::info!(left = left.range_id(), right = split.right.range_id, "range split");
+        self.parts.router.learn(&split.left);
+        self.parts.router.learn(&split.right);
         let right = split.right.clone();
         if self.may_create(&right) {
             self.ask(Work::StartRight { right, campaign: leaseholder });
@@ -43,7 +45,8 @@ impl ReplicaEvents for Store {
         self.changed.notify_one();
     }
 
-    fn descriptor_changed(&self, _replica: &Arc<Replica>, _descriptor: &RangeDescriptor) {
+    fn descriptor_changed(&self, _replica: &Arc<Replica>, descriptor: &RangeDescriptor) {
+        self.parts.router.learn(descriptor);
         self.changed.notify_one();
     }
 
@@ -123,6 +126,7 @@ impl InstallHost for Install {
         if let Err(error) = self.replica.reload() {
             tracing::error!(error = &error as &dyn std::error::Error, "an installed snapshot cannot be read");
         }
+        self.store.parts.router.learn(descriptor);
         self.store.changed.notify_one();
     }
 }

@@ -108,13 +108,16 @@ impl Store {
             tasks: parts.tasks.clone(),
             random: parts.random.fork(&format!("replica {range_id} {}", parts.random.next_u64())),
             settings: Arc::new(parts.settings.clone()),
-            sender: parts.sender.clone(),
+            sender: parts.router.clone(),
             events: store,
         })?;
         let replica_id = replica.replica_id();
         let group = parts.host.start_group(GroupId(range_id), ReplicaId(replica_id), replica.clone()).await?;
         replica.set_proposer(Arc::new(group.clone()));
         let held = Held { replica, group };
+        if held.is_initialized() {
+            parts.router.learn(&held.replica.descriptor());
+        }
         self.held.write().insert(range_id, held.clone());
         self.changed.notify_one();
         Ok(held)
