@@ -21,6 +21,7 @@
 //! Knows nothing of sessions beyond [`crate::query::QueryContext`], nor of how rows are written.
 
 mod aggregates;
+mod backward;
 mod calls;
 mod errors;
 mod hidden;

@@ -52,6 +52,12 @@ pub(super) enum Kind {
     NumericKey,
     /// `||` of arrays, or of an array and an element.
     Concat,
+    /// The first that is not NULL.
+    Coalesce,
+    /// NULL if both are equal, else the first.
+    NullIf,
+    /// The greatest that is not NULL; the least with `true`.
+    Extreme(bool),
 }
 
 /// A comparison operator.
@@ -148,6 +154,9 @@ impl Call {
             Kind::Quantified(comparison, true) => format!("{} ALL", comparison.symbol()),
             Kind::NumericKey => "key".to_owned(),
             Kind::Concat => "||".to_owned(),
+            Kind::Coalesce => "coalesce".to_owned(),
+            Kind::NullIf => "nullif".to_owned(),
+            Kind::Extreme(least) => if least { "least" } else { "greatest" }.to_owned(),
         };
         let signature = Signature::variadic_any(Volatility::Immutable);
         Arc::new(ScalarUDF::new_from_impl(Call { kind, name, settings: settings.clone(), signature }))
@@ -155,8 +164,16 @@ impl Call {
 
     /// The function that a rewritten query calls by this name.
     pub fn by_name(name: &str, settings: &Arc<TypeSettings>) -> Option<Arc<ScalarUDF>> {
-        if name == NEGATE {
-            return Some(Call::udf(Kind::Negate, settings));
+        let plain = match name {
+            NEGATE => Some(Kind::Negate),
+            "coalesce" => Some(Kind::Coalesce),
+            "nullif" => Some(Kind::NullIf),
+            "greatest" => Some(Kind::Extreme(false)),
+            "least" => Some(Kind::Extreme(true)),
+            _ => None,
+        };
+        if let Some(kind) = plain {
+            return Some(Call::udf(kind, settings));
         }
         let mut words = name.split(' ');
         let kind = match words.next()? {
@@ -238,6 +255,11 @@ impl ScalarUDFImpl for Call {
             Kind::Compare(_) => arrow::field(&self.name, PgType::Bool, -1, nullable),
             Kind::Quantified(..) => arrow::field(&self.name, PgType::Bool, -1, true),
             Kind::NumericKey => Field::new(&self.name, DataType::Binary, nullable),
+            Kind::Coalesce | Kind::Extreme(_) => {
+                let nullable = args.arg_fields.iter().all(|field| field.is_nullable());
+                arrow::field(&self.name, self.meeting(&args)?, -1, nullable)
+            }
+            Kind::NullIf => arrow::field(&self.name, ty(0), -1, true),
             Kind::Concat => {
                 let result = if ty(0).is_array() { ty(0) } else { ty(1) };
                 arrow::field(&self.name, result, -1, true)
@@ -325,6 +347,28 @@ impl Call {
         })
     }
 
+    /// The type at which the arguments meet. A literal that nothing has given a type yet has no say.
+    fn meeting(&self, args: &ReturnFieldArgs<'_>) -> Result<PgType> {
+        let mut meeting: Option<PgType> = None;
+        let mut literal = false;
+        for (field, scalar) in args.arg_fields.iter().zip(args.scalar_arguments) {
+            let ty = type_of(field).0;
+            if ty == PgType::Unknown || (scalar.is_some() && ty == PgType::Text) {
+                literal |= ty == PgType::Text;
+                continue;
+            }
+            meeting = Some(match meeting {
+                None => ty,
+                Some(so_far) => super::operators::common(so_far, ty).ok_or_else(|| {
+                    let (a, b) = (types::format_type(so_far, -1), types::format_type(ty, -1));
+                    let name = self.name.to_uppercase();
+                    external(SqlError::new("42804", format!("{name} types {a} and {b} cannot be matched")))
+                })?,
+            });
+        }
+        Ok(meeting.unwrap_or(if literal { PgType::Text } else { PgType::Unknown }))
+    }
+
     fn compute(&self, columns: &[Column], rows: usize, field: &Field) -> Result<ArrayRef> {
         if self.kind == Kind::NumericKey {
             return compute::numeric_keys(&columns[0].array);
@@ -332,13 +376,16 @@ impl Call {
         let (result, _) = type_of(field);
         let mut builder = DatumBuilder::new(result, rows);
         for row in 0..rows {
-            let value = self.value(columns, row).and_then(|value| builder.push(&value).map_err(external));
+            let value = self.value(columns, row, result).and_then(|value| builder.push(&value).map_err(external));
             value?;
         }
         Ok(builder.finish())
     }
 
-    fn value(&self, columns: &[Column], row: usize) -> Result<Datum> {
+    fn value(&self, columns: &[Column], row: usize, result: PgType) -> Result<Datum> {
+        if matches!(self.kind, Kind::Coalesce | Kind::Extreme(_)) {
+            return self.choice(columns, row, result);
+        }
         let first = columns[0].get(row)?;
         let second = |place: usize| columns.get(place).map_or(Ok(Datum::Null), |column| column.get(row));
         let value = match self.kind {
@@ -353,9 +400,37 @@ impl Call {
             }
             Kind::Quantified(comparison, all) => Ok(compute::quantified(comparison, all, &first, &second(1)?)),
             Kind::Concat => Ok(compute::concat(first, second(1)?)),
-            Kind::NumericKey => Ok(Datum::Null),
+            Kind::NullIf => {
+                let equal = types::compare_sql(&first, &second(1)?).is_some_and(std::cmp::Ordering::is_eq);
+                Ok(if equal { Datum::Null } else { first })
+            }
+            Kind::NumericKey | Kind::Coalesce | Kind::Extreme(_) => Ok(Datum::Null),
         };
         value.map_err(external)
+    }
+
+    /// One of the arguments, as a value of the type they meet at.
+    fn choice(&self, columns: &[Column], row: usize, result: PgType) -> Result<Datum> {
+        let mut chosen = Datum::Null;
+        for column in columns {
+            let value = column.get(row)?;
+            if value.is_null() {
+                continue;
+            }
+            let value =
+                types::cast(value, column.ty, result, -1, CastContext::Explicit, &self.settings).map_err(external)?;
+            match self.kind {
+                Kind::Extreme(least) if !chosen.is_null() => {
+                    let order = types::compare(&value, &chosen);
+                    if (order.is_lt() && least) || (order.is_gt() && !least) {
+                        chosen = value;
+                    }
+                }
+                Kind::Extreme(_) => chosen = value,
+                _ => return Ok(value),
+            }
+        }
+        Ok(chosen)
     }
 }
 

@@ -123,6 +123,19 @@ fn schema_error(error: &SchemaError) -> SqlError {
 
 fn plan_error(message: &str) -> SqlError {
     let message = first_line(message);
+    if message.contains("must appear in the GROUP BY clause") {
+        let column = message.split('"').nth(1).unwrap_or_default();
+        let text =
+            format!("column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function");
+        return SqlError::new("42803", text);
+    }
+    if let Some(rest) = message.strip_prefix("Order by column out of bounds, specified: ") {
+        let place = rest.split(',').next().unwrap_or_default();
+        return SqlError::new(
+            code::INVALID_COLUMN_REFERENCE,
+            format!("ORDER BY position {place} is not in select list"),
+        );
+    }
     let code = if message.starts_with("Invalid function") || message.contains("No function matches") {
         let name = message.split('\'').nth(1).unwrap_or_default();
         return SqlError::new(code::UNDEFINED_FUNCTION, format!("function {name} does not exist"))

@@ -11,8 +11,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::DataType;
-use datafusion::common::{DFSchema, ExprSchema, Result};
+use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
@@ -53,13 +52,20 @@ impl Operators {
     }
 
     /// What is known of an expression's type; none where the planner has yet to find its columns.
-    pub fn known(&self, expr: &Expr, schema: &dyn ExprSchema) -> Option<Known> {
+    pub fn known(&self, expr: &Expr, schema: &DFSchema) -> Option<Known> {
         Some(match expr {
             Expr::Literal(ScalarValue::Utf8(_) | ScalarValue::Null, None) => Known::Unknown,
             Expr::Placeholder(Placeholder { field: None, .. }) => Known::Unknown,
             Expr::Alias(alias) => return self.known(&alias.expr, schema),
             other => {
-                let (_, field) = other.to_field(schema).ok()?;
+                let field = match (other.to_field(schema), other) {
+                    (Ok((_, field)), _) => field,
+                    // A column that USING merges is of one type on both sides.
+                    (Err(_), Expr::Column(column)) if column.relation.is_none() => {
+                        (*schema.fields_with_unqualified_name(&column.name).first()?).clone()
+                    }
+                    _ => return None,
+                };
                 match type_of(&field).0 {
                     PgType::Unknown => Known::Unknown,
                     ty => Known::Type(ty),
@@ -111,7 +117,7 @@ impl Operators {
     }
 
     /// Brings expressions together at one type, which is returned; none where their types are not known.
-    pub fn unify(&self, exprs: Vec<Expr>, schema: &dyn ExprSchema) -> Result<(Vec<Expr>, Option<PgType>)> {
+    pub fn unify(&self, exprs: Vec<Expr>, schema: &DFSchema) -> Result<(Vec<Expr>, Option<PgType>)> {
         let mut meeting: Option<PgType> = None;
         for expr in &exprs {
             match (self.known(expr, schema), meeting) {
@@ -327,9 +333,4 @@ pub(super) fn common(a: PgType, b: PgType) -> Option<PgType> {
         (PgType::Time, PgType::Interval) | (PgType::Interval, PgType::Time) => PgType::Interval,
         _ => return None,
     })
-}
-
-/// Whether an Arrow type is how numerics are kept.
-pub(super) fn is_numeric(data_type: &DataType) -> bool {
-    *data_type == DataType::LargeBinary
 }

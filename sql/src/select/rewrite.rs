@@ -24,6 +24,7 @@ use super::names::{folded, last_part, name_columns};
 use crate::error::SqlError;
 use crate::types::{PgType, format_type, from_sqlparser};
 
+mod query;
 mod rows;
 mod special;
 
@@ -131,10 +132,12 @@ impl VisitorMut for Rewriter {
         }
         for window in &mut select.named_window {
             if let NamedWindowExpr::WindowSpec(spec) = &mut window.1 {
-                protect_frame(spec);
+                mark_frame(spec, true);
             }
         }
         name_columns(select);
+        query::count_exists(select);
+        query::qualify_merged(select);
         ControlFlow::Continue(())
     }
 
@@ -167,7 +170,7 @@ impl VisitorMut for Rewriter {
             }
             Expr::Function(function) => {
                 if let Some(WindowType::WindowSpec(spec)) = &mut function.over {
-                    protect_frame(spec);
+                    mark_frame(spec, true);
                 }
             }
             Expr::Value(value) => {
@@ -177,6 +180,15 @@ impl VisitorMut for Rewriter {
                 }
             }
             _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, select: &mut Select) -> Flow {
+        for window in &mut select.named_window {
+            if let NamedWindowExpr::WindowSpec(spec) = &mut window.1 {
+                mark_frame(spec, false);
+            }
         }
         ControlFlow::Continue(())
     }
@@ -229,6 +241,9 @@ impl Rewriter {
 
     /// Functions whose value the session knows become parameters; the others lose their schema.
     fn function(&mut self, mut function: Function) -> Result<Expr, SqlError> {
+        if let Some(WindowType::WindowSpec(spec)) = &mut function.over {
+            mark_frame(spec, false);
+        }
         let name = last_part(&function.name);
         let schema = function.name.0.iter().rev().nth(1).and_then(|part| part.as_ident()).map(folded);
         if schema.is_some_and(|schema| schema != "pg_catalog") {
@@ -285,11 +300,15 @@ fn protect(expr: &mut Expr) {
     }
 }
 
-fn protect_frame(spec: &mut WindowSpec) {
+/// Marks the numbers of a window's frame, or takes the marks away: the planner wants them plain.
+fn mark_frame(spec: &mut WindowSpec, protected: bool) {
     let Some(frame) = &mut spec.window_frame else { return };
     for bound in [Some(&mut frame.start_bound), frame.end_bound.as_mut()].into_iter().flatten() {
-        if let WindowFrameBound::Preceding(Some(expr)) | WindowFrameBound::Following(Some(expr)) = bound {
-            protect(expr);
+        if let WindowFrameBound::Preceding(Some(expr)) | WindowFrameBound::Following(Some(expr)) = bound
+            && let Expr::Value(value) = &mut **expr
+            && let Value::Number(_, long) = &mut value.value
+        {
+            *long = protected;
         }
     }
 }
@@ -324,6 +343,17 @@ fn cast_to(expr: Expr, data_type: &DataType) -> Result<Expr, SqlError> {
 
 fn object_name(name: &str) -> ObjectName {
     ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name))])
+}
+
+/// `count(*)`.
+fn count_all() -> Expr {
+    let mut counted = call("count", Vec::new());
+    if let Expr::Function(function) = &mut counted
+        && let FunctionArguments::List(list) = &mut function.args
+    {
+        list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Wildcard));
+    }
+    counted
 }
 
 /// A call of a function.

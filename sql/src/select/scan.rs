@@ -78,7 +78,8 @@ impl KeyScan {
         KeyScan { table, access, positions, limit, reverse: false, properties, metrics: ExecutionPlanMetricsSet::new() }
     }
 
-    fn reversed(&self) -> Self {
+    /// The same scan from the end to the start.
+    pub fn reversed(&self) -> Self {
         let reverse = !self.reverse;
         let schema = self.properties.eq_properties.schema().clone();
         let properties = properties(&self.table, &self.access, &self.positions, &schema, reverse);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::catalog::TableFunctionArgs;
 use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{Result, TableReference};
@@ -99,8 +100,7 @@ impl ContextProvider for Scope<'_> {
             return Err(external(SqlError::new(code::UNDEFINED_FUNCTION, format!("function {name} does not exist"))));
         };
         let args: Vec<Expr> = args.into_iter().map(super::operators::fold).map(widened).collect();
-        #[allow(deprecated, reason = "arguments are literals already, there is nothing to simplify")]
-        let provider = function.create_table_provider(&args)?;
+        let provider = function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.state))?;
         Ok(provider_as_source(provider))
     }
 

@@ -4,7 +4,7 @@
 //! of a CASE, the target of a cast.
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, ExprSchema, Result};
+use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::{InList, Like, Placeholder, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
@@ -80,7 +80,7 @@ fn settle(operators: &Operators, expr: Expr, schema: &DFSchema) -> Result<Transf
     })
 }
 
-fn in_list(operators: &Operators, list: InList, schema: &dyn ExprSchema) -> Result<Expr> {
+fn in_list(operators: &Operators, list: InList, schema: &DFSchema) -> Result<Expr> {
     let mut members = vec![*list.expr];
     members.extend(list.list);
     let (members, ty) = operators.unify(members, schema)?;
@@ -121,7 +121,7 @@ fn call(operators: &Operators, function: ScalarFunction, schema: &DFSchema) -> R
                 return Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args })));
             }
         }
-        None if matches!(func.name(), "coalesce" | "nullif" | "greatest" | "least") => {
+        Some(Kind::Coalesce | Kind::NullIf | Kind::Extreme(_)) => {
             let (args, _) = operators.unify(args, schema)?;
             return Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args })));
         }

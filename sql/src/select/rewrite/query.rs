@@ -1,0 +1,179 @@
+//! What a whole SELECT needs: EXISTS among its columns, columns that a join merges.
+
+use std::ops::ControlFlow;
+use std::sync::LazyLock;
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem, SetExpr,
+    Statement, TableAlias, TableFactor, TableWithJoins, UnaryOperator, VisitMut, VisitorMut,
+};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+
+use super::rows::{combine, nested};
+use super::{call, folded, last_part, position};
+
+/// `EXISTS (…)` outside a condition: the planner library knows it in conditions only, so the rows are counted instead.
+pub(super) fn count_exists(select: &mut Select) {
+    let mut rewriter = ExistsRewriter { depth: 0 };
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+            let _ = expr.visit(&mut rewriter);
+        }
+    }
+}
+
+struct ExistsRewriter {
+    depth: usize,
+}
+
+impl VisitorMut for ExistsRewriter {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if self.depth == 0
+            && let Expr::Exists { subquery, negated } = expr
+        {
+            let counted = Expr::Subquery(Box::new(counting((**subquery).clone())));
+            *expr = match negated {
+                true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(counted) },
+                false => counted,
+            };
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// `SELECT 1 FROM (SELECT 1) AS counted`, as the parser makes it.
+static SELECT_FROM: LazyLock<Option<Select>> = LazyLock::new(|| {
+    let text = "SELECT 1 FROM (SELECT 1) AS counted";
+    let parsed = Parser::parse_sql(&PostgreSqlDialect {}, text).ok()?.pop()?;
+    let Statement::Query(query) = parsed else { return None };
+    match *query.body {
+        SetExpr::Select(select) => Some(*select),
+        _ => None,
+    }
+});
+
+/// A query of one row and column: whether the given one has rows.
+fn counting(mut query: Query) -> Query {
+    let some = || {
+        let zero = call(&super::calls::cast_name(crate::types::PgType::Int8, -1), vec![position("0")]);
+        let count = combine(super::count_all(), BinaryOperator::Gt, zero);
+        SelectItem::ExprWithAlias { expr: nested(count), alias: Ident::with_quote('"', "exists") }
+    };
+    let limited = query.limit_clause.is_some() || query.fetch.is_some();
+    if let SetExpr::Select(select) = &mut *query.body {
+        let ungrouped = matches!(&select.group_by, GroupByExpr::Expressions(exprs, _) if exprs.is_empty());
+        if !limited && ungrouped && select.having.is_none() && !projects_calls(select) {
+            select.projection = vec![some()];
+            select.distinct = None;
+            query.order_by = None;
+            return query;
+        }
+    }
+    let mut outer = query.clone();
+    let mut select = match SELECT_FROM.clone() {
+        Some(select) => select,
+        None => return query,
+    };
+    select.projection = vec![some()];
+    if let Some(TableWithJoins { relation: TableFactor::Derived { subquery, .. }, .. }) = select.from.first_mut() {
+        **subquery = query;
+    }
+    outer.body = Box::new(SetExpr::Select(Box::new(select)));
+    (outer.with, outer.order_by, outer.limit_clause, outer.fetch) = (None, None, None, None);
+    outer
+}
+
+/// Whether a select list might hold an aggregate: there is a row then even where nothing matches.
+fn projects_calls(select: &Select) -> bool {
+    select.projection.iter().any(|item| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+            !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_) | Expr::Cast { .. })
+        }
+        _ => false,
+    })
+}
+
+/// In WHERE, a column that USING merges is that of the side that has all rows.
+pub(super) fn qualify_merged(select: &mut Select) {
+    let mut merged: Vec<(String, Ident)> = Vec::new();
+    for from in &select.from {
+        let Some(left) = alias_of(&from.relation) else { continue };
+        for Join { relation, join_operator, .. } in &from.joins {
+            let (constraint, right_side) = match join_operator {
+                JoinOperator::Join(constraint)
+                | JoinOperator::Inner(constraint)
+                | JoinOperator::Left(constraint)
+                | JoinOperator::LeftOuter(constraint) => (constraint, false),
+                JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => (constraint, true),
+                _ => continue,
+            };
+            let JoinConstraint::Using(columns) = constraint else { continue };
+            let side = if right_side { alias_of(relation) } else { Some(left.clone()) };
+            for column in columns {
+                let name = last_part(column);
+                if let Some(side) = side.clone()
+                    && !merged.iter().any(|(other, _)| *other == name)
+                {
+                    merged.push((name, side));
+                }
+            }
+        }
+    }
+    if merged.is_empty() {
+        return;
+    }
+    if let Some(selection) = &mut select.selection {
+        let _ = selection.visit(&mut Qualifier { merged, depth: 0 });
+    }
+}
+
+fn alias_of(factor: &TableFactor) -> Option<Ident> {
+    match factor {
+        TableFactor::Table { alias: Some(TableAlias { name, .. }), .. }
+        | TableFactor::Derived { alias: Some(TableAlias { name, .. }), .. } => Some(name.clone()),
+        TableFactor::Table { name, .. } => Some(Ident::with_quote('"', last_part(name))),
+        _ => None,
+    }
+}
+
+struct Qualifier {
+    merged: Vec<(String, Ident)>,
+    depth: usize,
+}
+
+impl VisitorMut for Qualifier {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if self.depth == 0
+            && let Expr::Identifier(ident) = expr
+            && let Some((_, side)) = self.merged.iter().find(|(name, _)| *name == folded(ident))
+        {
+            *expr = Expr::CompoundIdentifier(vec![side.clone(), ident.clone()]);
+        }
+        ControlFlow::Continue(())
+    }
+}
