@@ -1,5 +1,6 @@
 //! The coordinator as a whole: golden scripts on serial ranges.
 
+mod concurrency;
 mod script;
 
 use std::path::PathBuf;

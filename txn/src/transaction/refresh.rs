@@ -15,7 +15,10 @@ use crate::{Conflict, Error};
 
 /// Counts the attempts at one request: a bound, so that a fault elsewhere cannot make an endless loop of it.
 #[derive(Debug, Default)]
-pub(super) struct Attempts(u32);
+pub(super) struct Attempts {
+    made: u32,
+    lost: u32,
+}
 
 const MAX_ATTEMPTS: u32 = 100;
 /// Attempts at an idempotent request whose answer was lost.
@@ -37,19 +40,18 @@ impl Transaction {
     ///
     /// `moves` tells at which snapshot the request was sent.
     pub(super) async fn recover(&self, error: KvError, moves: u64, attempts: &mut Attempts) -> Result<(), Error> {
-        attempts.0 += 1;
+        attempts.made += 1;
+        attempts.lost += u32::from(matches!(error, KvError::Ambiguous(_)));
         let conflict = match error {
             KvError::WriteTooOld(detail) => Conflict::new(RetryReason::WriteTooOld, detail),
             KvError::Uncertain(detail) => Conflict::new(RetryReason::Uncertain, detail),
             KvError::CommitPushed(detail) => Conflict::new(RetryReason::CommitPushed, detail),
             // Reads and intents may be sent twice. A commit's ambiguity never comes here.
-            KvError::Ambiguous(_) if attempts.0 < MAX_LOST_ANSWERS => return Ok(()),
-            KvError::Ambiguous(detail) => {
-                return Err(Error::Unavailable { range_id: 0, message: detail.message, missing_nodes: Vec::new() });
-            }
+            KvError::Ambiguous(_) if attempts.lost < MAX_LOST_ANSWERS => return Ok(()),
+            KvError::Ambiguous(detail) => return Err(unanswered(detail).into()),
             other => return Err(self.fail(other.into())),
         };
-        if self.historical || attempts.0 >= MAX_ATTEMPTS {
+        if self.historical || attempts.made >= MAX_ATTEMPTS {
             return Err(self.fail(Error::Retry(Box::new(conflict))));
         }
         self.advance(conflict, moves).await
@@ -103,9 +105,22 @@ impl Transaction {
         if requests.is_empty() {
             return Ok(());
         }
-        let response = self.core.send(self.core.header(Some(planned.meta.clone())), requests).await?;
-        self.state.lock().absorb(&response);
-        Ok(())
+        let mut lost = 0;
+        loop {
+            match self.core.send(self.core.header(Some(planned.meta.clone())), requests.clone()).await {
+                Ok(response) => {
+                    self.state.lock().absorb(&response);
+                    return Ok(());
+                }
+                Err(KvError::Ambiguous(detail)) => {
+                    lost += 1;
+                    if lost == MAX_LOST_ANSWERS {
+                        return Err(unanswered(detail));
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Remembers an error after which only a rollback is left.
@@ -115,6 +130,11 @@ impl Transaction {
         }
         error
     }
+}
+
+/// Whether it happened does not matter: it would only have to happen again.
+fn unanswered(detail: error_detail::Ended) -> KvError {
+    KvError::Unavailable(error_detail::Unavailable { range_id: 0, message: detail.message, missing_nodes: Vec::new() })
 }
 
 impl Conflict {
