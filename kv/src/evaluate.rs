@@ -27,6 +27,7 @@ use bytes::Bytes;
 use clock::Timestamp;
 
 pub(crate) use declare::{Declared, check_shape, declare, is_within};
+pub(crate) use end_txn::find_outcome;
 
 use crate::api::*;
 use crate::command::{Command, Trigger};

@@ -17,6 +17,7 @@ use super::declare::is_span_within;
 use super::records::{StoredRecord, TxnRecordStore};
 use super::{Evaluation, LaterCause, LockUpdate, Refusal};
 use crate::api::*;
+use crate::engine::{EngineError, Reader};
 use crate::keys;
 use crate::mvcc::{self, Resolution};
 
@@ -29,6 +30,16 @@ pub(super) fn of(batch: &BatchRequest) -> Option<&EndTxn> {
         RequestKind::EndTxn(end) => Some(end),
         _ => None,
     }
+}
+
+/// Whether the batch is a commit that is done already. REQUIRES: its latches, so that no earlier attempt is on its way.
+pub(crate) fn find_outcome(batch: &BatchRequest, reader: &dyn Reader) -> Result<Option<KvError>, EngineError> {
+    let (Some(EndTxn { commit: true, .. }), Some(txn)) = (of(batch), &batch.header.txn) else { return Ok(None) };
+    let record = TxnRecordStore::load(reader, &txn.anchor, txn.id)?;
+    Ok(record.filter(|record| record.status() == TxnStatus::Committed).map(|record| {
+        let actual = record.write_timestamp;
+        KvError::AlreadyCommitted(error_detail::Conflict { key: txn.anchor.clone(), actual, other: None })
+    }))
 }
 
 impl Evaluation<'_> {

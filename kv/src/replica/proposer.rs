@@ -107,12 +107,13 @@ impl Proposer for LocalProposer {
     }
 
     fn status(&self) -> GroupStatus {
+        let last = *self.last.lock();
         GroupStatus {
             term: LOCAL_TERM,
             leader: Some(self.replica_id),
             is_leader: true,
-            last_applied: Some(*self.last.lock()),
-            last_log: Some(self.last.lock().index),
+            last_applied: Some(last),
+            last_log: Some(last.index),
             voters: [(self.replica_id, self.node)].into(),
             ..GroupStatus::default()
         }

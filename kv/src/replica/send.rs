@@ -18,6 +18,7 @@ use super::propose::Fate;
 use super::{Replica, invalid};
 use crate::api::*;
 use crate::concurrency::lock_table::LockRequest;
+use crate::engine::EngineError;
 use crate::evaluate::{self, Declared, Evaluated, Input, Refusal};
 
 /// How far a batch has come: what to say when its time is up.
@@ -155,6 +156,7 @@ impl Replica {
         });
         arrival.request.spans = locks;
         if let Some(blocked) = self.locks.check(&mut arrival.request) {
+            self.check_outcome(batch)?;
             drop(guard);
             let (key, other) = (blocked.key.clone(), blocked.holder.as_ref().map(|holder| holder.txn.id));
             *phase.lock() = Phase::Locked(error_detail::Conflict { key, actual: Timestamp::MIN, other });
@@ -175,11 +177,23 @@ impl Replica {
                 let conflict = error_detail::Conflict { key, actual: at, other: None };
                 Err(KvError::WriteTooOld(conflict))
             }
-            Err(Refusal::Engine(error)) => {
-                tracing::error!(range = self.range_id, %error, "the engine failed under a request");
-                Err(invalid(format!("the storage engine failed: {error}")))
-            }
+            Err(Refusal::Engine(error)) => Err(self.engine_failed(&error)),
         }
+    }
+
+    /// A commit that is sent again and has taken effect must not wait for those who came after it: they may wait for it.
+    fn check_outcome(&self, batch: &BatchRequest) -> Result<(), KvError> {
+        let (_, reader) = self.read_view();
+        match evaluate::find_outcome(batch, &*reader) {
+            Ok(None) => Ok(()),
+            Ok(Some(committed)) => Err(committed),
+            Err(error) => Err(self.engine_failed(&error)),
+        }
+    }
+
+    fn engine_failed(&self, error: &EngineError) -> KvError {
+        tracing::error!(range = self.range_id, %error, "the engine failed under a request");
+        invalid(format!("the storage engine failed: {error}"))
     }
 
     fn evaluate(&self, batch: &BatchRequest, times: Times) -> Result<Evaluated, Refusal> {
