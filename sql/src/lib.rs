@@ -9,6 +9,7 @@ mod dml;
 pub mod error;
 mod explain;
 mod fastpath;
+pub mod functions;
 pub mod node;
 pub mod pg_catalog;
 pub mod query;

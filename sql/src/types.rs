@@ -28,7 +28,7 @@ pub mod datetime;
 mod datum;
 mod float;
 #[cfg(test)]
-mod golden;
+pub(crate) mod golden;
 pub mod interval;
 pub mod json;
 pub mod numeric;

@@ -202,10 +202,9 @@ impl Numeric {
             return Err(SqlError::new("2201F", "cannot take square root of a negative number"));
         }
         let Numeric::Finite { unscaled, scale } = self else { return Ok(self.clone()) };
-        // The weight of the result's first digit is half the argument's, in groups of four digits.
+        // Half the argument's digits before the point, its digits coming in groups of four.
         let (weight, _) = leading_group(unscaled, *scale);
-        let result_digits =
-            (if weight >= 0 { weight * 4 / 2 + 1 } else { 1 - (-weight - 1) / 2 * 4 }).max(-MAX_DISPLAY_SCALE);
+        let result_digits = (weight + 1) * 2 - 1;
         let wanted = (MIN_SIGNIFICANT_DIGITS - result_digits).max(i64::from(*scale)).clamp(0, MAX_DISPLAY_SCALE) as u32;
         let radicand = rescale(unscaled, *scale, 2 * wanted + 2);
         Ok(Numeric::Finite { unscaled: divide_rounding(&radicand.sqrt(), &BigInt::from(10)), scale: wanted })

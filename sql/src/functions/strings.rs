@@ -1,0 +1,330 @@
+//! String and binary functions.
+
+use super::registry::{Arg, Call, Registry, Ret};
+use crate::SqlError;
+use crate::types::{Datum, PgType};
+
+use PgType::{Bytea, Int4, Int8, Name, Text};
+
+fn text(datum: &Datum) -> &str {
+    datum.as_str().unwrap_or_default()
+}
+
+fn int(datum: &Datum) -> i64 {
+    datum.as_i64().unwrap_or_default()
+}
+
+fn bytes(datum: &Datum) -> &[u8] {
+    match datum {
+        Datum::Bytea(bytes) => bytes,
+        _ => &[],
+    }
+}
+
+fn string(value: impl Into<String>) -> Result<Datum, SqlError> {
+    Ok(Datum::Text(value.into()))
+}
+
+fn count(value: usize) -> Result<Datum, SqlError> {
+    Ok(Datum::Int4(value as i32))
+}
+
+pub(super) fn register(r: &mut Registry) {
+    measures(r);
+    cases(r);
+    pieces(r);
+    searches(r);
+    joins(r);
+    codes(r);
+}
+
+fn measures(r: &mut Registry) {
+    for name in ["length", "char_length", "character_length"] {
+        r.strict(name, &[Text], Int4, |_, a| count(text(&a[0]).chars().count()));
+    }
+    r.strict("length", &[Bytea], Int4, |_, a| count(bytes(&a[0]).len()));
+    r.strict("octet_length", &[Text], Int4, |_, a| count(text(&a[0]).len()));
+    r.strict("octet_length", &[Bytea], Int4, |_, a| count(bytes(&a[0]).len()));
+    r.strict("bit_length", &[Text], Int4, |_, a| count(text(&a[0]).len() * 8));
+}
+
+fn cases(r: &mut Registry) {
+    r.strict("upper", &[Text], Text, |_, a| string(text(&a[0]).to_uppercase()));
+    r.strict("lower", &[Text], Text, |_, a| string(text(&a[0]).to_lowercase()));
+    r.strict("initcap", &[Text], Text, |_, a| {
+        let mut within = false;
+        let mut out = String::new();
+        for c in text(&a[0]).chars() {
+            if within {
+                out.extend(c.to_lowercase())
+            } else {
+                out.extend(c.to_uppercase())
+            }
+            within = c.is_alphanumeric();
+        }
+        string(out)
+    });
+    r.strict("reverse", &[Text], Text, |_, a| string(text(&a[0]).chars().rev().collect::<String>()));
+}
+
+fn set(a: &[Datum]) -> Vec<char> {
+    a.get(1).map_or_else(|| vec![' '], |set| text(set).chars().collect())
+}
+
+fn pieces(r: &mut Registry) {
+    for args in [&[Text][..], &[Text, Text]] {
+        r.strict("btrim", args, Text, |_, a| string(text(&a[0]).trim_matches(&set(a)[..])));
+        r.strict("ltrim", args, Text, |_, a| string(text(&a[0]).trim_start_matches(&set(a)[..])));
+        r.strict("rtrim", args, Text, |_, a| string(text(&a[0]).trim_end_matches(&set(a)[..])));
+    }
+    for name in ["substr", "substring"] {
+        r.strict(name, &[Text, Int4], Text, |_, a| substring(text(&a[0]), int(&a[1]), None));
+        r.strict(name, &[Text, Int4, Int4], Text, |_, a| substring(text(&a[0]), int(&a[1]), Some(int(&a[2]))));
+    }
+    r.strict("left", &[Text, Int4], Text, |_, a| {
+        let length = text(&a[0]).chars().count() as i64;
+        let wanted = if int(&a[1]) < 0 { length + int(&a[1]) } else { int(&a[1]) };
+        string(text(&a[0]).chars().take(wanted.max(0) as usize).collect::<String>())
+    });
+    r.strict("right", &[Text, Int4], Text, |_, a| {
+        let length = text(&a[0]).chars().count() as i64;
+        let skipped = if int(&a[1]) < 0 { -int(&a[1]) } else { length - int(&a[1]) };
+        string(text(&a[0]).chars().skip(skipped.max(0) as usize).collect::<String>())
+    });
+    r.strict("lpad", &[Text, Int4], Text, |_, a| pad(text(&a[0]), int(&a[1]), " ", true));
+    r.strict("lpad", &[Text, Int4, Text], Text, |_, a| pad(text(&a[0]), int(&a[1]), text(&a[2]), true));
+    r.strict("rpad", &[Text, Int4], Text, |_, a| pad(text(&a[0]), int(&a[1]), " ", false));
+    r.strict("rpad", &[Text, Int4, Text], Text, |_, a| pad(text(&a[0]), int(&a[1]), text(&a[2]), false));
+    r.strict("repeat", &[Text, Int4], Text, |_, a| {
+        let times = int(&a[1]).max(0) as usize;
+        match text(&a[0]).len().checked_mul(times) {
+            Some(size) if size < 1 << 30 => string(text(&a[0]).repeat(times)),
+            _ => Err(SqlError::new("54000", "requested length too large")),
+        }
+    });
+    r.strict("split_part", &[Text, Text, Int4], Text, |_, a| split_part(text(&a[0]), text(&a[1]), int(&a[2])));
+    r.strict("overlay", &[Text, Text, Int4], Text, |_, a| {
+        overlay(text(&a[0]), text(&a[1]), int(&a[2]), text(&a[1]).chars().count() as i64)
+    });
+    r.strict("overlay", &[Text, Text, Int4, Int4], Text, |_, a| {
+        overlay(text(&a[0]), text(&a[1]), int(&a[2]), int(&a[3]))
+    });
+}
+
+/// From `start`, counted from 1; positions before the string count towards the length.
+fn substring(value: &str, start: i64, length: Option<i64>) -> Result<Datum, SqlError> {
+    let end = match length {
+        Some(length) if length < 0 => return Err(SqlError::new("22011", "negative substring length not allowed")),
+        Some(length) => start.saturating_add(length),
+        None => i64::MAX,
+    };
+    let first = start.max(1);
+    let taken = (end - first).max(0) as usize;
+    string(value.chars().skip(first as usize - 1).take(taken).collect::<String>())
+}
+
+fn overlay(value: &str, with: &str, start: i64, length: i64) -> Result<Datum, SqlError> {
+    if start < 1 {
+        return Err(SqlError::new("22011", "negative substring length not allowed"));
+    }
+    let head: String = value.chars().take(start as usize - 1).collect();
+    let tail: String = value.chars().skip((start - 1 + length).max(0) as usize).collect();
+    string(head + with + &tail)
+}
+
+fn pad(value: &str, length: i64, fill: &str, left: bool) -> Result<Datum, SqlError> {
+    if length > 1 << 28 {
+        return Err(SqlError::new("54000", "requested length too large"));
+    }
+    let (length, present) = (length.max(0) as usize, value.chars().count());
+    if present >= length || fill.is_empty() {
+        return string(value.chars().take(length).collect::<String>());
+    }
+    let padding: String = fill.chars().cycle().take(length - present).collect();
+    string(if left { padding + value } else { value.to_owned() + &padding })
+}
+
+fn split_part(value: &str, delimiter: &str, field: i64) -> Result<Datum, SqlError> {
+    let parts: Vec<&str> = if delimiter.is_empty() { vec![value] } else { value.split(delimiter).collect() };
+    let index = match field {
+        0 => return Err(SqlError::new("22023", "field position must not be zero")),
+        1.. => field - 1,
+        _ => parts.len() as i64 + field,
+    };
+    string(usize::try_from(index).ok().and_then(|index| parts.get(index)).copied().unwrap_or_default())
+}
+
+fn searches(r: &mut Registry) {
+    for name in ["strpos", "position"] {
+        r.strict(name, &[Text, Text], Int4, |_, a| {
+            let found = text(&a[0]).find(text(&a[1]));
+            count(found.map_or(0, |at| text(&a[0])[..at].chars().count() + 1))
+        });
+    }
+    r.strict("starts_with", &[Text, Text], PgType::Bool, |_, a| Ok(Datum::Bool(text(&a[0]).starts_with(text(&a[1])))));
+    r.strict("replace", &[Text, Text, Text], Text, |_, a| match text(&a[1]) {
+        "" => string(text(&a[0])),
+        from => string(text(&a[0]).replace(from, text(&a[2]))),
+    });
+    r.strict("translate", &[Text, Text, Text], Text, |_, a| {
+        let (from, to): (Vec<char>, Vec<char>) = (text(&a[1]).chars().collect(), text(&a[2]).chars().collect());
+        let map = |c: char| match from.iter().position(|candidate| *candidate == c) {
+            Some(place) => to.get(place).copied(),
+            None => Some(c),
+        };
+        string(text(&a[0]).chars().filter_map(map).collect::<String>())
+    });
+}
+
+fn joins(r: &mut Registry) {
+    r.strict("||", &[Text, Text], Text, |_, a| string(text(&a[0]).to_owned() + text(&a[1])));
+    r.strict("||", &[Bytea, Bytea], Bytea, |_, a| Ok(Datum::Bytea([bytes(&a[0]), bytes(&a[1])].concat())));
+    // text || anything, through the anything's text.
+    let join = |call: &Call<'_>, a: &[Datum]| string(call.text(a, 0) + &call.text(a, 1));
+    r.polymorphic("||", &[Arg::Is(Text), Arg::Any], Ret::Is(Text), join).stable();
+    r.polymorphic("||", &[Arg::Any, Arg::Is(Text)], Ret::Is(Text), join).stable();
+    r.polymorphic("concat", &[Arg::Any], Ret::Is(Text), |call, a| {
+        string((0..a.len()).map(|place| call.text(a, place)).collect::<String>())
+    })
+    .variadic()
+    .called_on_null()
+    .stable();
+    r.polymorphic("concat_ws", &[Arg::Is(Text), Arg::Any], Ret::Is(Text), |call, a| {
+        if a[0].is_null() {
+            return Ok(Datum::Null);
+        }
+        let parts = (1..a.len()).filter(|place| !a[*place].is_null()).map(|place| call.text(a, place));
+        string(parts.collect::<Vec<_>>().join(text(&a[0])))
+    })
+    .variadic()
+    .called_on_null()
+    .stable();
+    r.polymorphic("format", &[Arg::Is(Text), Arg::Any], Ret::Is(Text), format).variadic().called_on_null().stable();
+    r.strict("quote_ident", &[Text], Text, |_, a| string(quote_identifier(text(&a[0]))));
+    r.strict("quote_literal", &[Text], Text, |_, a| string(quote_literal(text(&a[0]))));
+    r.strict("quote_nullable", &[Text], Text, |_, a| match &a[0] {
+        Datum::Null => string("NULL"),
+        value => string(quote_literal(text(value))),
+    })
+    .called_on_null();
+    r.strict("name", &[Text], Name, |_, a| Ok(a[0].clone()));
+}
+
+/// An identifier, in quotes if it needs them.
+pub(super) fn quote_identifier(name: &str) -> String {
+    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    const RESERVED: [&str; 18] = [
+        "all", "and", "as", "case", "default", "desc", "from", "group", "in", "limit", "not", "null", "order",
+        "select", "table", "user", "where", "with",
+    ];
+    match plain && !RESERVED.contains(&name) {
+        true => name.to_owned(),
+        false => format!("\"{}\"", name.replace('"', "\"\"")),
+    }
+}
+
+fn quote_literal(value: &str) -> String {
+    let quoted = value.replace('\'', "''");
+    match quoted.contains('\\') {
+        true => format!("E'{}'", quoted.replace('\\', "\\\\")),
+        false => format!("'{quoted}'"),
+    }
+}
+
+/// `format('%s %I %L %2$s %%')`.
+fn format(call: &Call<'_>, a: &[Datum]) -> Result<Datum, SqlError> {
+    if a[0].is_null() {
+        return Ok(Datum::Null);
+    }
+    let mut out = String::new();
+    let mut next = 1;
+    let mut rest = text(&a[0]).chars().peekable();
+    while let Some(c) = rest.next() {
+        if c != '%' {
+            out.push(c);
+            continue;
+        }
+        let mut digits = String::new();
+        while let Some(digit) = rest.next_if(char::is_ascii_digit) {
+            digits.push(digit);
+        }
+        let place = match rest.next_if_eq(&'$') {
+            Some(_) => digits.parse().unwrap_or(0),
+            None => next,
+        };
+        let kind = rest.next().ok_or_else(|| SqlError::new("22023", "unterminated format() type specifier"))?;
+        if kind == '%' {
+            out.push('%');
+            continue;
+        }
+        next = place + 1;
+        let value = a.get(place).ok_or_else(|| SqlError::new("22023", "too few arguments for format()"))?;
+        match (kind, value.is_null()) {
+            ('s', true) => {}
+            ('s', false) => out.push_str(&call.text(a, place)),
+            ('I', true) => return Err(SqlError::new("22004", "null values cannot be formatted as an SQL identifier")),
+            ('I', false) => out.push_str(&quote_identifier(&call.text(a, place))),
+            ('L', true) => out.push_str("NULL"),
+            ('L', false) => out.push_str(&quote_literal(&call.text(a, place))),
+            (other, _) => {
+                return Err(SqlError::new("22023", format!("unrecognized format() type specifier \"{other}\"")));
+            }
+        }
+    }
+    string(out)
+}
+
+fn codes(r: &mut Registry) {
+    r.strict("ascii", &[Text], Int4, |_, a| count(text(&a[0]).chars().next().map_or(0, |c| c as usize)));
+    r.strict("chr", &[Int4], Text, |_, a| match u32::try_from(int(&a[0])).ok().and_then(char::from_u32) {
+        Some('\0') => Err(SqlError::new("54000", "null character not permitted")),
+        Some(c) => string(c),
+        None => Err(SqlError::new("54000", format!("requested character too large for encoding: {}", int(&a[0])))),
+    });
+    r.strict("to_hex", &[Int4], Text, |_, a| string(format!("{:x}", int(&a[0]) as i32)));
+    r.strict("to_hex", &[Int8], Text, |_, a| string(format!("{:x}", int(&a[0]))));
+    r.strict("encode", &[Bytea, Text], Text, |_, a| match text(&a[1]) {
+        "hex" => string(bytes(&a[0]).iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+        "base64" => string(base64(bytes(&a[0]))),
+        other => Err(SqlError::new("22023", format!("unrecognized encoding: \"{other}\""))),
+    });
+    r.strict("decode", &[Text, Text], Bytea, |call, a| match text(&a[1]) {
+        "hex" => crate::types::parse_text(&format!("\\x{}", text(&a[0])), Bytea, -1, call.settings()),
+        "base64" => unbase64(text(&a[0])).map(Datum::Bytea),
+        other => Err(SqlError::new("22023", format!("unrecognized encoding: \"{other}\""))),
+    });
+}
+
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// In lines of 76 characters, as PostgreSQL writes it.
+fn base64(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    for (index, chunk) in bytes.chunks(3).enumerate() {
+        if index > 0 && index % 19 == 0 {
+            out.push('\n');
+        }
+        let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            let digit = BASE64[(word >> (18 - 6 * place) & 63) as usize];
+            out.push(if place <= chunk.len() { char::from(digit) } else { '=' });
+        }
+    }
+    out
+}
+
+fn unbase64(value: &str) -> Result<Vec<u8>, SqlError> {
+    let invalid = || SqlError::new("22023", "invalid base64 end sequence");
+    let (mut out, mut word, mut bits) = (Vec::new(), 0u32, 0);
+    for byte in value.bytes().filter(|byte| !byte.is_ascii_whitespace() && *byte != b'=') {
+        let digit = BASE64.iter().position(|candidate| *candidate == byte).ok_or_else(invalid)?;
+        word = (word << 6 | digit as u32) & 0xff_ffff;
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            out.push((word >> bits) as u8);
+        }
+    }
+    Ok(out)
+}
