@@ -61,6 +61,8 @@ pub(crate) enum Scalar {
     Call(Function, Vec<Scalar>),
     /// The next value of a sequence.
     NextVal(u32),
+    /// `setval`: sequence, value, and whether that value counts as given. Done ahead of evaluation.
+    SetVal(u32, i64, bool),
 }
 
 /// What a cast makes of what.
@@ -153,7 +155,7 @@ impl Scalar {
     pub fn walk(&self, visit: &mut impl FnMut(&Scalar)) {
         visit(self);
         match self {
-            Scalar::Const(_) | Scalar::Column(_) | Scalar::Param(_) | Scalar::NextVal(_) => {}
+            Scalar::Const(_) | Scalar::Column(_) | Scalar::Param(_) | Scalar::NextVal(_) | Scalar::SetVal(..) => {}
             Scalar::Arithmetic(_, pair)
             | Scalar::Compare(_, pair)
             | Scalar::Distinct(pair, _)
@@ -193,6 +195,7 @@ impl Scalar {
                 part,
                 Scalar::Column(_)
                     | Scalar::NextVal(_)
+                    | Scalar::SetVal(..)
                     | Scalar::Call(
                         Function::Random
                             | Function::RandomUuid

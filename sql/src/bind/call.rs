@@ -37,6 +37,11 @@ impl Binder<'_> {
             ("pg_backend_pid", []) => Ok(nullary(Function::BackendPid, PgType::Int4)),
             ("lastval", []) => Ok(nullary(Function::LastVal, PgType::Int8)),
             ("nextval", [sequence]) => Ok(Bound::new(Scalar::NextVal(self.sequence(sequence)?), PgType::Int8)),
+            ("setval", [sequence, value]) => self.set_value(sequence, value, true),
+            ("setval", [sequence, value, given]) => match self.bind(given)?.scalar {
+                Scalar::Const(Datum::Bool(given)) => self.set_value(sequence, value, given),
+                _ => Err(elsewhere()),
+            },
             ("currval", [sequence]) => {
                 let id = Scalar::Const(Datum::Int8(i64::from(self.sequence(sequence)?)));
                 Ok(Bound::new(Scalar::Call(Function::CurrVal, vec![id]), PgType::Int8))
@@ -87,6 +92,18 @@ impl Binder<'_> {
     fn unified(&mut self, arguments: &[&Expr]) -> BindResult<(Vec<Scalar>, PgType)> {
         let bound = arguments.iter().map(|argument| self.bind(argument)).collect::<BindResult<Vec<_>>>()?;
         self.unify(bound)
+    }
+
+    fn set_value(&mut self, sequence: &Expr, value: &Expr, given: bool) -> BindResult<Bound> {
+        let id = self.sequence(sequence)?;
+        let value = self.bind(value)?;
+        match value.scalar {
+            Scalar::Const(value) => match value.as_i64() {
+                Some(value) => Ok(Bound::new(Scalar::SetVal(id, value, given), PgType::Int8)),
+                None => Err(BindError::Elsewhere("setval to something that is no integer".into())),
+            },
+            _ => Err(BindError::Elsewhere("setval to a computed value".into())),
+        }
     }
 
     /// The sequence an argument of `nextval` names: a literal, perhaps cast to regclass.

@@ -50,15 +50,16 @@ pub(crate) struct Pin {
 }
 
 impl Pin {
-    /// Notes that the transaction uses a table.
-    pub fn note(&mut self, table_id: u32) {
+    /// Notes that the transaction uses a table. Returns whether it did not before.
+    pub fn note(&mut self, table_id: u32) -> bool {
         if self.noted.contains(&table_id) {
-            return;
+            return false;
         }
         self.noted.push(table_id);
         if let Some((_, tables)) = self.manager.pins.lock().open.get_mut(&self.id) {
             tables.push(table_id);
         }
+        true
     }
 }
 

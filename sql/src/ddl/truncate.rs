@@ -36,7 +36,7 @@ impl Session {
     async fn restart_sequence(&mut self, id: u32) -> Result<(), SqlError> {
         let (_, catalog, _) = self.ddl();
         if let Some(sequence) = catalog.sequence(id) {
-            self.shared.sequences.set(sequence, sequence.start).await?;
+            self.shared.sequences.set(sequence, sequence.start, false).await?;
             self.sequences().forget(id);
         }
         Ok(())

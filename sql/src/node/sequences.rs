@@ -52,15 +52,15 @@ impl NodeSequences {
         Ok(values)
     }
 
-    /// Makes `next` the next value. Other nodes still give what they have taken before.
+    /// Makes `value` the next one, or the one given last. Other nodes still give what they have taken before.
     ///
     /// # Errors
     /// 22003 for a value outside the sequence's bounds; 0A000 for one that its step does not reach.
-    pub async fn set(&self, sequence: &SequenceDescriptor, next: i64) -> Result<(), SqlError> {
+    pub async fn set(&self, sequence: &SequenceDescriptor, value: i64, given: bool) -> Result<(), SqlError> {
         let mut taken = self.taken.lock().await;
         taken.remove(&sequence.id);
-        let distance = i128::from(next) - i128::from(sequence.start);
         let step = i128::from(sequence.increment);
+        let distance = i128::from(value) - i128::from(sequence.start) + if given { step } else { 0 };
         if distance % step != 0 {
             return Err(SqlError::unsupported("setting a sequence to a value between its steps"));
         }

@@ -166,6 +166,7 @@ impl Scalar {
             }
             Scalar::Call(function, arguments) => call(*function, arguments, context),
             Scalar::NextVal(id) => context.sequences.draw(*id).map(Datum::Int8),
+            Scalar::SetVal(_, value, _) => Ok(Datum::Int8(*value)),
         }
     }
 }

@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Word};
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace, Word};
 
 use super::statement::{Statement, StatementKind};
 use crate::error::SqlError;
@@ -104,6 +104,7 @@ fn statement(tokens: &mut Vec<TokenWithSpan>, text: &str) -> Result<StatementKin
         }
         ("create", "unlogged") => remove_word(tokens, "unlogged"),
         ("copy", _) => spell_switches(tokens),
+        ("create", "sequence") => order_sequence_options(tokens),
         _ => {}
     }
     let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(std::mem::take(tokens));
@@ -214,6 +215,38 @@ fn remove_word(tokens: &mut Vec<TokenWithSpan>, wanted: &str) {
     });
     if let Some(at) = found {
         tokens.remove(at);
+    }
+}
+
+/// The parser library wants the options of a sequence in one order, PostgreSQL takes them in any.
+fn order_sequence_options(tokens: &mut Vec<TokenWithSpan>) {
+    const ORDER: [&str; 8] = ["as", "increment", "minvalue", "maxvalue", "start", "cache", "cycle", "owned"];
+    let word_at = |at: usize| match tokens.get(at).map(|token| &token.token) {
+        Some(Token::Word(word)) if word.quote_style.is_none() => Some(word.value.to_lowercase()),
+        _ => None,
+    };
+    let next_word = |at: usize| (at + 1..tokens.len()).find(|at| !is_blank(&tokens[*at].token)).and_then(word_at);
+    let mut starts: Vec<(usize, usize)> = Vec::new();
+    let mut after_no = false;
+    for at in 0..tokens.len() {
+        let Some(word) = word_at(at) else { continue };
+        let key = if word == "no" { next_word(at) } else { Some(word.clone()) };
+        let rank = key.and_then(|key| ORDER.iter().position(|known| *known == key));
+        if let Some(rank) = rank.filter(|_| !after_no) {
+            starts.push((rank, at));
+        }
+        after_no = word == "no";
+    }
+    let Some((_, first)) = starts.first().copied() else { return };
+    let ends: Vec<usize> = starts[1..].iter().map(|(_, at)| *at).chain([tokens.len()]).collect();
+    let mut clauses: Vec<(usize, Vec<TokenWithSpan>)> =
+        starts.iter().zip(ends).map(|((rank, start), end)| (*rank, tokens[*start..end].to_vec())).collect();
+    clauses.sort_by_key(|(rank, _)| *rank);
+    tokens.truncate(first);
+    for (_, clause) in clauses {
+        tokens.extend(clause);
+        // Clauses may have been parted by the last one's missing blank only.
+        tokens.push(TokenWithSpan::wrap(Token::Whitespace(Whitespace::Space)));
     }
 }
 

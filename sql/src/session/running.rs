@@ -5,9 +5,9 @@ use std::sync::Arc;
 use txn::Transaction;
 
 use super::{Column, RowStream, SessionView};
-use crate::catalog::{Catalog, Table};
+use crate::catalog::{Catalog, SequenceDescriptor, Table};
 use crate::dml::writer::Writer;
-use crate::error::SqlError;
+use crate::error::{SqlError, code};
 use crate::fastpath::select::SelectPlan;
 use crate::node::Shared;
 use crate::query::{QueryContext, QueryPlan};
@@ -52,21 +52,48 @@ impl Running {
         scalars: impl IntoIterator<Item = &'s Scalar>,
         times: usize,
     ) -> Result<(), SqlError> {
-        let mut drawn = Vec::new();
-        scalars.into_iter().for_each(|scalar| scalar.sequences(&mut drawn));
+        let (mut drawn, mut set) = (Vec::new(), Vec::new());
+        scalars.into_iter().for_each(|scalar| {
+            scalar.sequences(&mut drawn);
+            scalar.walk(&mut |part| {
+                if let Scalar::SetVal(id, value, given) = part {
+                    set.push((*id, *value, *given));
+                }
+            });
+        });
+        for (id, value, given) in set {
+            let sequence = self.sequence(id)?;
+            if value < sequence.min || value > sequence.max {
+                return Err(SqlError::new(
+                    code::NUMERIC_VALUE_OUT_OF_RANGE,
+                    format!(
+                        "setval: value {value} is out of bounds for sequence \"{}\" ({}..{})",
+                        sequence.name, sequence.min, sequence.max
+                    ),
+                ));
+            }
+            self.sequences.forget(id);
+            self.shared.sequences.set(sequence, value, given).await?;
+            self.sequences.note(id, value);
+        }
         drawn.sort_unstable();
         while let Some(id) = drawn.last().copied() {
             let calls = drawn.iter().filter(|other| **other == id).count();
             drawn.retain(|other| *other != id);
             let missing = (calls * times).saturating_sub(self.sequences.ready(id));
             if missing > 0 {
-                let sequence = self.catalog.sequence(id).ok_or_else(|| {
-                    SqlError::new(crate::error::code::UNDEFINED_TABLE, "the sequence has been dropped")
-                })?;
+                let sequence = self.sequence(id)?;
                 self.sequences.supply(id, self.shared.sequences.take(sequence, missing).await?);
             }
         }
         Ok(())
+    }
+}
+
+impl Running {
+    fn sequence(&self, id: u32) -> Result<&Arc<SequenceDescriptor>, SqlError> {
+        let dropped = || SqlError::new(code::UNDEFINED_TABLE, "the sequence has been dropped");
+        self.catalog.sequence(id).ok_or_else(dropped)
     }
 }
 

@@ -87,16 +87,18 @@ impl Session {
     /// 40001 to be retried when one has changed since the transaction began; 55P03 when one stays locked.
     pub(crate) async fn use_tables(&mut self, tables: &[u32]) -> Result<(), SqlError> {
         let Some(handle) = &mut self.open.handle else { return Ok(()) };
-        for id in tables {
-            handle.pin.note(*id);
-        }
-        let current = self.shared.manager.current();
-        if Arc::ptr_eq(&current, &handle.catalog) && tables.iter().all(|id| is_unlocked(&handle.catalog, *id)) {
+        // Whoever alters a table waits for the transactions that use it already.
+        let mut new = tables.iter().filter(|id| handle.pin.note(**id)).copied().collect::<Vec<_>>();
+        if new.is_empty() {
             return Ok(());
         }
-        let own = &self.open.locked;
-        let changed = tables.iter().find(|id| {
-            let (Some(known), false) = (handle.catalog.table(**id), own.contains(id)) else { return false };
+        let current = self.shared.manager.current();
+        if Arc::ptr_eq(&current, &handle.catalog) && new.iter().all(|id| is_unlocked(&handle.catalog, *id)) {
+            return Ok(());
+        }
+        new.retain(|id| !self.open.locked.contains(id));
+        let changed = new.iter().find(|id| {
+            let Some(known) = handle.catalog.table(**id) else { return false };
             known.lock.is_some() || current.table(**id).is_none_or(|now| now.version != known.version)
         });
         let Some(id) = changed else { return Ok(()) };
