@@ -29,7 +29,7 @@ impl Replica {
         let descriptor = self.descriptor();
         let mut latches = self.latches.enter(whole(&descriptor));
         latches.ready().await;
-        let held = self.lease_for(self.clock_now()?).await?;
+        let held = self.lease_to_write(self.clock_now()?).await?;
         let (view, reader) = self.read_view();
         let descriptor = &view.descriptor;
         self.check_split_key(key)?;
@@ -65,7 +65,7 @@ impl Replica {
             LatchAccess::Write(clock::Timestamp::MIN),
         )]);
         latches.ready().await;
-        let held = self.lease_for(now).await?;
+        let held = self.lease_to_write(now).await?;
         let current = self.descriptor();
         let same_bounds = (&current.start, &current.end) == (&next.start, &next.end);
         if current.generation != expected_generation || !same_bounds || next.generation <= expected_generation {

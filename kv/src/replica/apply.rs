@@ -244,6 +244,7 @@ impl Replica {
         state.apply(change, ours, self.replica_id);
         let held = state.held().is_some();
         drop(state);
+        self.settle(proposal, Fate::Applied);
         if moved {
             if held {
                 // Everything served by former holders lies below the start.
@@ -256,7 +257,6 @@ impl Replica {
             self.reject_proposals_below(change.lease.sequence);
             self.events.lease_changed(&self.handle(), &change.lease, held);
         }
-        self.settle(proposal, Fate::Applied);
         self.changed.notify_waiters();
     }
 }

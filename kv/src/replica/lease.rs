@@ -150,6 +150,31 @@ impl Replica {
         }
     }
 
+    /// The lease, once it covers the timestamp and belongs to the term this replica leads in: what a proposal needs.
+    pub(super) async fn lease_to_write(&self, at: Timestamp) -> Result<HeldLease, KvError> {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let held = self.lease_for(at).await?;
+            let Some(proposer) = self.proposer.get() else { return Err(self.not_leaseholder(0)) };
+            match proposer.leader_term() {
+                Some(term) if term == held.term => return Ok(held),
+                Some(term) => {
+                    self.begin_acquisition(term)?;
+                    let _ = tokio::time::timeout(LOOK_AGAIN, changed).await;
+                }
+                // Reads may go on here until the lease runs out; writes need the leader, who then acquires.
+                None => return Err(self.not_leaseholder(self.leader_node().unwrap_or(0))),
+            }
+        }
+    }
+
+    fn leader_node(&self) -> Option<u64> {
+        let status = self.proposer.get()?.status();
+        status.leader_node().map(|(_, node)| node.0).filter(|node| *node != self.node_id)
+    }
+
     /// Whether this replica holds the lease by this node's clock, and may serve now.
     pub fn is_leaseholder(&self) -> bool {
         let now = Timestamp::new(self.hlc.interval().latest_ns, 0);

@@ -65,12 +65,6 @@ impl Drop for Arrival<'_> {
 const REJECTED_PAUSE: Duration = Duration::from_millis(5);
 
 impl Replica {
-    /// The node of the group's leader, 0 for unknown.
-    fn leader_node(&self) -> u64 {
-        let status = self.proposer.get().map(|log| log.status());
-        status.and_then(|status| status.leader_node()).map_or(0, |(_, node)| node.0)
-    }
-
     /// Evaluates a batch whose keys lie in the range. See [`crate::api`] for what it answers.
     ///
     /// Dropping the future gives up the wait, never a command that was proposed.
@@ -138,6 +132,7 @@ impl Replica {
             evaluate::declare(batch, &view.descriptor, times.read, times.write, times.uncertainty_limit);
         drop(view);
         if writes {
+            self.lease_to_write(times.read.max(times.write)).await?;
             if let Some(message) = self.events.disk_full().filter(|_| adds_data(batch)) {
                 return Err(KvError::DiskFull(error_detail::Ended { message, other: None }));
             }
@@ -256,12 +251,7 @@ impl Replica {
         match (fate, rest) {
             (Fate::Applied, None) => Ok(Round::Answer(response)),
             (Fate::Applied, Some(rest)) => Ok(Round::Rest(rest)),
-            // It certainly did not apply. Without leadership the lease is good for reads alone, until it runs out and
-            // the leader takes the next one.
-            (Fate::Rejected, _) if self.proposer.get().and_then(|log| log.leader_term()) != Some(held.term) => {
-                Err(self.not_leaseholder(self.leader_node()))
-            }
-            // The request is evaluated anew, wherever the lease is now.
+            // It certainly did not apply: the request is evaluated anew, wherever the lease is now.
             (Fate::Rejected, _) => {
                 tokio::time::sleep(REJECTED_PAUSE).await;
                 Ok(Round::Again)
