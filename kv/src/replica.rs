@@ -22,6 +22,7 @@
 
 pub mod admin;
 mod apply;
+mod clean;
 mod events;
 mod lease;
 mod local;
