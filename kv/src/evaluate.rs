@@ -28,7 +28,6 @@ use clock::Timestamp;
 
 pub(crate) use declare::{Declared, check_shape, declare, is_within};
 pub(crate) use end_txn::find_outcome;
-pub(crate) use records::{StoredRecord, TxnRecordStore};
 
 use crate::api::*;
 use crate::command::{Command, Trigger};
@@ -264,7 +263,9 @@ impl<'a> Evaluation<'a> {
             RequestKind::Put(put) if put.invisible => {
                 self.write_invisible(&put.key, Some(put.value.clone())).map(|()| done())
             }
-            RequestKind::Put(put) => self.write(&put.key, Some(put.value.clone()), put.sequence).map(|()| done()),
+            RequestKind::Put(put) => {
+                self.write(&put.key, Some(put.value.clone()), put.sequence).map(|()| done())
+            }
             RequestKind::Delete(delete) => self.write(&delete.key, None, delete.sequence).map(|()| done()),
             RequestKind::Increment(increment) => self.increment(increment),
             RequestKind::EndTxn(end) => self.end_txn(end),

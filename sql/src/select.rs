@@ -55,10 +55,10 @@ use datafusion::sql::sqlparser::ast;
 
 use crate::arrow::{self, type_of};
 use crate::error::SqlError;
+use crate::functions::FunctionContext;
 use crate::query::{QueryContext, QueryPlan, QueryPlanner};
 use crate::session::Column;
 use crate::types::PgType;
-use aggregates::Aggregates;
 use errors::sql_error;
 use operators::Operators;
 use plan::PlannedQuery;
@@ -71,7 +71,6 @@ const MAX_PASSES: usize = 4;
 /// Plans the queries of a node's sessions.
 pub struct Planner {
     state: Arc<SessionState>,
-    aggregates: Aggregates,
 }
 
 impl Planner {
@@ -92,7 +91,7 @@ impl Planner {
             .map_err(sql_error)?;
         let state =
             SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
-        Ok(Planner { state: Arc::new(state), aggregates: Aggregates::new() })
+        Ok(Planner { state: Arc::new(state) })
     }
 }
 
@@ -134,10 +133,10 @@ impl Planner {
                 *slot = Some(*ty);
             }
         }
-        let settings = Arc::new(context.session.types.clone());
+        let functions = Arc::new(function_context(context));
         for pass in 0..MAX_PASSES {
-            let operators = Arc::new(Operators::new(settings.clone()));
-            let scope = Scope::new(&self.state, context, &self.aggregates, operators.clone());
+            let operators = Arc::new(Operators::new(functions.clone()));
+            let scope = Scope::new(&self.state, context, operators.clone());
             let plan = plan_once(&scope, rewritten, &types);
             let learnt = learn(&mut types, &operators.inferred.lock());
             if learnt && pass + 1 < MAX_PASSES {
@@ -158,6 +157,24 @@ impl Planner {
             return Ok((plan, params, tables));
         }
         Err(SqlError::new("42P18", "could not determine the data types of the parameters"))
+    }
+}
+
+/// What functions know of the session.
+fn function_context(context: &QueryContext) -> FunctionContext {
+    let session = &context.session;
+    let exists = |name: &&String| context.catalog.schema(session.database_id, name).is_some();
+    FunctionContext {
+        settings: Arc::new(session.types.clone()),
+        user: session.user.clone(),
+        database: session.database.clone(),
+        search_path: session.search_path.iter().filter(exists).cloned().collect(),
+        version: hidden::version(context),
+        backend_pid: session.backend_pid as i32,
+        parameters: Arc::new(session.settings.clone()),
+        random: session.random.clone(),
+        // `clock_timestamp()` never gets here: it is read with the parameters.
+        now_micros: || 0,
     }
 }
 

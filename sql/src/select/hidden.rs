@@ -22,7 +22,9 @@ impl Hidden {
     /// The value that a function without arguments of this name has.
     pub fn by_name(name: &str) -> Option<Hidden> {
         Some(match name {
-            "now" | "current_timestamp" | "transaction_timestamp" | "statement_timestamp" => Hidden::Now,
+            "now" | "current_timestamp" | "transaction_timestamp" | "statement_timestamp" | "clock_timestamp" => {
+                Hidden::Now
+            }
             "localtimestamp" => Hidden::LocalTimestamp,
             "current_date" => Hidden::CurrentDate,
             "localtime" | "current_time" => Hidden::CurrentTime,
@@ -33,6 +35,26 @@ impl Hidden {
             "version" => Hidden::Version,
             _ => return None,
         })
+    }
+
+    /// The value that a reserved word by itself has.
+    pub fn by_keyword(word: &str) -> Option<Hidden> {
+        let word = word.to_lowercase();
+        let reserved = matches!(
+            word.as_str(),
+            "current_timestamp"
+                | "current_date"
+                | "current_time"
+                | "localtime"
+                | "localtimestamp"
+                | "current_user"
+                | "session_user"
+                | "current_role"
+                | "user"
+                | "current_catalog"
+                | "current_schema"
+        );
+        if reserved { Hidden::by_name(&word) } else { None }
     }
 
     /// The parameter's name.
@@ -83,10 +105,13 @@ impl Hidden {
                 session.search_path.iter().find(exists).map_or(Datum::Null, |name| Datum::Text(name.clone()))
             }
             Hidden::BackendPid => Datum::Int4(session.backend_pid as i32),
-            Hidden::Version => {
-                let setting = session.settings.get("server_version").map_or("15", String::as_str);
-                Datum::Text(format!("PostgreSQL {setting} (Meridian {})", env!("CARGO_PKG_VERSION")))
-            }
+            Hidden::Version => Datum::Text(version(context)),
         })
     }
+}
+
+/// What `version()` answers.
+pub(super) fn version(context: &QueryContext) -> String {
+    let setting = context.session.settings.get("server_version").map_or("15", String::as_str);
+    format!("PostgreSQL {setting} (Meridian {})", env!("CARGO_PKG_VERSION"))
 }

@@ -22,11 +22,14 @@ use parking_lot::Mutex;
 use super::calls::{Call, Comparison, Kind, no_operator};
 use super::errors::external;
 use crate::arrow::{self, scalar_of, type_of};
+use crate::functions::{self, FunctionContext};
 use crate::types::{self, BinaryOperator, PgType, TypeSettings, parse_text};
 
 /// Brings operands together for one query.
 pub(super) struct Operators {
     pub settings: Arc<TypeSettings>,
+    /// What functions know of the session.
+    pub functions: Arc<FunctionContext>,
     /// The types parameters were found to have, by placeholder.
     pub inferred: Mutex<BTreeMap<String, PgType>>,
 }
@@ -47,8 +50,8 @@ pub(super) enum Known {
 }
 
 impl Operators {
-    pub fn new(settings: Arc<TypeSettings>) -> Self {
-        Operators { settings, inferred: Mutex::default() }
+    pub fn new(functions: Arc<FunctionContext>) -> Self {
+        Operators { settings: functions.settings.clone(), functions, inferred: Mutex::default() }
     }
 
     /// What is known of an expression's type; none where the planner has yet to find its columns.
@@ -222,6 +225,15 @@ impl Operators {
             let args = vec![side(left, known.0, known.1)?, side(right, known.1, known.0)?];
             return Ok(PlannerResult::Planned(self.call(Kind::Concat, args)));
         }
+        if let (Known::Type(a), Known::Type(b)) = known
+            && !a.is_string()
+            && !b.is_string()
+            && functions::resolve("||", &[a, b]).is_ok()
+            && let Some(function) = functions::function("||", &self.functions)
+        {
+            let call = ScalarFunction::new_udf(function, vec![left, right]);
+            return Ok(PlannerResult::Planned(Expr::ScalarFunction(call)));
+        }
         let stringy = |known| matches!(known, Known::Unknown) || matches!(known, Known::Type(ty) if ty.is_string());
         if let ((Known::Type(a), Known::Type(b)), false) = (known, stringy(known.0) || stringy(known.1)) {
             return Err(external(no_operator("||", a, b)));
@@ -268,6 +280,13 @@ impl ExprPlanner for Operators {
         };
         self.arithmetic(operator, left, right, known).map(PlannerResult::Planned)
     }
+}
+
+/// Whether an operator is a function of that name: those on JSON, arrays and bits.
+fn is_function(op: &ast::BinaryOperator) -> bool {
+    let symbol = op.to_string();
+    let matching = symbol.contains('~');
+    !matching && symbol.starts_with(|c: char| c.is_ascii_punctuation()) && functions::exists(&symbol)
 }
 
 fn binary(left: Expr, op: Operator, right: Expr) -> Expr {

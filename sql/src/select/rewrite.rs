@@ -26,6 +26,7 @@ use crate::types::{PgType, format_type, from_sqlparser};
 
 mod query;
 mod rows;
+mod scalar;
 mod special;
 
 /// A query ready for planning.
@@ -235,6 +236,14 @@ impl Rewriter {
             Expr::SimilarTo { .. } => return Err(SqlError::unsupported("SIMILAR TO")),
             Expr::Collate { expr, collation } => special::collate(*expr, &collation)?,
             Expr::Function(function) => self.function(function)?,
+            Expr::Subquery(mut query) => {
+                scalar::aggregate(&mut query);
+                Expr::Subquery(query)
+            }
+            Expr::Identifier(ident) => match Hidden::by_keyword(&ident.value) {
+                Some(hidden) if ident.quote_style.is_none() => self.hidden(hidden),
+                _ => Expr::Identifier(ident),
+            },
             other => special::function_syntax(other),
         })
     }
@@ -253,10 +262,7 @@ impl Rewriter {
             && has_no_arguments(&function.args)
             && let Some(hidden) = Hidden::by_name(&name)
         {
-            if !self.hidden.contains(&hidden) {
-                self.hidden.push(hidden);
-            }
-            return Ok(Expr::value(Value::Placeholder(format!("${}", hidden.placeholder()))));
+            return Ok(self.hidden(hidden));
         }
         let renamed = match name.as_str() {
             "every" => "bool_and",
@@ -265,6 +271,13 @@ impl Rewriter {
         };
         function.name = object_name(renamed);
         Ok(Expr::Function(function))
+    }
+
+    fn hidden(&mut self, hidden: Hidden) -> Expr {
+        if !self.hidden.contains(&hidden) {
+            self.hidden.push(hidden);
+        }
+        Expr::value(Value::Placeholder(format!("${}", hidden.placeholder())))
     }
 
     fn limit(&mut self, limit: &mut Option<Expr>) {

@@ -14,7 +14,7 @@ use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
 use parking_lot::Mutex;
 
-use super::aggregates::Aggregates;
+use super::aggregates;
 use super::calls::Call;
 use super::errors::external;
 use super::operators::Operators;
@@ -22,6 +22,7 @@ use super::system::SystemProvider;
 use super::table::KeyTable;
 use crate::catalog::RelationRef;
 use crate::error::{SqlError, code};
+use crate::functions;
 use crate::pg_catalog;
 use crate::query::QueryContext;
 
@@ -29,7 +30,6 @@ use crate::query::QueryContext;
 pub(super) struct Scope<'a> {
     state: &'a SessionState,
     context: &'a QueryContext,
-    aggregates: &'a Aggregates,
     operators: Arc<Operators>,
     planners: Vec<Arc<dyn ExprPlanner>>,
     /// The tables named so far.
@@ -37,15 +37,10 @@ pub(super) struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    pub fn new(
-        state: &'a SessionState,
-        context: &'a QueryContext,
-        aggregates: &'a Aggregates,
-        operators: Arc<Operators>,
-    ) -> Self {
+    pub fn new(state: &'a SessionState, context: &'a QueryContext, operators: Arc<Operators>) -> Self {
         let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![operators.clone()];
         planners.extend(state.expr_planners().iter().cloned());
-        Scope { state, context, aggregates, operators, planners, tables: Mutex::default() }
+        Scope { state, context, operators, planners, tables: Mutex::default() }
     }
 
     fn find(&self, name: &TableReference) -> std::result::Result<Arc<dyn TableSource>, SqlError> {
@@ -117,6 +112,7 @@ impl ContextProvider for Scope<'_> {
             pg_catalog::Context { catalog: self.context.catalog.clone(), session: self.context.session.clone() };
         Call::by_name(name, &self.operators.settings)
             .or_else(|| pg_catalog::function(name, &context))
+            .or_else(|| functions::function(name, &self.operators.functions))
             .or_else(|| self.state.scalar_functions().get(name).cloned())
     }
 
@@ -125,7 +121,14 @@ impl ContextProvider for Scope<'_> {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        self.aggregates.get(name).or_else(|| self.state.aggregate_functions().get(name).cloned())
+        // Those that the library computes as PostgreSQL does, it computes faster.
+        let library = matches!(name, "count" | "min" | "max" | "bool_and" | "bool_or" | "array_agg" | "string_agg");
+        if name == aggregates::SINGLE {
+            return Some(aggregates::single());
+        }
+        let own = || functions::aggregates(&self.operators.functions).into_iter().find(|own| own.name() == name);
+        let own = if library { None } else { own() };
+        own.or_else(|| self.state.aggregate_functions().get(name).cloned())
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {

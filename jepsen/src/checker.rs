@@ -1,3 +1,0 @@
-//! Verdicts on histories.
-
-pub mod linearizable;

@@ -1,0 +1,120 @@
+//! Scalar subqueries, made into aggregates: of one row, or of the first one in their order.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::LazyLock;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments,
+    GroupByExpr, Ident, LimitClause, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Value, Visit,
+    Visitor,
+};
+
+use super::{last_part, object_name};
+use crate::select::aggregates::SINGLE;
+
+/// The names of aggregates.
+static AGGREGATES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+    let library = datafusion::functions_aggregate::all_default_aggregate_functions();
+    let mut names: BTreeSet<String> = library
+        .iter()
+        .flat_map(|function| function.aliases().iter().cloned().chain([function.name().to_owned()]))
+        .collect();
+    names.extend(["every", "json_agg", "jsonb_agg", "any_value"].map(str::to_owned));
+    names
+});
+
+/// Makes a scalar subquery an aggregate, where it is a plain SELECT of one column from something.
+pub(super) fn aggregate(query: &mut Query) {
+    let first = match &query.limit_clause {
+        None => false,
+        Some(LimitClause::LimitOffset { limit: Some(Expr::Value(value)), offset: None, limit_by }) => {
+            let one = matches!(&value.value, Value::Number(number, _) if number == "1");
+            if !one || !limit_by.is_empty() {
+                return;
+            }
+            true
+        }
+        Some(_) => return,
+    };
+    let order_by = match query.order_by.as_ref().map(|order_by| &order_by.kind) {
+        None => Vec::new(),
+        Some(OrderByKind::Expressions(exprs)) => exprs.clone(),
+        Some(OrderByKind::All(_)) => return,
+    };
+    // A position, or an alias, means something else inside an aggregate.
+    if order_by.iter().any(|order| matches!(order.expr, Expr::Value(_))) {
+        return;
+    }
+    let SetExpr::Select(select) = &mut *query.body else { return };
+    if query.fetch.is_some() || !is_plain(select) {
+        return;
+    }
+    let [item] = &mut select.projection[..] else { return };
+    let (expr, alias) = match item {
+        SelectItem::UnnamedExpr(expr) => (expr.clone(), None),
+        SelectItem::ExprWithAlias { expr, alias } => (expr.clone(), Some(alias.clone())),
+        _ => return,
+    };
+    if calls_aggregate(&expr) {
+        return;
+    }
+    let alias = alias.unwrap_or_else(|| match &expr {
+        Expr::Identifier(ident) => ident.clone(),
+        Expr::CompoundIdentifier(parts) => parts.last().cloned().unwrap_or_else(|| Ident::new("column")),
+        _ => Ident::with_quote('"', "?column?"),
+    });
+    let expr = if first { call("first_value", expr, order_by) } else { call(SINGLE, expr, Vec::new()) };
+    *item = SelectItem::ExprWithAlias { expr, alias };
+    query.order_by = None;
+    query.limit_clause = None;
+}
+
+fn is_plain(select: &Select) -> bool {
+    let ungrouped = matches!(&select.group_by, GroupByExpr::Expressions(exprs, _) if exprs.is_empty());
+    !select.from.is_empty() && ungrouped && select.having.is_none() && select.distinct.is_none()
+}
+
+fn calls_aggregate(expr: &Expr) -> bool {
+    struct Finder {
+        depth: usize,
+    }
+    impl Visitor for Finder {
+        type Break = ();
+        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.depth += 1;
+            ControlFlow::Continue(())
+        }
+        fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.depth -= 1;
+            ControlFlow::Continue(())
+        }
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Function(function)
+                    if self.depth == 0
+                        && (function.over.is_some() || AGGREGATES.contains(&last_part(&function.name))) =>
+                {
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    expr.visit(&mut Finder { depth: 0 }).is_break()
+}
+
+fn call(name: &str, expr: Expr, order_by: Vec<OrderByExpr>) -> Expr {
+    let clauses = if order_by.is_empty() { Vec::new() } else { vec![FunctionArgumentClause::OrderBy(order_by)] };
+    let args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))];
+    Expr::Function(Function {
+        name: object_name(name),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
