@@ -263,9 +263,7 @@ impl<'a> Evaluation<'a> {
             RequestKind::Put(put) if put.invisible => {
                 self.write_invisible(&put.key, Some(put.value.clone())).map(|()| done())
             }
-            RequestKind::Put(put) => {
-                self.write(&put.key, Some(put.value.clone()), put.sequence).map(|()| done())
-            }
+            RequestKind::Put(put) => self.write(&put.key, Some(put.value.clone()), put.sequence).map(|()| done()),
             RequestKind::Delete(delete) => self.write(&delete.key, None, delete.sequence).map(|()| done()),
             RequestKind::Increment(increment) => self.increment(increment),
             RequestKind::EndTxn(end) => self.end_txn(end),

@@ -228,11 +228,7 @@ impl LockTable {
     /// is gone, or the keys belong to another range now.
     pub fn clear_from(&self, start: &[u8]) {
         let mut inner = self.inner.lock();
-        let gone = if start.is_empty() {
-            std::mem::take(&mut inner.locks)
-        } else {
-            inner.locks.split_off(start)
-        };
+        let gone = if start.is_empty() { std::mem::take(&mut inner.locks) } else { inner.locks.split_off(start) };
         for (key, state) in gone {
             if let Some(holder) = &state.holder {
                 inner.forget_held(holder.txn.id, &key);
@@ -389,12 +385,8 @@ impl LockState {
 
     fn enqueue(&mut self, request: &LockRequest, key: &Bytes) {
         let locking = request.spans.iter().any(|span| span.access == LockAccess::Write && span.contains(key));
-        let waiter = Waiter {
-            sequence: request.sequence,
-            txn: request.txn.clone(),
-            locking,
-            changed: request.changed.clone(),
-        };
+        let waiter =
+            Waiter { sequence: request.sequence, txn: request.txn.clone(), locking, changed: request.changed.clone() };
         let at = self.queue.partition_point(|other| other.sequence < request.sequence);
         self.queue.insert(at, waiter);
         assert!(self.queue.is_sorted_by(|a, b| a.sequence < b.sequence), "lock_fifo: the queue is out of order");

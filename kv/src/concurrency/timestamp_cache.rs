@@ -152,7 +152,9 @@ impl Inner {
 impl Page {
     fn get(&self, key: &[u8]) -> ReadMark {
         let point = self.points.get(key).copied().unwrap_or(ReadMark::NONE);
-        let Some((_, (end, mark))) = self.spans.range::<[u8], _>((std::ops::Bound::Unbounded, std::ops::Bound::Included(key))).next_back() else {
+        let Some((_, (end, mark))) =
+            self.spans.range::<[u8], _>((std::ops::Bound::Unbounded, std::ops::Bound::Included(key))).next_back()
+        else {
             return point;
         };
         if end.is_empty() || key < &end[..] { point.merge(*mark) } else { point }

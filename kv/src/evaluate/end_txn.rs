@@ -58,9 +58,9 @@ impl Evaluation<'_> {
                 let message = "another transaction ended it, or its coordinator was silent for too long".to_owned();
                 Err(Refusal::Error(KvError::TxnAborted(error_detail::Ended { message, other: None })))
             }
-            (Some(TxnStatus::Staging), _) => {
-                Err(Refusal::Error(crate::replica::invalid("parallel commit is not supported yet: the record is STAGING")))
-            }
+            (Some(TxnStatus::Staging), _) => Err(Refusal::Error(crate::replica::invalid(
+                "parallel commit is not supported yet: the record is STAGING",
+            ))),
             (_, true) => self.rise_to_commit(txn),
             (_, false) => Ok(()),
         }
@@ -94,7 +94,8 @@ impl Evaluation<'_> {
             return Err(Refusal::Error(KvError::CommitPushed(conflict)));
         }
         let status = if end.commit { TxnStatus::Committed } else { TxnStatus::Aborted };
-        let intents = if self.stand.direct { Vec::new() } else { self.resolve_own(txn, end, status, commit_timestamp)? };
+        let intents =
+            if self.stand.direct { Vec::new() } else { self.resolve_own(txn, end, status, commit_timestamp)? };
         let record = StoredRecord {
             status: status as i32,
             epoch: txn.epoch,

@@ -86,7 +86,9 @@ impl Evaluation<'_> {
 
     /// Takes an unreplicated lock on a key that was read: nobody may have written it since the snapshot.
     fn lock(&mut self, key: &Bytes) -> Result<(), Refusal> {
-        if let Some(intent) = mvcc::find_intent(&self.overlay, key)?.filter(|intent| Some(intent.txn.id) != self.txn_id()) {
+        if let Some(intent) =
+            mvcc::find_intent(&self.overlay, key)?.filter(|intent| Some(intent.txn.id) != self.txn_id())
+        {
             return Err(Refusal::Intents(vec![mvcc::FoundIntent { key: key.clone(), txn: intent.txn }]));
         }
         let newest = mvcc::newest_version(&self.overlay, key)?;
@@ -105,6 +107,7 @@ impl Evaluation<'_> {
 
     fn limit_reached(&self) -> bool {
         let header = &self.input.batch.header;
-        (header.max_rows > 0 && self.rows >= header.max_rows) || (header.max_bytes > 0 && self.bytes >= header.max_bytes)
+        (header.max_rows > 0 && self.rows >= header.max_rows)
+            || (header.max_bytes > 0 && self.bytes >= header.max_bytes)
     }
 }

@@ -35,7 +35,9 @@ impl Evaluation<'_> {
     }
 
     fn write_intent(&mut self, key: &Bytes, value: Option<Bytes>, sequence: u32) -> Result<(), Refusal> {
-        let Some(txn) = self.txn else { return Err(Refusal::Error(crate::replica::invalid("an intent needs a transaction"))) };
+        let Some(txn) = self.txn else {
+            return Err(Refusal::Error(crate::replica::invalid("an intent needs a transaction")));
+        };
         let write_timestamp = self.input.cache.first_writable(key, self.stand.write, Some(txn.id));
         let meta = TxnMeta { write_timestamp, ..txn.clone() };
         let mode = WriteMode::Intent { txn: &meta, sequence };

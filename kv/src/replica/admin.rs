@@ -38,8 +38,7 @@ impl Replica {
         }
         let generation = descriptor.generation + 1;
         let left = RangeDescriptor { end: key.clone(), generation, ..descriptor.clone() };
-        let right =
-            RangeDescriptor { range_id: right_range_id, start: key.clone(), generation, ..descriptor.clone() };
+        let right = RangeDescriptor { range_id: right_range_id, start: key.clone(), generation, ..descriptor.clone() };
         let right_stats = mvcc::compute_stats(&*reader, &right.start, &right.end)
             .map_err(|error| invalid(format!("the range cannot be read: {error}")))?;
         drop(reader);
@@ -82,7 +81,8 @@ impl Replica {
 
     async fn allocate_range_id(&self) -> Result<u64, KvError> {
         let increment = Increment { key: keys::counter(RANGE_ID_COUNTER), by: 1 };
-        let batch = BatchRequest { requests: vec![RequestKind::Increment(increment).into()], ..BatchRequest::default() };
+        let batch =
+            BatchRequest { requests: vec![RequestKind::Increment(increment).into()], ..BatchRequest::default() };
         let response = self.sender.send(batch).await?;
         match response.responses.into_iter().next().and_then(|response| response.kind) {
             Some(ResponseKind::Counter(Counter { value })) if value > 0 => Ok(value.unsigned_abs()),
@@ -134,8 +134,5 @@ impl Replica {
 fn whole(descriptor: &RangeDescriptor) -> Vec<LatchSpan> {
     let access = LatchAccess::Write(clock::Timestamp::MAX);
     let (start, end) = keys::key_local_span(&descriptor.start, &descriptor.end);
-    vec![
-        LatchSpan::span(descriptor.start.clone(), descriptor.end.clone(), access),
-        LatchSpan::span(start, end, access),
-    ]
+    vec![LatchSpan::span(descriptor.start.clone(), descriptor.end.clone(), access), LatchSpan::span(start, end, access)]
 }

@@ -15,8 +15,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use prost::Message;
 use raft_groups::{
-    AppliedState, CommittedEntry, EntryKind, GroupStatus, NodeId, ReplicaId, SnapshotSink, SnapshotSource, StateMachine,
-    StateMachineError, initial_state,
+    AppliedState, CommittedEntry, EntryKind, GroupStatus, NodeId, ReplicaId, SnapshotSink, SnapshotSource,
+    StateMachine, StateMachineError, initial_state,
 };
 
 use super::propose::Fate;

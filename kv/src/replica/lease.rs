@@ -198,8 +198,7 @@ impl Replica {
     pub(super) fn not_leaseholder(&self, holder: u64) -> KvError {
         let view = self.view.read();
         let descriptor = (!view.destroyed).then(|| view.descriptor.clone());
-        let detail =
-            error_detail::NotLeaseholder { range_id: self.range_id, node: self.node_id, holder, descriptor };
+        let detail = error_detail::NotLeaseholder { range_id: self.range_id, node: self.node_id, holder, descriptor };
         KvError::NotLeaseholder(detail)
     }
 
@@ -321,7 +320,8 @@ impl Replica {
             }
             let mut state = replica.lease.lock();
             state.changing = false;
-            if let (Fate::Rejected, Some(restore), true) = (fate, restore, state.applied.sequence == expected_sequence) {
+            if let (Fate::Rejected, Some(restore), true) = (fate, restore, state.applied.sequence == expected_sequence)
+            {
                 state.limit = restore;
             }
             drop(state);

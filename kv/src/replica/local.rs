@@ -27,7 +27,9 @@ impl Sender for Loop {
         if batch.requests.iter().any(splits) {
             return Err(super::invalid("a local range cannot be split"));
         }
-        let Some(replica) = self.replica.get().cloned() else { return Err(super::invalid("the range is not open yet")) };
+        let Some(replica) = self.replica.get().cloned() else {
+            return Err(super::invalid("the range is not open yet"));
+        };
         replica.send(batch).await
     }
 }

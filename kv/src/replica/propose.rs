@@ -77,8 +77,7 @@ impl Replica {
         }
         let proposal = command.proposal;
         drop(command);
-        let pending =
-            Pending { lease_sequence: held.sequence, latches: Some(latches), lock_updates, done: None };
+        let pending = Pending { lease_sequence: held.sequence, latches: Some(latches), lock_updates, done: None };
         let fate = self.register(proposal, pending);
         let replica = self.handle();
         // A task of its own, so that a client that goes away does not take the proposal with it half-way.

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use raft_groups::{
-    CommittedEntry, EntryKind, Group, GroupError, GroupStatus, LogPosition, NodeId, ProposeError, ReplicaId, StateMachine,
+    CommittedEntry, EntryKind, Group, GroupError, GroupStatus, LogPosition, NodeId, ProposeError, ReplicaId,
+    StateMachine,
 };
 
 use super::Replica;

@@ -122,7 +122,8 @@ impl RangeState {
 
 fn get<M: Message + Default>(reader: &dyn Reader, range_id: u64, what: RangeLocal) -> Result<Option<M>, EngineError> {
     let Some(bytes) = reader.get(&keys::range_local(range_id, what))? else { return Ok(None) };
-    let decoded = M::decode(bytes).map_err(|error| EngineError::Corrupt(format!("{what:?} of range {range_id}: {error}")))?;
+    let decoded =
+        M::decode(bytes).map_err(|error| EngineError::Corrupt(format!("{what:?} of range {range_id}: {error}")))?;
     Ok(Some(decoded))
 }
 

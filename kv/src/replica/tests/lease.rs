@@ -215,7 +215,11 @@ async fn latches_until_fate() {
     log.held_back.store(0, Ordering::SeqCst);
     log.elect(2);
     log.apply_all().await;
-    assert_eq!(value(two.send(get()).await.expect("it takes over")), Some("y".into()), "it was in the log, and applied");
+    assert_eq!(
+        value(two.send(get()).await.expect("it takes over")),
+        Some("y".into()),
+        "it was in the log, and applied"
+    );
     log.elect(1);
     assert_eq!(value(one.send(get()).await.expect("its latches are free")), Some("y".into()));
 }

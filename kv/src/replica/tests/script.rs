@@ -99,9 +99,15 @@ impl Runner {
             kinds.push(RequestKind::Put(Put { key: key(&k), value: value.into(), sequence, invisible: false }));
         }
         if matches!(command.name.as_str(), "commit" | "rollback") {
-            let spans = intents.unwrap_or_default().into_iter().map(|start| Span { start, end: Bytes::new() }).collect();
+            let spans =
+                intents.unwrap_or_default().into_iter().map(|start| Span { start, end: Bytes::new() }).collect();
             let commit = command.name == "commit";
-            kinds.push(RequestKind::EndTxn(EndTxn { commit, intents: spans, can_forward_timestamp: forward, one_phase }));
+            kinds.push(RequestKind::EndTxn(EndTxn {
+                commit,
+                intents: spans,
+                can_forward_timestamp: forward,
+                one_phase,
+            }));
         }
         Ok(kinds.into_iter().map(Request::from).collect())
     }
