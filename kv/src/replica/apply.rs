@@ -244,6 +244,7 @@ impl Replica {
         state.apply(change, ours, self.replica_id);
         let held = state.held().is_some();
         drop(state);
+        // Before those of earlier sequences are rejected, of which this change was one.
         self.settle(proposal, Fate::Applied);
         if moved {
             if held {
