@@ -9,14 +9,18 @@
 //!
 //! Invariants: `hlc_monotonic` (each `now` is above every timestamp issued or received, and above the
 //! persisted ceiling of the process's former lives), `timestamp_bound` (no timestamp is issued above
-//! true time + 2M).
+//! true time + 2M), `clock_fencing` (a clock that its source disowns may not serve).
+//!
+//! The ceiling rises ahead of use, in a task beside those who ask for timestamps ([`Hlc::keep_ceiling`]); only when that
+//! lags does a caller wait for the disk. No disk is waited for under the lock of the state. Lock order: `durable`, then
+//! `state`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::{Interval, TimeSource, Timestamp};
+use crate::{ClockFault, Interval, Tasks, TimeSource, Timestamp};
 
 /// Keeps the clock's ceiling where a restart finds it.
 pub trait CeilingStore: Send + Sync + 'static {
@@ -58,14 +62,20 @@ pub enum HlcError {
     Ceiling(#[source] std::io::Error),
 }
 
-/// How far ahead of use the ceiling is persisted.
-const CEILING_STEP: Duration = Duration::from_secs(3);
+/// How far ahead of use the ceiling is persisted. A restarted node waits until true time gets there, so it is not larger
+/// than it must be.
+const CEILING_AHEAD: Duration = Duration::from_millis(2_500);
+
+/// How often the ceiling is raised ahead of use: well before what it is ahead by is used up.
+const CEILING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A node's clock. Share it in an `Arc`.
 pub struct Hlc {
     source: Arc<dyn TimeSource>,
     max_clock_error: Duration,
     ceiling: Arc<dyn CeilingStore>,
+    /// What the store is known to hold. Held while it is written, so that a lower ceiling never overwrites a higher one.
+    durable: Mutex<Timestamp>,
     state: Mutex<State>,
 }
 
@@ -86,7 +96,7 @@ impl Hlc {
         former_ceiling: Timestamp,
     ) -> Self {
         let state = Mutex::new(State { newest: former_ceiling, ceiling: former_ceiling });
-        Hlc { source, max_clock_error, ceiling, state }
+        Hlc { source, max_clock_error, ceiling, durable: Mutex::new(former_ceiling), state }
     }
 
     /// The bound M on every node's clock error.
@@ -99,11 +109,16 @@ impl Hlc {
         self.source.now()
     }
 
-    /// Whether `timestamp_bound` holds for what this clock would issue: a restarted node serves only
-    /// once `earliest + 2M` has reached its former ceiling.
+    /// Whether timestamps from this clock may be served: its source vouches for it (`clock_fencing`), and
+    /// `timestamp_bound` holds: a restarted node serves only once `earliest + 2M` has reached its former ceiling.
     pub fn may_serve(&self) -> bool {
         let reach = Timestamp::new(self.source.now().earliest_ns, 0).plus(2 * self.max_clock_error);
-        self.state.lock().newest <= reach
+        self.fault().is_none() && self.state.lock().newest <= reach
+    }
+
+    /// Why the clock must not be relied on any more, if so: give up leases, stop serving, then exit.
+    pub fn fault(&self) -> Option<ClockFault> {
+        self.source.fault()
     }
 
     /// A timestamp at or above `latest`, above every one issued or received.
@@ -112,19 +127,30 @@ impl Hlc {
     /// [`HlcError::Ceiling`] when the ceiling must rise and the disk refuses.
     pub fn now(&self) -> Result<Timestamp, HlcError> {
         let latest = Timestamp::new(self.source.now().latest_ns, 0);
-        let mut state = self.state.lock();
-        let issued = latest.max(state.newest.next());
-        self.raise_ceiling(&mut state, issued)?;
-        assert!(issued > state.newest, "hlc_monotonic: {issued} was to be issued after {}", state.newest);
-        state.newest = issued;
-        Ok(issued)
+        loop {
+            let wanted = {
+                let mut state = self.state.lock();
+                let issued = latest.max(state.newest.next());
+                assert!(issued > state.newest, "hlc_monotonic: {issued} was to be issued after {}", state.newest);
+                if issued <= state.ceiling {
+                    state.newest = issued;
+                    return Ok(issued);
+                }
+                issued
+            };
+            self.raise_ceiling(wanted)?;
+        }
     }
 
     /// Takes in a timestamp that came with a message.
     ///
     /// # Errors
-    /// [`HlcError::TooFarAhead`] when it lies above `latest + 2M`; it is then not absorbed.
+    /// [`HlcError::TooFarAhead`] when it lies above `latest + 2M`; it is then not absorbed. [`HlcError::Ceiling`] when the
+    /// ceiling must rise and the disk refuses.
     pub fn absorb(&self, received: Timestamp) -> Result<(), HlcError> {
+        if received <= self.state.lock().newest {
+            return Ok(());
+        }
         let latest_ns = self.source.now().latest_ns;
         let limit = Timestamp::new(latest_ns, u32::MAX).plus(2 * self.max_clock_error);
         if received > limit {
@@ -134,12 +160,16 @@ impl Hlc {
                 limit_ms: u64::try_from((2 * self.max_clock_error).as_millis()).unwrap_or(u64::MAX),
             });
         }
-        let mut state = self.state.lock();
-        if received > state.newest {
-            self.raise_ceiling(&mut state, received)?;
-            state.newest = received;
+        loop {
+            {
+                let mut state = self.state.lock();
+                if received <= state.ceiling {
+                    state.newest = state.newest.max(received);
+                    return Ok(());
+                }
+            }
+            self.raise_ceiling(received)?;
         }
-        Ok(())
     }
 
     /// The upper end of the uncertainty interval of a snapshot taken now: `latest + 2M`.
@@ -158,14 +188,40 @@ impl Hlc {
         }
     }
 
-    /// REQUIRES: `state` is this clock's own, locked.
-    fn raise_ceiling(&self, state: &mut State, wanted: Timestamp) -> Result<(), HlcError> {
-        if wanted <= state.ceiling {
-            return Ok(());
+    /// Starts the task that raises the ceiling ahead of use. It ends with the last other reference to the clock.
+    pub fn keep_ceiling(self: &Arc<Self>, tasks: &Tasks) {
+        let clock = Arc::downgrade(self);
+        let disk = tasks.clone();
+        tasks.spawn("clock ceiling", async move {
+            loop {
+                let Some(hlc) = clock.upgrade() else { return };
+                let raised = disk.blocking(move || hlc.raise_ceiling_ahead()).await;
+                if let Err(error) = raised {
+                    tracing::error!(%error, "the clock's ceiling was not raised ahead of use");
+                }
+                tokio::time::sleep(CEILING_INTERVAL).await;
+            }
+        });
+    }
+
+    fn raise_ceiling_ahead(&self) -> Result<(), HlcError> {
+        let latest = Timestamp::new(self.source.now().latest_ns, 0);
+        let newest = self.state.lock().newest;
+        self.raise_ceiling(latest.max(newest))
+    }
+
+    /// Makes a ceiling well above `used` durable.
+    fn raise_ceiling(&self, used: Timestamp) -> Result<(), HlcError> {
+        let mut durable = self.durable.lock();
+        let ceiling = used.plus(CEILING_AHEAD);
+        // Others may have raised it while this caller waited for its turn.
+        let suffices = *durable >= used.plus(CEILING_AHEAD / 2);
+        if !suffices {
+            self.ceiling.persist(ceiling).map_err(HlcError::Ceiling)?;
+            *durable = ceiling;
         }
-        let ceiling = wanted.plus(CEILING_STEP);
-        self.ceiling.persist(ceiling).map_err(HlcError::Ceiling)?;
-        state.ceiling = ceiling;
+        let mut state = self.state.lock();
+        state.ceiling = state.ceiling.max(*durable);
         Ok(())
     }
 }
@@ -175,3 +231,6 @@ impl std::fmt::Debug for Hlc {
         f.debug_struct("Hlc").field("max_clock_error", &self.max_clock_error).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,7 @@
 
 mod hlc;
 mod interval;
+mod kernel;
 mod random;
 mod source;
 mod tasks;
@@ -22,7 +23,8 @@ mod timestamp;
 
 pub use hlc::{CeilingStore, Hlc, HlcError, VolatileCeiling};
 pub use interval::Interval;
+pub use kernel::{Adjtimex, KernelClock, KernelReading, KernelTime};
 pub use random::Random;
-pub use source::{SimulatedTime, SystemTime, TimeSource};
+pub use source::{ClockFault, SimulatedTime, SystemTime, TimeSource};
 pub use tasks::Tasks;
 pub use timestamp::Timestamp;

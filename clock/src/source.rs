@@ -11,6 +11,30 @@ use crate::Interval;
 pub trait TimeSource: Send + Sync + 'static {
     /// The reading now.
     fn now(&self) -> Interval;
+
+    /// Why the readings must not be relied on any more, if so.
+    fn fault(&self) -> Option<ClockFault> {
+        None
+    }
+}
+
+/// Why a clock must not be relied on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClockFault {
+    /// Nobody keeps the clock.
+    #[error("the kernel says that the clock is not synchronised: is a time daemon such as chrony running?")]
+    Unsynchronised,
+    /// It may be off by more than the cluster allows.
+    #[error("the clock may be off by {bound_us} us, more than the maximum clock error of {limit_us} us")]
+    BoundExceeded {
+        /// The error bound, in microseconds.
+        bound_us: u64,
+        /// The bound M, in microseconds.
+        limit_us: u64,
+    },
+    /// The kernel does not say.
+    #[error("the kernel does not say how far off the clock may be: {0}")]
+    Unreadable(String),
 }
 
 /// The operating system's wall clock with a configured error bound.

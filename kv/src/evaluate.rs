@@ -28,6 +28,7 @@ use clock::Timestamp;
 
 pub(crate) use declare::{Declared, check_shape, declare, is_within};
 pub(crate) use end_txn::find_outcome;
+pub(crate) use records::{StoredRecord, TxnRecordStore};
 
 use crate::api::*;
 use crate::command::{Command, Trigger};

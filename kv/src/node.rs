@@ -197,6 +197,7 @@ impl Node {
         while !config.hlc.may_serve() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        config.hlc.keep_ceiling(&config.tasks);
         let descriptor = NodeDescriptor {
             node_id,
             address: config.address,

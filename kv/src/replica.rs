@@ -22,6 +22,7 @@
 
 pub mod admin;
 mod apply;
+mod clean;
 mod events;
 mod lease;
 mod local;
@@ -40,8 +41,8 @@ use raft_groups::LogPosition;
 
 pub use events::{NoEvents, ReplicaEvents};
 pub use local::{first_range_state, local_range};
-pub use state::{RangeState, ReplicaRecord};
 pub use proposer::{LocalProposer, Proposer};
+pub use state::{RangeState, ReplicaRecord};
 
 use crate::api::{KvError, Sender, error_detail};
 use crate::concurrency::latches::Latches;
@@ -54,7 +55,6 @@ use crate::mvcc::MvccStats;
 use crate::settings::Settings;
 use lease::LeaseState;
 use propose::Proposals;
-
 
 /// What a replica is made of.
 #[derive(Clone)]
@@ -320,7 +320,10 @@ impl Replica {
 
 impl std::fmt::Debug for Replica {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Replica").field("range", &self.range_id).field("replica", &self.replica_id).finish_non_exhaustive()
+        f.debug_struct("Replica")
+            .field("range", &self.range_id)
+            .field("replica", &self.replica_id)
+            .finish_non_exhaustive()
     }
 }
 

@@ -54,6 +54,7 @@ impl Handler for KvHandler {
                 NodeAnswerKind::Done(Pong {})
             }
             NodeRequestKind::Measure(measure) => NodeAnswerKind::Measured(node.measure(measure)),
+            NodeRequestKind::Init(_) => return Err("the node is part of a cluster already".to_owned()),
         };
         Ok(NodeAnswer::encode_kind(answer))
     }

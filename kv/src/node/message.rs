@@ -12,7 +12,7 @@ use crate::liveness::{Locality, NodeDescriptor};
 #[derive(Clone, PartialEq, Message)]
 pub struct NodeRequest {
     /// Which one. `None` comes only from a newer or broken peer.
-    #[prost(oneof = "NodeRequestKind", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "NodeRequestKind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub kind: Option<NodeRequestKind>,
 }
 
@@ -40,6 +40,9 @@ pub enum NodeRequestKind {
     /// How large is your replica of a range?
     #[prost(message, tag = "7")]
     Measure(Measure),
+    /// A node that waits for a cluster shall found one.
+    #[prost(message, tag = "8")]
+    Init(Ping),
 }
 
 /// An answer from node to node.

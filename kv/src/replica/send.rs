@@ -49,6 +49,14 @@ enum Round {
     Rest(BatchRequest),
 }
 
+/// What a request keeps over its rounds.
+#[derive(Default)]
+struct Attempt<'a> {
+    arrival: Option<Arrival<'a>>,
+    /// Where a former round moved the reads to: latched from there on.
+    floor: Timestamp,
+}
+
 /// Leaves the lock table's queues however the request ends.
 struct Arrival<'a> {
     replica: &'a Replica,
@@ -100,10 +108,13 @@ impl Replica {
             }
         }
         loop {
-            let mut arrival: Option<Arrival<'_>> = None;
+            let mut attempt = Attempt::default();
             let rest = loop {
-                match self.round(&batch, &mut arrival, phase).await? {
-                    Round::Answer(response) => return Ok(response),
+                match self.round(&batch, &mut attempt, phase).await? {
+                    Round::Answer(response) => {
+                        self.clean_up_after(&batch);
+                        return Ok(response);
+                    }
                     Round::Rest(rest) => break rest,
                     Round::Again => {}
                 }
@@ -115,10 +126,11 @@ impl Replica {
     async fn round<'a>(
         &'a self,
         batch: &BatchRequest,
-        arrival: &mut Option<Arrival<'a>>,
+        attempt: &mut Attempt<'a>,
         phase: &Mutex<Phase>,
     ) -> Result<Round, KvError> {
-        let times = self.times(batch)?;
+        let mut times = self.times(batch)?;
+        times.read = times.read.max(attempt.floor);
         *phase.lock() = Phase::Begun;
         self.lease_for(times.read.max(times.write)).await?;
         let view = self.view.read().clone();
@@ -145,7 +157,7 @@ impl Replica {
             Some(held) => held,
             None => return Ok(Round::Again),
         };
-        let arrival = arrival.get_or_insert_with(|| Arrival {
+        let arrival = attempt.arrival.get_or_insert_with(|| Arrival {
             replica: self,
             request: self.locks.arrive(batch.header.txn.clone(), Vec::new()),
         });
@@ -159,6 +171,13 @@ impl Replica {
             return Ok(Round::Again);
         }
         match self.evaluate(batch, times) {
+            Ok(evaluated) if evaluated.reads.iter().any(|read| read.mark.timestamp > times.read) => {
+                // The reads moved up, past where their latches reach: a write on its way there would have been missed.
+                let moved = evaluated.response.read_timestamp;
+                attempt.floor = moved;
+                self.hlc.absorb(moved).map_err(|error| invalid(error.to_string()))?;
+                Ok(Round::Again)
+            }
             Ok(evaluated) => self.conclude(batch, evaluated, held, guard, phase).await,
             Err(Refusal::Intents(intents)) => {
                 let now = self.clock_now()?;
@@ -219,7 +238,9 @@ impl Replica {
         guard: crate::concurrency::latches::LatchGuard,
         phase: &Mutex<Phase>,
     ) -> Result<Round, KvError> {
-        // Evaluation may have moved up to where the lease no longer reaches, or the lease may have moved meanwhile.
+        // Absorbed before the lease is looked at, as on arrival: evaluation may have moved up.
+        self.hlc.absorb(evaluated.final_timestamp).map_err(|error| invalid(error.to_string()))?;
+        // To where the lease no longer reaches, even; and the lease may have moved meanwhile.
         let still = self.lease.lock().serve(evaluated.final_timestamp);
         if still.is_none_or(|still| still.sequence != held.sequence) {
             drop(guard);

@@ -7,6 +7,7 @@
 //!   done: its commit writes the descriptor without the lock; or, after a rollback, a small transaction removes it
 //! ```
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clock::Timestamp;
@@ -70,21 +71,21 @@ impl CatalogManager {
     }
 
     /// Removes a session's locks where they still stand.
-    pub async fn unlock_tables(&self, tables: &[u32], holder: &TableLock) -> Result<(), SqlError> {
-        self.retrying(async |transaction| {
+    pub async fn unlock_tables<'a>(&'a self, tables: &'a [u32], holder: &'a TableLock) -> Result<(), SqlError> {
+        self.retrying(|transaction| async move {
             let mut changed = false;
             for id in tables {
-                if let Some(Descriptor::Table(mut table)) = store::get(transaction, *id).await?
+                if let Some(Descriptor::Table(mut table)) = store::get(&transaction, *id).await?
                     && table.lock.as_ref() == Some(holder)
                 {
                     table.lock = None;
                     table.version += 1;
-                    store::put(transaction, &Descriptor::Table(table)).await?;
+                    store::put(&transaction, &Descriptor::Table(table)).await?;
                     changed = true;
                 }
             }
             if changed {
-                store::bump_version(transaction).await?;
+                store::bump_version(&transaction).await?;
             }
             Ok(())
         })
@@ -122,10 +123,13 @@ impl CatalogManager {
     }
 
     /// Runs a small transaction until it goes through.
-    async fn retrying<T>(&self, mut work: impl AsyncFnMut(&Transaction) -> Result<T, SqlError>) -> Result<T, SqlError> {
+    async fn retrying<T, W>(&self, mut work: impl FnMut(Arc<Transaction>) -> W) -> Result<T, SqlError>
+    where
+        W: Future<Output = Result<T, SqlError>>,
+    {
         loop {
             let transaction = self.database.begin(TxnOptions::default())?;
-            let attempt = match work(&transaction).await {
+            let attempt = match work(Arc::clone(&transaction)).await {
                 Ok(value) => transaction.commit().await.map(|_| value).map_err(SqlError::from),
                 Err(error) => Err(error),
             };
@@ -143,34 +147,34 @@ impl CatalogManager {
         }
     }
 
-    async fn try_lock(&self, table_id: u32, holder: &TableLock) -> Result<Attempt, SqlError> {
-        self.retrying(async |transaction| {
-            let Some(Descriptor::Table(mut table)) = store::get(transaction, table_id).await? else {
+    async fn try_lock<'a>(&'a self, table_id: u32, holder: &'a TableLock) -> Result<Attempt, SqlError> {
+        self.retrying(|transaction| async move {
+            let Some(Descriptor::Table(mut table)) = store::get(&transaction, table_id).await? else {
                 return Ok(Attempt::Gone);
             };
             if let Some(lock) = &table.lock
                 && lock != holder
-                && self.is_alive(transaction, lock).await?
+                && self.is_alive(&transaction, lock).await?
             {
                 return Ok(Attempt::Busy);
             }
             table.lock = Some(holder.clone());
             table.version += 1;
-            store::put(transaction, &Descriptor::Table(table)).await?;
-            Ok(Attempt::Locked(store::bump_version(transaction).await?))
+            store::put(&transaction, &Descriptor::Table(table)).await?;
+            Ok(Attempt::Locked(store::bump_version(&transaction).await?))
         })
         .await
     }
 
     async fn break_dead_lock(&self, table_id: u32) -> Result<(), SqlError> {
-        self.retrying(async |transaction| {
-            if let Some(Descriptor::Table(mut table)) = store::get(transaction, table_id).await?
+        self.retrying(|transaction| async move {
+            if let Some(Descriptor::Table(mut table)) = store::get(&transaction, table_id).await?
                 && let Some(lock) = table.lock.take()
-                && !self.is_alive(transaction, &lock).await?
+                && !self.is_alive(&transaction, &lock).await?
             {
                 table.version += 1;
-                store::put(transaction, &Descriptor::Table(table)).await?;
-                store::bump_version(transaction).await?;
+                store::put(&transaction, &Descriptor::Table(table)).await?;
+                store::bump_version(&transaction).await?;
             }
             Ok(())
         })

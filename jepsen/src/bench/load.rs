@@ -1,0 +1,187 @@
+//! The load itself: one statement or transaction at a time and client.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clock::Random;
+use futures::future::try_join_all;
+use hdrhistogram::Histogram;
+use tokio_postgres::{Client, Statement};
+
+use crate::cluster::{Cluster, connect};
+
+/// What a client does, over and over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Workload {
+    /// Reads a row by its key.
+    PointRead,
+    /// Updates a row by its key.
+    PointWrite,
+    /// pgbench's own transaction: three updates, a read, an insert.
+    TpcB,
+}
+
+impl Workload {
+    pub const ALL: [Workload; 3] = [Workload::PointRead, Workload::PointWrite, Workload::TpcB];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Workload::PointRead => "point read",
+            Workload::PointWrite => "point write",
+            Workload::TpcB => "TPC-B",
+        }
+    }
+}
+
+/// What was measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Figures {
+    pub per_second: f64,
+    pub p50_us: u64,
+    pub p99_us: u64,
+    pub errors: u64,
+}
+
+/// Rows of accounts to one branch, as pgbench has them; ten tellers to a branch.
+const ACCOUNTS_PER_BRANCH: u64 = 10_000;
+
+/// Makes and fills the tables.
+pub(super) async fn fill(port: u16, rows: u64) -> Result<()> {
+    let client = connect(port).await?;
+    client
+        .batch_execute(
+            "DROP TABLE IF EXISTS accounts; DROP TABLE IF EXISTS tellers; DROP TABLE IF EXISTS branches; DROP TABLE IF EXISTS history;
+             CREATE TABLE accounts (aid int PRIMARY KEY, bid int NOT NULL, abalance int NOT NULL, filler char(84));
+             CREATE TABLE tellers (tid int PRIMARY KEY, bid int NOT NULL, tbalance int NOT NULL);
+             CREATE TABLE branches (bid int PRIMARY KEY, bbalance int NOT NULL);
+             CREATE TABLE history (tid int, bid int, aid int, delta int, mtime timestamp)",
+        )
+        .await
+        .context("the tables were not made")?;
+    let branches = rows.div_ceil(ACCOUNTS_PER_BRANCH);
+    let account = |row: u64| format!("({row},{},0,'')", row / ACCOUNTS_PER_BRANCH);
+    insert(&client, "accounts", rows, account).await?;
+    insert(&client, "tellers", 10 * branches, |row| format!("({row},{},0)", row / 10)).await?;
+    insert(&client, "branches", branches, |row| format!("({row},0)")).await
+}
+
+async fn insert(client: &Client, table: &str, rows: u64, row: impl Fn(u64) -> String) -> Result<()> {
+    for start in (0..rows).step_by(1_000) {
+        let values: Vec<String> = (start..rows.min(start + 1_000)).map(&row).collect();
+        client.batch_execute(&format!("INSERT INTO {table} VALUES {}", values.join(","))).await?;
+    }
+    Ok(())
+}
+
+/// The index of the node whose gateway reads fastest: the one beside the lease of the accounts.
+pub(super) async fn gateway_beside_lease(cluster: &Cluster) -> Result<usize> {
+    let mut best = (Duration::MAX, 0);
+    for index in 0..cluster.len() {
+        let client = cluster.connect(index).await?;
+        let read = client.prepare("SELECT abalance FROM accounts WHERE aid = $1").await?;
+        for warm in 0..50i32 {
+            client.query(&read, &[&warm]).await?;
+        }
+        let start = Instant::now();
+        for aid in 0..100i32 {
+            client.query(&read, &[&aid]).await?;
+        }
+        best = best.min((start.elapsed(), index));
+    }
+    Ok(best.1)
+}
+
+struct Statements {
+    read: Statement,
+    account: Statement,
+    teller: Statement,
+    branch: Statement,
+    history: Statement,
+}
+
+async fn prepare(client: &Client) -> Result<Statements> {
+    Ok(Statements {
+        read: client.prepare("SELECT abalance FROM accounts WHERE aid = $1").await?,
+        account: client.prepare("UPDATE accounts SET abalance = abalance + $1 WHERE aid = $2").await?,
+        teller: client.prepare("UPDATE tellers SET tbalance = tbalance + $1 WHERE tid = $2").await?,
+        branch: client.prepare("UPDATE branches SET bbalance = bbalance + $1 WHERE bid = $2").await?,
+        history: client
+            .prepare("INSERT INTO history (tid, bid, aid, delta, mtime) VALUES ($1, $2, $3, $4, CURRENT_TIMESTAMP)")
+            .await?,
+    })
+}
+
+/// Runs a workload with so many clients for so long.
+pub(super) async fn run(port: u16, workload: Workload, clients: usize, time: Duration, rows: u64) -> Result<Figures> {
+    let start = Instant::now();
+    let loops = (0..clients).map(|number| async move {
+        let client = connect(port).await?;
+        let statements = prepare(&client).await?;
+        let random = Random::from_seed(number as u64).fork(workload.name());
+        let mut latencies = Histogram::<u64>::new(3)?;
+        let (mut done, mut errors) = (0u64, 0u64);
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            let begun = Instant::now();
+            match once(&client, &statements, workload, &random, rows).await {
+                Ok(()) => done += 1,
+                Err(_) => {
+                    errors += 1;
+                    client.batch_execute("ROLLBACK").await?;
+                }
+            }
+            latencies.record(begun.elapsed().as_micros() as u64)?;
+        }
+        anyhow::Ok((latencies, done, errors))
+    });
+    // Each client is a task of its own, so that the load uses both cores.
+    let tasks = loops.map(|client| tokio::spawn(client));
+    let results = try_join_all(tasks).await?;
+    let elapsed = start.elapsed().as_secs_f64();
+    let mut all = Histogram::<u64>::new(3)?;
+    let (mut done, mut errors) = (0, 0);
+    for result in results {
+        let (latencies, d, e) = result?;
+        all.add(latencies)?;
+        done += d;
+        errors += e;
+    }
+    Ok(Figures {
+        per_second: done as f64 / elapsed,
+        p50_us: all.value_at_quantile(0.5),
+        p99_us: all.value_at_quantile(0.99),
+        errors,
+    })
+}
+
+async fn once(
+    client: &Client,
+    statements: &Statements,
+    workload: Workload,
+    random: &Random,
+    rows: u64,
+) -> Result<(), tokio_postgres::Error> {
+    let aid = random.range(0, rows) as i32;
+    let delta = random.range(0, 10_001) as i32 - 5_000;
+    match workload {
+        Workload::PointRead => {
+            client.query_one(&statements.read, &[&aid]).await?;
+        }
+        Workload::PointWrite => {
+            client.execute(&statements.account, &[&delta, &aid]).await?;
+        }
+        Workload::TpcB => {
+            let branches = rows.div_ceil(ACCOUNTS_PER_BRANCH);
+            let tid = random.range(0, 10 * branches) as i32;
+            let bid = random.range(0, branches) as i32;
+            client.batch_execute("BEGIN").await?;
+            client.execute(&statements.account, &[&delta, &aid]).await?;
+            client.query_one(&statements.read, &[&aid]).await?;
+            client.execute(&statements.teller, &[&delta, &tid]).await?;
+            client.execute(&statements.branch, &[&delta, &bid]).await?;
+            client.execute(&statements.history, &[&tid, &bid, &aid, &delta]).await?;
+            client.batch_execute("END").await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! Verdicts on histories.
+
+pub mod linearizable;

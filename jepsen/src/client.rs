@@ -1,0 +1,74 @@
+//! A database as a workload sees it: nodes that take SQL text and answer rows of text, or fail.
+//!
+//! The same workload runs against real processes and in simulation, since it knows only these two traits and tokio's
+//! clock, which the simulation makes virtual.
+
+mod process;
+
+use async_trait::async_trait;
+
+pub use process::ProcessDatabase;
+
+/// Rows of text; `None` is NULL.
+pub type Rows = Vec<Vec<Option<String>>>;
+
+/// Why SQL brought no rows.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}: {message}", code.as_deref().unwrap_or("connection"))]
+pub struct Failure {
+    /// SQLSTATE; `None` when the connection broke.
+    pub code: Option<String>,
+    /// What was said.
+    pub message: String,
+}
+
+impl Failure {
+    /// Whether the transaction certainly had no effect.
+    ///
+    /// A broken connection says nothing, and neither do 40003 (unknown) nor class 08 (connection).
+    pub fn is_definite(&self) -> bool {
+        self.code.as_deref().is_some_and(|code| code != "40003" && !code.starts_with("08") && !code.starts_with("57P"))
+    }
+}
+
+/// One connection to one node.
+#[async_trait]
+pub trait Client: Send {
+    /// Runs SQL text; returns the rows of its last statement.
+    ///
+    /// # Errors
+    /// What the database says, or that the connection broke.
+    async fn run(&mut self, sql: &str) -> Result<Rows, Failure>;
+}
+
+/// All nodes of a database.
+#[async_trait]
+pub trait Database: Send + Sync {
+    /// How many nodes there are.
+    fn nodes(&self) -> usize;
+
+    /// A connection to a node, counted from 0.
+    ///
+    /// # Errors
+    /// When the node does not accept it.
+    async fn connect(&self, node: usize) -> Result<Box<dyn Client>, Failure>;
+}
+
+/// Runs SQL on any node that takes it, trying all of them for up to half a minute: for setting up and for final reads.
+///
+/// # Errors
+/// The last failure.
+pub async fn run_anywhere(database: &dyn Database, sql: &str) -> Result<Rows, Failure> {
+    let mut last = Failure { code: None, message: "there are no nodes".to_owned() };
+    for attempt in 0..120 {
+        match database.connect(attempt % database.nodes()).await {
+            Ok(mut client) => match client.run(sql).await {
+                Ok(rows) => return Ok(rows),
+                Err(failure) => last = failure,
+            },
+            Err(failure) => last = failure,
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+    }
+    Err(last)
+}

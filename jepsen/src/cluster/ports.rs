@@ -1,0 +1,39 @@
+//! Ports on loopback.
+
+use std::net::TcpListener;
+
+use anyhow::{Context, Result};
+
+/// Where a node listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// SQL.
+    pub sql: u16,
+    /// Other nodes.
+    pub rpc: u16,
+    /// Health and metrics.
+    pub http: u16,
+}
+
+/// So many ports that nobody listens on now.
+///
+/// # Errors
+/// When the system has none left.
+pub fn free_ports(count: usize) -> Result<Vec<u16>> {
+    // All are held at once, so that no port is given twice.
+    let listeners = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect::<std::io::Result<Vec<_>>>()
+        .context("no free port on loopback")?;
+    listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+}
+
+/// Ports for so many nodes: from the given SQL port on (SQL, RPC and HTTP ports 100 apart), or any free ones.
+pub(super) fn assign(nodes: usize, first_sql_port: Option<u16>) -> Result<Vec<Ports>> {
+    if let Some(first) = first_sql_port {
+        let ports = |index: u16| Ports { sql: first + index, rpc: first + 100 + index, http: first + 200 + index };
+        return Ok((0..nodes as u16).map(ports).collect());
+    }
+    let free = free_ports(3 * nodes)?;
+    Ok(free.chunks(3).map(|three| Ports { sql: three[0], rpc: three[1], http: three[2] }).collect())
+}

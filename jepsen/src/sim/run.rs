@@ -1,0 +1,159 @@
+//! One seed, from start to verdict.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clock::Random;
+use raft_groups::network::LinkFaults;
+
+use super::{SimCluster, SimSettings, Trace};
+use crate::client::run_anywhere;
+use crate::workload::bank::Bank;
+use crate::workload::register::Registers;
+use crate::workload::set::Set;
+use crate::workload::{Load, Report};
+
+/// What clients do in a simulated run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum SimWorkload {
+    /// See [`crate::workload::bank`].
+    Bank,
+    /// See [`crate::workload::register`].
+    Register,
+    /// See [`crate::workload::set`].
+    Set,
+}
+
+/// What came of a seed.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// The same for every run of the seed.
+    pub trace_hash: u64,
+    /// How many events were folded into it.
+    pub events: u64,
+    /// What the workload counted and found.
+    pub report: Report,
+}
+
+/// How long clients work while faults happen, in virtual time.
+const SAFETY_PHASE: Duration = Duration::from_secs(30);
+/// Within this virtual time after everything is healed, everything must answer.
+const LIVENESS_BOUND: Duration = Duration::from_secs(30);
+
+/// Runs a seed in a runtime of its own, in virtual time.
+///
+/// # Errors
+/// When the cluster does not come up, or does not come back once healed.
+pub fn run_seed(seed: u64, workload: SimWorkload, faults: bool) -> Result<Outcome> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_be_bytes()))
+        .build()?;
+    let trace = Trace::default();
+    let report = runtime.block_on(run(seed, workload, faults, trace.clone()))?;
+    // What is left running belongs to no run any more.
+    runtime.shutdown_background();
+    Ok(Outcome { seed, trace_hash: trace.hash(), events: trace.events(), report })
+}
+
+async fn run(seed: u64, workload: SimWorkload, faults: bool, trace: Trace) -> Result<Report> {
+    let mut cluster = SimCluster::start(seed, SimSettings::default(), trace.clone()).await?;
+    let database = cluster.database();
+    let load = Load { clients: 6, duration: SAFETY_PHASE, seed };
+    let up = |failure| anyhow::anyhow!("the workload was not set up: {failure}");
+    let report = match workload {
+        SimWorkload::Bank => {
+            let bank = Bank::default();
+            bank.set_up(&*database).await.map_err(up)?;
+            let nemesis = disturb(&mut cluster, faults, seed);
+            let (report, disturbed) = tokio::join!(bank.run(&*database, load), nemesis);
+            disturbed.map(|()| report)
+        }
+        SimWorkload::Register => {
+            let registers = Registers::default();
+            registers.set_up(&*database).await.map_err(up)?;
+            let nemesis = disturb(&mut cluster, faults, seed);
+            let (report, disturbed) = tokio::join!(registers.run(&*database, load, None), nemesis);
+            disturbed.map(|()| report)
+        }
+        SimWorkload::Set => {
+            Set.set_up(&*database).await.map_err(up)?;
+            let nemesis = disturb(&mut cluster, faults, seed);
+            let (report, disturbed) = tokio::join!(Set.run(&*database, load), nemesis);
+            disturbed.map(|()| report)
+        }
+    }?;
+    liveness(&cluster).await?;
+    trace.record(&format!("delivered {} in {:?}", cluster.network().delivered(), cluster.elapsed()));
+    Ok(report)
+}
+
+/// The faults of the safety phase; at its end everything is healed.
+async fn disturb(cluster: &mut SimCluster, faults: bool, seed: u64) -> Result<()> {
+    let end = tokio::time::Instant::now() + SAFETY_PHASE;
+    if !faults {
+        tokio::time::sleep_until(end).await;
+        return Ok(());
+    }
+    let random = Random::from_seed(seed).fork("nemesis");
+    let usual = LinkFaults {
+        delay_max: Duration::from_millis(1 + random.range(0, 10)),
+        loss: if random.chance(0.5) { 0.01 } else { 0.0 },
+        duplication: if random.chance(0.5) { 0.01 } else { 0.0 },
+        ..LinkFaults::default()
+    };
+    cluster.network().set_usual(usual);
+    loop {
+        let pause = Duration::from_millis(random.range(500, 3_000));
+        let hold = Duration::from_millis(random.range(200, 5_000));
+        if tokio::time::Instant::now() + pause + hold + Duration::from_secs(5) > end {
+            break;
+        }
+        tokio::time::sleep(pause).await;
+        let victim = random.range(0, cluster.len() as u64) as usize;
+        match random.range(0, 3) {
+            0 => {
+                cluster.crash(victim).await;
+                tokio::time::sleep(hold).await;
+                cluster.start_node(victim).await?;
+            }
+            1 => {
+                let ids: Vec<_> = (0..cluster.len()).filter_map(|index| cluster.node_id(index)).collect();
+                let (one, others): (Vec<_>, Vec<_>) = ids.iter().partition(|id| **id == ids[victim]);
+                cluster.network().partition(&one, &others);
+                tokio::time::sleep(hold).await;
+                cluster.network().heal();
+            }
+            _ => {
+                if let Some(id) = cluster.node_id(victim) {
+                    cluster.network().pause(id);
+                    tokio::time::sleep(hold).await;
+                    cluster.network().resume(id);
+                }
+            }
+        }
+    }
+    cluster.network().heal();
+    cluster.network().set_usual(LinkFaults::default());
+    tokio::time::sleep_until(end).await;
+    Ok(())
+}
+
+/// Everything is healed: every node must answer, for reads and writes alike.
+async fn liveness(cluster: &SimCluster) -> Result<()> {
+    let database = cluster.database();
+    let answer = async {
+        run_anywhere(&*database, "CREATE TABLE IF NOT EXISTS alive (node int PRIMARY KEY)").await?;
+        for index in 0..cluster.len() {
+            let mut client = database.connect(index).await?;
+            client.run(&format!("INSERT INTO alive VALUES ({index})")).await?;
+        }
+        Ok::<_, crate::client::Failure>(())
+    };
+    let answered =
+        tokio::time::timeout(LIVENESS_BOUND, answer).await.context("not every node answers once all is healed")?;
+    answered.context("a node refuses once all is healed")
+}

@@ -1,0 +1,119 @@
+//! `meridian start` and `meridian start-single-node`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clock::{SystemTime, TimeSource};
+
+use super::args::Start;
+use crate::node::{Beginning, NodeOptions, Runtimes, StartingNode};
+
+pub(super) fn run_single(start: Start) -> Result<()> {
+    if !start.join.is_empty() {
+        bail!("a single node joins nobody: leave --join out, or use `meridian start`");
+    }
+    run_node(start, Beginning::Bootstrap)
+}
+
+pub(super) fn run(start: Start) -> Result<()> {
+    if start.join.is_empty() {
+        bail!("--join is missing: name the RPC addresses of some nodes, or use `meridian start-single-node`");
+    }
+    let join = start.join.clone();
+    run_node(start, Beginning::Join(join))
+}
+
+fn run_node(start: Start, beginning: Beginning) -> Result<()> {
+    check_exposure(&start)?;
+    announce_clock_error(start.clock_error);
+    let runtimes = Runtimes::start()?;
+    let options = options(start, beginning)?;
+    let result = runtimes.clients.block_on(async {
+        let node = StartingNode::open(options, &runtimes).await?;
+        tracing::info!(rpc = node.rpc_address(), "listening for other nodes");
+        let mut stop = std::pin::pin!(stop_signal());
+        let node = tokio::select! {
+            node = node.serve() => node?,
+            signal = &mut stop => return signal,
+        };
+        tracing::info!(
+            node_id = node.node_id(),
+            sql = %node.sql_addr(),
+            http = %node.http_addr(),
+            "ready: psql -h {} -p {} -U postgres",
+            node.sql_addr().ip(),
+            node.sql_addr().port()
+        );
+        stop.await?;
+        tracing::info!("stopping");
+        node.shutdown().await
+    });
+    runtimes.stop();
+    result
+}
+
+/// Returns when the process is asked to stop.
+pub(super) async fn stop_signal() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("signals cannot be received")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("signals cannot be received")?,
+    }
+    Ok(())
+}
+
+/// Without passwords and encryption, only this machine may connect, unless the operator says otherwise.
+fn check_exposure(start: &Start) -> Result<()> {
+    let exposed = |address: &SocketAddr| !address.ip().is_loopback();
+    let addresses = [start.sql_addr, start.rpc_addr, start.http_addr];
+    match addresses.iter().find(|address| exposed(address)) {
+        Some(address) if !start.insecure => bail!(
+            "{address} can be reached from other machines, and connections are neither encrypted nor asked for a password yet: \
+             listen on 127.0.0.1, or accept that with --insecure"
+        ),
+        Some(address) => tracing::warn!(%address, "INSECURE: anyone who reaches this address may read and change everything"),
+        None => tracing::warn!("connections from this machine are trusted without a password"),
+    }
+    Ok(())
+}
+
+fn announce_clock_error(error: Duration) {
+    if error >= Duration::from_millis(50) {
+        tracing::warn!(
+            "clock error bound {} ms: each commit waits up to {} ms before it is acknowledged. Where a time daemon keeps the clocks \
+             closer, lower it on all nodes, for example --clock-error 1ms",
+            error.as_millis(),
+            2 * error.as_millis()
+        );
+    }
+}
+
+fn options(start: Start, beginning: Beginning) -> Result<NodeOptions> {
+    let locality = start.locality.parse().with_context(|| format!("--locality {}", start.locality))?;
+    let settings = kv::Settings {
+        range_split_bytes: start.range_split_mib << 20,
+        disk_floor_bytes: start.disk_floor_mib << 20,
+        ..kv::Settings::default()
+    };
+    Ok(NodeOptions {
+        data: start.data,
+        sql_addr: start.sql_addr,
+        rpc_addr: start.rpc_addr,
+        advertise_addr: start.advertise_addr,
+        http_addr: start.http_addr,
+        locality,
+        time: time_source(start.clock_error, start.maintained_clock),
+        max_clock_error: start.clock_error,
+        settings,
+        faulty: start.fault_hooks,
+        fault_hooks: start.fault_hooks,
+        beginning,
+    })
+}
+
+fn time_source(error: Duration, _maintained: bool) -> Arc<dyn TimeSource> {
+    Arc::new(SystemTime::with_error(error))
+}

@@ -1,0 +1,248 @@
+//! One client's connection, from its first byte to its last.
+//!
+//! ```text
+//!   startup ─▶ ┌─▶ read a message ─▶ simple query ──┐
+//!              │                  └▶ extended query ┼─▶ session ─▶ rows, tags, errors ─▶ buffer
+//!              └──────────────────── flush at Sync ◀┘
+//! ```
+//!
+//! One statement runs at a time. While it runs, the connection goes on reading, so that a client that
+//! leaves cancels what it asked for; a cancellation, from there or from another connection, sets a token that the session
+//! looks at where stopping is safe, which is never in the middle of a commit. Rows go out as they come, through a
+//! bounded buffer that is sent at Sync, at Flush and whenever it is full.
+//!
+//! After an error in an extended-query batch everything up to Sync is skipped.
+//!
+//! Knows nothing of what statements mean. Source: the PostgreSQL manual, "Message Flow".
+
+mod copy;
+mod extended;
+mod rows;
+mod simple;
+mod startup;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use clock::Tasks;
+use pgwire::messages::response::{ReadyForQuery, TransactionStatus as WireStatus};
+use pgwire::messages::startup::ParameterStatus;
+use sql::{CancelToken, Session, SqlError, SqlNode, TransactionStatus};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::cancel::{CancelKey, CancelRegistry};
+use crate::metrics::Metrics;
+use crate::wire::{Framed, Frontend, WireError, backend};
+use extended::Portal;
+use rows::Scratch;
+
+/// What the connections of a node share.
+pub struct Shared {
+    /// Where sessions are opened.
+    pub sql: SqlNode,
+    /// Which connection a request for cancellation means.
+    pub cancels: CancelRegistry,
+    /// Where connections run.
+    pub tasks: Tasks,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Why a message was not handled to its end.
+enum Failure {
+    /// The statement failed; the connection goes on.
+    Sql(SqlError),
+    /// The connection cannot go on.
+    Wire(WireError),
+}
+
+impl From<SqlError> for Failure {
+    fn from(error: SqlError) -> Self {
+        Failure::Sql(error)
+    }
+}
+
+impl From<WireError> for Failure {
+    fn from(error: WireError) -> Self {
+        Failure::Wire(error)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Failure::Wire(WireError::Io(error))
+    }
+}
+
+/// SQLSTATE of whatever violates the protocol.
+const PROTOCOL_VIOLATION: &str = "08P01";
+
+struct Connection<S> {
+    framed: Framed<S>,
+    session: Session,
+    shared: Arc<Shared>,
+    key: CancelKey,
+    portals: HashMap<String, Portal>,
+    scratch: Scratch,
+    /// An error was sent: everything up to the next Sync is skipped.
+    skipping: bool,
+}
+
+/// Serves a client until it leaves.
+pub async fn serve<S>(socket: S, shared: Arc<Shared>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let mut framed = Framed::new(socket);
+    let key = shared.cancels.register();
+    let Some(session) = startup::start(&mut framed, Arc::clone(&shared), key).await else {
+        shared.cancels.remove(key);
+        return;
+    };
+    let mut connection = Connection {
+        framed,
+        session,
+        shared: Arc::clone(&shared),
+        key,
+        portals: HashMap::new(),
+        scratch: Scratch::default(),
+        skipping: false,
+    };
+    if let Err(error) = connection.run().await {
+        connection.say_goodbye(error).await;
+    }
+    connection.portals.clear();
+    connection.session.close().await;
+    shared.cancels.remove(key);
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
+    /// Handles messages until the client leaves or the connection fails.
+    async fn run(&mut self) -> Result<(), WireError> {
+        startup::welcome(&mut self.framed, &self.session, self.key);
+        self.ready().await?;
+        while let Some(message) = self.framed.read().await? {
+            if message == Frontend::Terminate {
+                return Ok(());
+            }
+            if self.skipping && message != Frontend::Sync {
+                continue;
+            }
+            let simple = matches!(message, Frontend::Query(_));
+            match self.handle(message).await {
+                Ok(()) => {}
+                Err(Failure::Wire(error)) => return Err(error),
+                Err(Failure::Sql(error)) => self.fail(&error, simple).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle(&mut self, message: Frontend) -> Result<(), Failure> {
+        match message {
+            Frontend::Query(text) => self.simple_query(&text).await,
+            Frontend::Parse(parse) => self.parse(parse).await,
+            Frontend::Bind(bind) => self.bind(bind),
+            Frontend::Describe(target) => self.describe(&target),
+            Frontend::Execute { portal, max_rows } => self.execute_portal(&portal, max_rows).await,
+            Frontend::Close(target) => {
+                self.close(target);
+                Ok(())
+            }
+            Frontend::Flush => Ok(self.framed.flush().await?),
+            Frontend::Sync => self.sync().await,
+            // What is left of a COPY that failed.
+            Frontend::CopyData(_) | Frontend::CopyDone | Frontend::CopyFail(_) => Ok(()),
+            Frontend::Password(_) => Err(SqlError::new(PROTOCOL_VIOLATION, "no authentication is in progress").into()),
+            Frontend::Terminate => Ok(()),
+        }
+    }
+
+    /// Ends a batch of extended-query messages: commits what no statement committed, and says that we are ready.
+    async fn sync(&mut self) -> Result<(), Failure> {
+        self.skipping = false;
+        self.portals.retain(|_, portal| !portal.is_of_implicit_transaction());
+        let result = self.session.sync().await;
+        if self.session.transaction_status() == TransactionStatus::Idle {
+            self.portals.clear();
+        }
+        if let Err(error) = result {
+            self.send_error(&error).await;
+        }
+        Ok(self.ready().await?)
+    }
+
+    /// Tells the client of an error, and gets ready for what comes next.
+    async fn fail(&mut self, error: &SqlError, simple: bool) -> Result<(), WireError> {
+        self.send_error(error).await;
+        if simple {
+            return self.ready().await;
+        }
+        self.skipping = true;
+        Ok(())
+    }
+
+    async fn send_error(&mut self, error: &SqlError) {
+        self.portals.clear();
+        self.session.fail().await;
+        self.shared.metrics.statement_failed(error.code);
+        self.send_notices();
+        self.framed.send(&backend::error("ERROR", error));
+    }
+
+    async fn ready(&mut self) -> Result<(), WireError> {
+        self.send_notices();
+        let status = match self.session.transaction_status() {
+            TransactionStatus::Idle => WireStatus::Idle,
+            TransactionStatus::InTransaction => WireStatus::Transaction,
+            TransactionStatus::Failed => WireStatus::Error,
+        };
+        self.framed.send(&ReadyForQuery::new(status));
+        Ok(self.framed.flush().await?)
+    }
+
+    /// Sends the notices and changed parameters that the session has for the client.
+    fn send_notices(&mut self) {
+        for notice in self.session.take_notices() {
+            self.framed.send(&backend::notice(notice.severity, &notice.error));
+        }
+        for (name, value) in self.session.take_parameter_changes() {
+            self.framed.send(&ParameterStatus::new(name, value));
+        }
+    }
+
+    /// The last words on a connection that cannot go on, as far as the client can still hear them.
+    async fn say_goodbye(&mut self, error: WireError) {
+        let code = match &error {
+            WireError::Io(_) => return,
+            WireError::NotUtf8 => "22021",
+            _ => PROTOCOL_VIOLATION,
+        };
+        tracing::info!(%error, "a client broke the protocol");
+        self.framed.send(&backend::error("FATAL", &SqlError::new(code, error.to_string())));
+        let _ = self.framed.flush().await;
+    }
+}
+
+/// Runs `work` to its end while watching the client: when it leaves, the token is set.
+async fn watched<S, T>(framed: &mut Framed<S>, cancel: &CancelToken, work: impl Future<Output = T>) -> T
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    tokio::pin!(work);
+    let mut gone = false;
+    loop {
+        tokio::select! {
+            biased;
+            result = &mut work => return result,
+            () = framed.closed(), if !gone => {
+                gone = true;
+                cancel.cancel();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! COPY, both ways.
+
+use futures::StreamExt;
+use pgwire::messages::copy::{CopyData, CopyDone, CopyInResponse, CopyOutResponse};
+use sql::{CancelToken, CopyIn, CopyStream, SqlError};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::rows::canceled;
+use super::{Connection, Failure, PROTOCOL_VIOLATION};
+use crate::wire::Frontend;
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
+    /// Takes the client's data to its end; returns the command tag.
+    pub(super) async fn copy_in(&mut self, mut copy: CopyIn) -> Result<String, Failure> {
+        let columns = copy.columns as i16;
+        self.send_notices();
+        self.framed.send(&CopyInResponse::new(0, columns, vec![0; columns as usize]));
+        self.framed.flush().await?;
+        loop {
+            let Some(message) = self.framed.read().await? else {
+                return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+            };
+            match message {
+                Frontend::CopyData(data) => copy.write(data).await?,
+                Frontend::CopyDone => return Ok(copy.finish().await?),
+                Frontend::CopyFail(reason) => {
+                    return Err(SqlError::new("57014", format!("COPY from stdin failed: {reason}")).into());
+                }
+                Frontend::Flush | Frontend::Sync => {}
+                _ => {
+                    return Err(SqlError::new(PROTOCOL_VIOLATION, "unexpected message type during COPY from stdin").into());
+                }
+            }
+        }
+    }
+
+    /// Sends data to its end; returns the command tag.
+    pub(super) async fn copy_out(
+        &mut self,
+        columns: usize,
+        mut data: CopyStream,
+        cancel: &CancelToken,
+    ) -> Result<String, Failure> {
+        self.send_notices();
+        self.framed.send(&CopyOutResponse::new(0, columns as i16, vec![0; columns]));
+        let mut rows = 0u64;
+        loop {
+            let chunk = tokio::select! {
+                biased;
+                chunk = data.0.next() => chunk,
+                () = cancel.cancelled() => return Err(canceled().into()),
+                () = self.framed.closed() => return Err(canceled().into()),
+            };
+            let Some(chunk) = chunk else { break };
+            rows += 1;
+            self.framed.send(&CopyData::new(chunk?));
+            self.framed.flush_if_full().await?;
+        }
+        self.framed.send(&CopyDone::new());
+        Ok(format!("COPY {rows}"))
+    }
+}

@@ -1,0 +1,91 @@
+//! The simple query protocol: a string of statements, run one after the other.
+
+use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
+use sql::{ExecuteOptions, Outcome, SqlError, Statement};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::rows::Formats;
+use super::{Connection, Failure, watched};
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
+    /// Runs all statements of a string, in one implicit transaction unless they say otherwise.
+    pub(super) async fn simple_query(&mut self, text: &str) -> Result<(), Failure> {
+        // The unnamed statement and portal do not outlive a simple query.
+        self.session.close_prepared("");
+        self.portals.remove("");
+        let statements = self.session.parse(text)?;
+        if statements.is_empty() {
+            self.framed.send(&EmptyQueryResponse::new());
+        }
+        let last = statements.len().saturating_sub(1);
+        for (index, statement) in statements.into_iter().enumerate() {
+            self.simple_statement(statement, index == last).await?;
+        }
+        self.session.sync().await?;
+        Ok(self.ready().await?)
+    }
+
+    async fn simple_statement(&mut self, statement: Statement, is_last: bool) -> Result<(), Failure> {
+        let prepared = self.session.prepare(&statement, &[]).await?;
+        if let Some(index) = prepared.params.len().checked_sub(1) {
+            return Err(SqlError::new("42P02", format!("there is no parameter ${}", index + 1)).into());
+        }
+        let cancel = self.begin_cancellable();
+        let options = ExecuteOptions { end_of_implicit: is_last, cancel: cancel.clone() };
+        let work = self.session.execute(&prepared, Vec::new(), options);
+        let outcome = watched(&mut self.framed, &cancel, work).await;
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                self.end_cancellable();
+                return Err(error.into());
+            }
+        };
+        let result = self.send_outcome(outcome, is_last, &cancel).await;
+        self.end_cancellable();
+        result
+    }
+
+    async fn send_outcome(
+        &mut self,
+        outcome: Outcome,
+        is_last: bool,
+        cancel: &sql::CancelToken,
+    ) -> Result<(), Failure> {
+        let tag = match outcome {
+            Outcome::Empty => {
+                self.framed.send(&EmptyQueryResponse::new());
+                return Ok(());
+            }
+            Outcome::Command { tag } => tag,
+            Outcome::Rows { columns, mut rows, tag } => {
+                let formats = Formats::text(columns.len());
+                self.send_row_description(&columns, &formats);
+                let count = self.send_rows(&columns, &formats, &mut rows, cancel).await?;
+                drop(rows);
+                if is_last {
+                    self.session.sync().await?;
+                }
+                tag.render(count)
+            }
+            Outcome::CopyIn(copy) => self.copy_in(copy).await?,
+            Outcome::CopyOut { columns, data } => self.copy_out(columns, data, cancel).await?,
+        };
+        self.send_notices();
+        self.framed.send(&CommandComplete::new(tag));
+        self.shared.metrics.statement_done();
+        Ok(self.framed.flush_if_full().await?)
+    }
+
+    /// Makes the statement that is about to run one that can be cancelled.
+    pub(super) fn begin_cancellable(&mut self) -> sql::CancelToken {
+        let token = sql::CancelToken::new();
+        self.shared.cancels.set(self.key, Some(token.clone()));
+        token
+    }
+
+    /// The statement has ended.
+    pub(super) fn end_cancellable(&mut self) {
+        self.shared.cancels.set(self.key, None);
+    }
+}

@@ -1,0 +1,107 @@
+//! The HTTP port: `/health` for load balancers, `/metrics` for Prometheus, and, only with fault hooks switched on,
+//! `POST /faults/link?node=2&delay_us=1000&cut=false`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use clock::Tasks;
+use kv::node::Admin;
+use raft_groups::NodeId;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::faults::{FaultyTransport, LinkFault};
+use crate::metrics::{Metrics, Readings};
+
+/// What the HTTP port answers from.
+#[derive(Clone)]
+pub struct HttpState {
+    /// The node.
+    pub admin: Arc<dyn Admin>,
+    /// Its counters.
+    pub metrics: Arc<Metrics>,
+    /// The node's network, where its faults may be set from outside.
+    pub faults: Option<Arc<FaultyTransport>>,
+}
+
+/// The query of `POST /faults/link`.
+struct LinkOrder {
+    node: u64,
+    fault: LinkFault,
+}
+
+/// Serves on a bound listener until the task is ended.
+pub fn serve(listener: TcpListener, state: HttpState, tasks: &Tasks) -> JoinHandle<()> {
+    let router = Router::new().route("/health", get(health)).route("/metrics", get(metrics)).route("/faults/link", post(set_link)).with_state(state);
+    tasks.spawn("http", async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "the HTTP port stopped");
+        }
+    })
+}
+
+/// Where the HTTP port listens.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
+
+/// 200 while the node takes part in the cluster, 503 when it refuses writes.
+async fn health(State(state): State<HttpState>) -> impl IntoResponse {
+    let status = state.admin.status();
+    let body = serde_json::json!({
+        "status": if status.disk_full { "disk full" } else { "ok" },
+        "cluster_id": format!("{:032x}", status.cluster_id),
+        "node_id": status.node_id,
+        "replicas": status.replicas,
+        "leases": status.leases,
+    });
+    let code = if status.disk_full { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    (code, [(header::CONTENT_TYPE, "application/json")], format!("{body}\n"))
+}
+
+async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
+    let status = state.admin.status();
+    let live_nodes = state.admin.nodes().iter().filter(|node| node.live).count();
+    let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    let readings = Readings {
+        replicas: count(status.replicas),
+        leases: count(status.leases),
+        underreplicated: count(status.underreplicated),
+        disk_free_bytes: i64::try_from(status.free_bytes).unwrap_or(i64::MAX),
+        live_nodes: count(live_nodes),
+    };
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], state.metrics.render(readings))
+}
+
+async fn set_link(State(state): State<HttpState>, RawQuery(query): RawQuery) -> (StatusCode, &'static str) {
+    let Some(faults) = state.faults else {
+        return (StatusCode::FORBIDDEN, "fault hooks are switched off\n");
+    };
+    let Some(order) = parse_link_order(query.as_deref().unwrap_or_default()) else {
+        return (StatusCode::BAD_REQUEST, "expected ?node=<node ID>&delay_us=<microseconds>&cut=<true or false>\n");
+    };
+    faults.set(NodeId(order.node), order.fault);
+    (StatusCode::OK, "ok\n")
+}
+
+fn parse_link_order(query: &str) -> Option<LinkOrder> {
+    let mut order = LinkOrder { node: 0, fault: LinkFault::default() };
+    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        match name {
+            "node" => order.node = value.parse().ok()?,
+            "delay_us" => order.fault.delay = Duration::from_micros(value.parse().ok()?),
+            "cut" => order.fault.cut = value.parse().ok()?,
+            _ => return None,
+        }
+    }
+    (order.node != 0).then_some(order)
+}

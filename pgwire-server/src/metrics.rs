@@ -1,0 +1,114 @@
+//! What a node counts, in Prometheus's text format.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use parking_lot::Mutex;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// The counters of one node.
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    connections: Gauge,
+    connections_total: Counter,
+    statements: Counter,
+    errors: Family<ErrorLabel, Counter>,
+    replicas: Gauge,
+    leases: Gauge,
+    underreplicated: Gauge,
+    disk_free_bytes: Gauge,
+    live_nodes: Gauge<i64, std::sync::atomic::AtomicI64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ErrorLabel {
+    code: String,
+}
+
+/// What the gauges read when they are asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Readings {
+    /// Replicas on this node.
+    pub replicas: i64,
+    /// Leases this node holds.
+    pub leases: i64,
+    /// Ranges led from here that have too few live voters.
+    pub underreplicated: i64,
+    /// Free room on the disk.
+    pub disk_free_bytes: i64,
+    /// Nodes heard of lately.
+    pub live_nodes: i64,
+}
+
+impl Metrics {
+    /// Counters at zero.
+    pub fn new() -> Arc<Self> {
+        let mut registry = Registry::with_prefix("meridian");
+        let metrics = Metrics {
+            connections: Gauge::default(),
+            connections_total: Counter::<u64, AtomicU64>::default(),
+            statements: Counter::default(),
+            errors: Family::default(),
+            replicas: Gauge::default(),
+            leases: Gauge::default(),
+            underreplicated: Gauge::default(),
+            disk_free_bytes: Gauge::default(),
+            live_nodes: Gauge::default(),
+            registry: Mutex::new(Registry::default()),
+        };
+        registry.register("sql_connections", "Open SQL connections", metrics.connections.clone());
+        registry.register("sql_connections_opened", "SQL connections ever opened", metrics.connections_total.clone());
+        registry.register("sql_statements", "Statements that ended well", metrics.statements.clone());
+        registry.register("sql_errors", "Statements that failed, by SQLSTATE", metrics.errors.clone());
+        registry.register("replicas", "Replicas on this node", metrics.replicas.clone());
+        registry.register("leases", "Leases this node holds", metrics.leases.clone());
+        registry.register(
+            "ranges_underreplicated",
+            "Ranges led from here with fewer live voters than wanted",
+            metrics.underreplicated.clone(),
+        );
+        registry.register("disk_free_bytes", "Free room on the store's disk", metrics.disk_free_bytes.clone());
+        registry.register("live_nodes", "Nodes heard of lately", metrics.live_nodes.clone());
+        *metrics.registry.lock() = registry;
+        Arc::new(metrics)
+    }
+
+    /// A connection was opened.
+    pub fn connection_opened(&self) {
+        self.connections.inc();
+        self.connections_total.inc();
+    }
+
+    /// A connection was closed.
+    pub fn connection_closed(&self) {
+        self.connections.dec();
+    }
+
+    /// A statement ended well.
+    pub fn statement_done(&self) {
+        self.statements.inc();
+    }
+
+    /// A statement failed with this SQLSTATE.
+    pub fn statement_failed(&self, code: &str) {
+        self.errors.get_or_create(&ErrorLabel { code: code.to_owned() }).inc();
+    }
+
+    /// The text that Prometheus reads.
+    pub fn render(&self, readings: Readings) -> String {
+        self.replicas.set(readings.replicas);
+        self.leases.set(readings.leases);
+        self.underreplicated.set(readings.underreplicated);
+        self.disk_free_bytes.set(readings.disk_free_bytes);
+        self.live_nodes.set(readings.live_nodes);
+        let mut text = String::new();
+        match prometheus_client::encoding::text::encode(&mut text, &self.registry.lock()) {
+            Ok(()) => text,
+            Err(error) => format!("# {error}\n"),
+        }
+    }
+}

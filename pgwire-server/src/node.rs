@@ -1,0 +1,309 @@
+//! One node, assembled from all the crates.
+//!
+//! ```text
+//!   storage ─┐                       ┌─▶ SQL port: a connection each
+//!   clock ───┼▶ kv node ─▶ txn ─▶ sql ┤
+//!   network ─┘                       └─▶ HTTP port
+//! ```
+//!
+//! Two runtimes: one for Raft, its log and the network between nodes, one for everything that serves clients, so that a
+//! big query causes no election. Their threads are named after them.
+
+mod cluster_view;
+mod sql_port;
+mod storage;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use async_trait::async_trait;
+use bytes::Bytes;
+use clock::{Random, Tasks, TimeSource};
+use kv::liveness::Locality;
+use kv::node::message::{NodeAnswer, NodeAnswerKind, NodeRequest, NodeRequestKind, Pong};
+use kv::node::{Begin, Node, NodeConfig};
+use parking_lot::Mutex;
+use prost::Message;
+use raft_groups::network::{GrpcConfig, GrpcTransport};
+use raft_groups::{Class, GroupConfig, Handler, NodeId, Transport, WalOptions};
+use sql::{SqlNode, SqlNodeConfig, SqlSettings};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::cancel::CancelRegistry;
+use crate::connection::Shared;
+use crate::faults::FaultyTransport;
+use crate::http::{self, HttpState};
+use crate::metrics::Metrics;
+use storage::Storage;
+
+/// How long a runtime may take to end what it runs.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Where everything of a process runs.
+pub struct Runtimes {
+    /// Raft, its log, the network between nodes.
+    pub raft: Runtime,
+    /// Clients.
+    pub clients: Runtime,
+}
+
+impl Runtimes {
+    /// Starts both, with a thread for each processor.
+    ///
+    /// # Errors
+    /// When the system has no threads left.
+    pub fn start() -> Result<Runtimes> {
+        let start = |name: &str| {
+            tokio::runtime::Builder::new_multi_thread()
+                .thread_name(format!("meridian-{name}"))
+                .enable_all()
+                .build()
+                .with_context(|| format!("the {name} runtime did not start"))
+        };
+        Ok(Runtimes { raft: start("raft")?, clients: start("sql")? })
+    }
+
+    /// Ends both, whatever still runs on them.
+    pub fn stop(self) {
+        self.clients.shutdown_timeout(STOP_TIMEOUT);
+        self.raft.shutdown_timeout(STOP_TIMEOUT);
+    }
+}
+
+/// How a node begins.
+pub enum Beginning {
+    /// As the first of a new cluster.
+    Bootstrap,
+    /// By joining the cluster of one of these addresses, unless `meridian init` tells it to found one.
+    Join(Vec<String>),
+}
+
+/// What a node is started with.
+pub struct NodeOptions {
+    /// Where its data is.
+    pub data: PathBuf,
+    /// Where clients connect.
+    pub sql_addr: SocketAddr,
+    /// Where other nodes connect.
+    pub rpc_addr: SocketAddr,
+    /// Where other nodes are told to connect; `rpc_addr` as bound when not given.
+    pub advertise_addr: Option<String>,
+    /// Where health and metrics are asked for.
+    pub http_addr: SocketAddr,
+    /// Where it stands.
+    pub locality: Locality,
+    /// Its clock.
+    pub time: Arc<dyn TimeSource>,
+    /// The bound on every node's clock error.
+    pub max_clock_error: Duration,
+    /// The numbers of the layers below SQL.
+    pub settings: kv::Settings,
+    /// Its links can be slowed down and cut.
+    pub faulty: bool,
+    /// Faults can be set through the HTTP port.
+    pub fault_hooks: bool,
+    /// How it begins, when its data directory is new.
+    pub beginning: Beginning,
+}
+
+/// A node that serves.
+pub struct RunningNode {
+    kv: Node,
+    transport: GrpcTransport,
+    faults: Option<Arc<FaultyTransport>>,
+    sql_addr: SocketAddr,
+    rpc_address: String,
+    http_addr: SocketAddr,
+    ports: Vec<JoinHandle<()>>,
+    /// Given back when everything else has stopped.
+    _lock: raft_groups::disk::DirLock,
+}
+
+/// How far a node is before it serves: it listens, and knows where.
+pub struct StartingNode {
+    options: NodeOptions,
+    storage: Storage,
+    transport: GrpcTransport,
+    faults: Option<Arc<FaultyTransport>>,
+    rpc_address: String,
+    raft: Tasks,
+    clients: Tasks,
+    random: Random,
+}
+
+impl StartingNode {
+    /// Opens the data directory and listens for other nodes.
+    ///
+    /// # Errors
+    /// When the directory cannot be used, or the address is taken.
+    pub async fn open(options: NodeOptions, runtimes: &Runtimes) -> Result<StartingNode> {
+        let (raft, clients) = (Tasks::on(runtimes.raft.handle().clone()), Tasks::on(runtimes.clients.handle().clone()));
+        let (path, time, error) = (options.data.clone(), Arc::clone(&options.time), options.max_clock_error);
+        let storage = raft.blocking(move || Storage::open(&path, time, error)).await?;
+        let transport =
+            GrpcTransport::new(NodeId(0), 0, Arc::clone(&storage.hlc), raft.clone(), GrpcConfig::default());
+        let bound = transport.serve(options.rpc_addr).await;
+        let bound = bound.with_context(|| format!("cannot listen for other nodes on {}", options.rpc_addr))?;
+        let rpc_address = options.advertise_addr.clone().unwrap_or_else(|| bound.to_string());
+        let faults = options.faulty.then(|| FaultyTransport::new(Arc::new(transport.clone())));
+        let random = Random::from_entropy();
+        Ok(StartingNode { options, storage, transport, faults, rpc_address, raft, clients, random })
+    }
+
+    /// Where other nodes reach this one.
+    pub fn rpc_address(&self) -> &str {
+        &self.rpc_address
+    }
+
+    /// Becomes part of a cluster, and serves clients.
+    ///
+    /// # Errors
+    /// When the cluster refuses it, or a port is taken.
+    pub async fn serve(self) -> Result<RunningNode> {
+        let sql_listener = sql_port::bind(self.options.sql_addr).await?;
+        let sql_addr = sql_listener.local_addr()?;
+        let http_listener = http::bind(self.options.http_addr).await;
+        let http_listener = http_listener.with_context(|| format!("cannot listen on {}", self.options.http_addr))?;
+        let http_addr = http_listener.local_addr()?;
+        let transport: Arc<dyn Transport> = match &self.faults {
+            Some(faulty) => Arc::clone(faulty) as Arc<dyn Transport>,
+            None => Arc::new(self.transport.clone()),
+        };
+        let begin = match self.options.beginning {
+            Beginning::Bootstrap => Begin::Bootstrap,
+            Beginning::Join(join) => {
+                let (told, bootstrap) = oneshot::channel();
+                transport.register(Class::Kv, Arc::new(InitHandler { told: Mutex::new(Some(told)) }));
+                Begin::JoinOrBootstrap { join, bootstrap }
+            }
+        };
+        let hlc = Arc::clone(&self.storage.hlc);
+        let config = NodeConfig {
+            log_dir: self.storage.log_dir,
+            data_dir: self.storage.dir,
+            engine: self.storage.engine,
+            transport,
+            hlc: Arc::clone(&hlc),
+            tasks: self.clients.clone(),
+            raft_tasks: self.raft.clone(),
+            random: self.random.clone(),
+            settings: self.options.settings,
+            groups: GroupConfig::default(),
+            wal: WalOptions::default(),
+            locality: self.options.locality,
+            address: self.rpc_address.clone(),
+            sql_address: sql_addr.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            begin,
+        };
+        let kv = self.clients.spawn("start node", Node::start(config)).await??;
+        let database = txn::Database::new(
+            kv.sender(),
+            hlc,
+            self.clients.clone(),
+            self.random.fork("transactions"),
+            kv.node_id(),
+            txn::Settings::default(),
+        );
+        let sql = SqlNode::start(SqlNodeConfig {
+            database,
+            cluster: cluster_view::of(kv.admin()),
+            node_id: kv.node_id(),
+            tasks: self.clients.clone(),
+            random: self.random.fork("sql"),
+            settings: SqlSettings::default(),
+        });
+        let sql = sql.await.map_err(|error| anyhow::anyhow!("the catalog cannot be read: {error}"))?;
+        let metrics = Metrics::new();
+        let shared = Arc::new(Shared {
+            sql,
+            cancels: CancelRegistry::new(kv.node_id(), self.random.fork("cancel")),
+            tasks: self.clients.clone(),
+            metrics: Arc::clone(&metrics),
+        });
+        let hooks = if self.options.fault_hooks { self.faults.clone() } else { None };
+        let state = HttpState { admin: kv.admin(), metrics, faults: hooks };
+        let ports = vec![sql_port::serve(sql_listener, shared), http::serve(http_listener, state, &self.clients)];
+        Ok(RunningNode {
+            kv,
+            transport: self.transport,
+            faults: self.faults,
+            sql_addr,
+            rpc_address: self.rpc_address,
+            http_addr,
+            ports,
+            _lock: self.storage.lock,
+        })
+    }
+}
+
+impl RunningNode {
+    /// The node's ID.
+    pub fn node_id(&self) -> u64 {
+        self.kv.node_id()
+    }
+
+    /// What is asked of the node beside SQL.
+    pub fn kv(&self) -> &Node {
+        &self.kv
+    }
+
+    /// Where clients connect.
+    pub fn sql_addr(&self) -> SocketAddr {
+        self.sql_addr
+    }
+
+    /// Where other nodes connect.
+    pub fn rpc_address(&self) -> &str {
+        &self.rpc_address
+    }
+
+    /// Where health and metrics are asked for.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+
+    /// The faults of its links, where it has any.
+    pub fn faults(&self) -> Option<&Arc<FaultyTransport>> {
+        self.faults.as_ref()
+    }
+
+    /// Stops in order: no more clients, leases handed over, everything durable.
+    ///
+    /// # Errors
+    /// When the store cannot be synced.
+    pub async fn shutdown(self) -> Result<()> {
+        for port in &self.ports {
+            port.abort();
+        }
+        let stopped = self.kv.shutdown().await;
+        self.transport.close();
+        Ok(stopped?)
+    }
+}
+
+/// Answers `meridian init` while the node has no cluster yet.
+struct InitHandler {
+    told: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+#[async_trait]
+impl Handler for InitHandler {
+    async fn handle(&self, _from: NodeId, _class: Class, body: Bytes) -> Result<Bytes, String> {
+        match NodeRequest::decode(body).map_err(|error| error.to_string())?.kind {
+            Some(NodeRequestKind::Init(_)) => match self.told.lock().take() {
+                Some(told) => {
+                    let _ = told.send(());
+                    Ok(NodeAnswer::encode_kind(NodeAnswerKind::Done(Pong {})))
+                }
+                None => Err("the node is being initialised already".to_owned()),
+            },
+            _ => Err("the node belongs to no cluster yet: run `meridian init` once".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The SQL port: one task for each client.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::connection::{self, Shared};
+
+/// Listens.
+pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen for clients on {address}"))
+}
+
+/// Accepts clients until the task is ended, which ends their connections with it.
+pub(super) fn serve(listener: TcpListener, shared: Arc<Shared>) -> JoinHandle<()> {
+    let tasks = shared.tasks.clone();
+    tasks.spawn("sql port", async move {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((socket, _)) => {
+                        let shared = Arc::clone(&shared);
+                        connections.spawn_on(serve_one(socket, Arc::clone(&shared)), shared.tasks.runtime());
+                    }
+                    Err(error) => {
+                        // Out of file descriptors, say: those that are open go on, and some will close.
+                        tracing::warn!(%error, "a client was not accepted");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                },
+                Some(ended) = connections.join_next(), if !connections.is_empty() => {
+                    if let Err(error) = ended
+                        && error.is_panic()
+                    {
+                        tracing::error!(%error, "a connection ended in a panic");
+                    }
+                }
+            }
+        }
+    })
+}
+
+async fn serve_one(socket: tokio::net::TcpStream, shared: Arc<Shared>) {
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%error, "a client left at once");
+        return;
+    }
+    let metrics = Arc::clone(&shared.metrics);
+    metrics.connection_opened();
+    connection::serve(socket, shared).await;
+    metrics.connection_closed();
+}
