@@ -243,6 +243,3 @@ where
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

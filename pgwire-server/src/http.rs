@@ -38,7 +38,11 @@ struct LinkOrder {
 
 /// Serves on a bound listener until the task is ended.
 pub fn serve(listener: TcpListener, state: HttpState, tasks: &Tasks) -> JoinHandle<()> {
-    let router = Router::new().route("/health", get(health)).route("/metrics", get(metrics)).route("/faults/link", post(set_link)).with_state(state);
+    let router = Router::new()
+        .route("/health", get(health))
+        .route("/metrics", get(metrics))
+        .route("/faults/link", post(set_link))
+        .with_state(state);
     tasks.spawn("http", async move {
         if let Err(error) = axum::serve(listener, router).await {
             tracing::error!(%error, "the HTTP port stopped");
@@ -79,7 +83,10 @@ async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
         disk_free_bytes: i64::try_from(status.free_bytes).unwrap_or(i64::MAX),
         live_nodes: count(live_nodes),
     };
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], state.metrics.render(readings))
+    (
+        [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")],
+        state.metrics.render(readings),
+    )
 }
 
 async fn set_link(State(state): State<HttpState>, RawQuery(query): RawQuery) -> (StatusCode, &'static str) {

@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 use prost::Message;
 use raft_groups::network::{GrpcConfig, GrpcTransport};
 use raft_groups::{Class, GroupConfig, Handler, NodeId, Transport, WalOptions};
-use sql::{SqlNode, SqlNodeConfig, SqlSettings};
+use sql::{Planner, SqlNode, SqlNodeConfig, SqlSettings};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -40,6 +40,9 @@ use crate::faults::FaultyTransport;
 use crate::http::{self, HttpState};
 use crate::metrics::Metrics;
 use storage::Storage;
+
+/// Memory that all queries of a node may use together for sorting, joining and grouping.
+const QUERY_MEMORY_BYTES: usize = 256 << 20;
 
 /// How long a runtime may take to end what it runs.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -145,8 +148,7 @@ impl StartingNode {
         let (raft, clients) = (Tasks::on(runtimes.raft.handle().clone()), Tasks::on(runtimes.clients.handle().clone()));
         let (path, time, error) = (options.data.clone(), Arc::clone(&options.time), options.max_clock_error);
         let storage = raft.blocking(move || Storage::open(&path, time, error)).await?;
-        let transport =
-            GrpcTransport::new(NodeId(0), 0, Arc::clone(&storage.hlc), raft.clone(), GrpcConfig::default());
+        let transport = GrpcTransport::new(NodeId(0), 0, Arc::clone(&storage.hlc), raft.clone(), GrpcConfig::default());
         let bound = transport.serve(options.rpc_addr).await;
         let bound = bound.with_context(|| format!("cannot listen for other nodes on {}", options.rpc_addr))?;
         let rpc_address = options.advertise_addr.clone().unwrap_or_else(|| bound.to_string());
@@ -219,6 +221,8 @@ impl StartingNode {
             settings: SqlSettings::default(),
         });
         let sql = sql.await.map_err(|error| anyhow::anyhow!("the catalog cannot be read: {error}"))?;
+        let planner = Planner::new(QUERY_MEMORY_BYTES).map_err(|error| anyhow::anyhow!("no query planner: {error}"))?;
+        sql.set_planner(Arc::new(planner));
         let metrics = Metrics::new();
         let shared = Arc::new(Shared {
             sql,

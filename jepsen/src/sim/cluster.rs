@@ -11,7 +11,7 @@ use kv::node::{Admin, Begin, Node, NodeConfig};
 use parking_lot::Mutex;
 use raft_groups::disk::{CeilingCell, Dir, DurableCell, SimDir};
 use raft_groups::{GroupConfig, NodeId, SimNetwork, WalOptions};
-use sql::{ClusterView, NodeView, RangeView, SqlError, SqlNode, SqlNodeConfig, SqlSettings};
+use sql::{ClusterView, NodeView, Planner, RangeView, SqlError, SqlNode, SqlNodeConfig, SqlSettings};
 
 use super::Trace;
 use super::session::SimDatabase;
@@ -32,6 +32,9 @@ impl Default for SimSettings {
         SimSettings { nodes: 3, clock_error: Duration::from_millis(2), kv: kv::Settings::default() }
     }
 }
+
+/// Memory of a node's queries.
+const QUERY_MEMORY_BYTES: usize = 64 << 20;
 
 /// When every run begins: 2023-11-14, so that timestamps look like timestamps.
 const START_NS: u64 = 1_700_000_000_000_000_000;
@@ -145,6 +148,8 @@ impl SimCluster {
         });
         let sql =
             sql.await.map_err(|error| anyhow::anyhow!("the catalog of node {} cannot be read: {error}", index + 1))?;
+        let planner = Planner::new(QUERY_MEMORY_BYTES).map_err(|error| anyhow::anyhow!("no query planner: {error}"))?;
+        sql.set_planner(Arc::new(planner));
         self.nodes[index].node = Some(node);
         self.database.nodes.lock()[index] = Some(sql);
         Ok(())

@@ -74,7 +74,9 @@ fn check_exposure(start: &Start) -> Result<()> {
             "{address} can be reached from other machines, and connections are neither encrypted nor asked for a password yet: \
              listen on 127.0.0.1, or accept that with --insecure"
         ),
-        Some(address) => tracing::warn!(%address, "INSECURE: anyone who reaches this address may read and change everything"),
+        Some(address) => {
+            tracing::warn!(%address, "INSECURE: anyone who reaches this address may read and change everything")
+        }
         None => tracing::warn!("connections from this machine are trusted without a password"),
     }
     Ok(())

@@ -28,7 +28,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 }
                 Frontend::Flush | Frontend::Sync => {}
                 _ => {
-                    return Err(SqlError::new(PROTOCOL_VIOLATION, "unexpected message type during COPY from stdin").into());
+                    return Err(
+                        SqlError::new(PROTOCOL_VIOLATION, "unexpected message type during COPY from stdin").into()
+                    );
                 }
             }
         }

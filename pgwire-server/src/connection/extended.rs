@@ -111,7 +111,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         Ok(self.framed.flush_if_full().await?)
     }
 
-    async fn run_portal(&mut self, portal: &mut Portal, max_rows: u32, cancel: &sql::CancelToken) -> Result<(), Failure> {
+    async fn run_portal(
+        &mut self,
+        portal: &mut Portal,
+        max_rows: u32,
+        cancel: &sql::CancelToken,
+    ) -> Result<(), Failure> {
         // A statement that is directly followed by Sync may commit with its own work, in one round.
         let end_of_implicit = self.framed.peek_kind() == Some(b'S');
         if matches!(portal.progress, Progress::Bound) {
@@ -163,7 +168,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 }
             }
             let some = running.held.by_ref().take(usize::try_from(left).unwrap_or(usize::MAX));
-            let sent = append_rows(&mut self.framed, &mut self.scratch, some, &running.columns, &running.formats).await?;
+            let sent =
+                append_rows(&mut self.framed, &mut self.scratch, some, &running.columns, &running.formats).await?;
             running.sent += sent;
             left -= sent;
         }

@@ -32,11 +32,7 @@ where
     None
 }
 
-async fn negotiate<S>(
-    framed: &mut Framed<S>,
-    shared: Arc<Shared>,
-    key: CancelKey,
-) -> Result<Option<Session>, SqlError>
+async fn negotiate<S>(framed: &mut Framed<S>, shared: Arc<Shared>, key: CancelKey) -> Result<Option<Session>, SqlError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -77,11 +73,7 @@ where
     }
 }
 
-async fn open(
-    shared: Arc<Shared>,
-    parameters: Vec<(String, String)>,
-    key: CancelKey,
-) -> Result<Session, SqlError> {
+async fn open(shared: Arc<Shared>, parameters: Vec<(String, String)>, key: CancelKey) -> Result<Session, SqlError> {
     let mut params = SessionParams { backend_pid: key.process_id as u32, ..SessionParams::default() };
     for (name, value) in parameters {
         match name.as_str() {

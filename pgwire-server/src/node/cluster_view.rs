@@ -18,7 +18,8 @@ pub(super) fn of(admin: Arc<dyn Admin>) -> Arc<dyn ClusterView> {
 #[async_trait]
 impl ClusterView for View {
     async fn ranges(&self, start: Bytes, end: Bytes) -> Result<Vec<RangeView>, SqlError> {
-        let ranges = self.0.ranges(Span { start, end }).await.map_err(|error| SqlError::from(txn::Error::from(error)))?;
+        let ranges =
+            self.0.ranges(Span { start, end }).await.map_err(|error| SqlError::from(txn::Error::from(error)))?;
         Ok(ranges
             .into_iter()
             .map(|range| RangeView {
