@@ -11,6 +11,8 @@
 //! Tools ask about much that Meridian lacks, in forms that are harder to plan than the answer is to give. Every query keeps its
 //! meaning: only what follows from the tables' being empty, or from all types' being base types, is used.
 
+mod subquery;
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -41,8 +43,9 @@ const TYPE_INFO: &str = "
     WHERE t.oid = ANY ($1::oid[])";
 
 /// Aggregates that turn no rows into one.
-const AGGREGATES: [&str; 12] = [
+const AGGREGATES: [&str; 13] = [
     "count",
+    "first_value",
     "sum",
     "min",
     "max",
@@ -65,7 +68,7 @@ pub fn simplify(query: &Query) -> Cow<'_, Query> {
         return Cow::Borrowed(query);
     }
     let mut query = query.clone();
-    let mut simplifier = Simplifier { named: BTreeSet::new() };
+    let mut simplifier = Simplifier { named: BTreeSet::new(), quantified: Vec::new() };
     let _ = VisitMut::visit(&mut query, &mut simplifier);
     Cow::Owned(query)
 }
@@ -73,12 +76,20 @@ pub fn simplify(query: &Query) -> Cow<'_, Query> {
 struct Simplifier {
     /// Names given by WITH, which hide system tables.
     named: BTreeSet<String>,
+    /// Subqueries that are asked for all their rows, by ANY or ALL.
+    quantified: Vec<Query>,
 }
 
 impl VisitorMut for Simplifier {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if let SetExpr::Select(select) = &*query.body
+            && self.is_empty(select)
+            && !aggregates(select)
+        {
+            query.order_by = None;
+        }
         let Some(with) = &mut query.with else { return ControlFlow::Continue(()) };
         for cte in &mut with.cte_tables {
             self.named.insert(cte.alias.name.value.to_lowercase());
@@ -100,11 +111,37 @@ impl VisitorMut for Simplifier {
             select.selection = Some(Expr::value(Value::Boolean(false)));
             select.projection.iter_mut().for_each(plain);
         }
+        let _ = VisitMut::visit(&mut select.projection, &mut Existence);
         ControlFlow::Continue(())
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Some(simpler) = self.array(expr) {
+        if let Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } = expr
+            && let Expr::Subquery(query) = &**right
+        {
+            self.quantified.push((**query).clone());
+        }
+        let simpler = match expr {
+            Expr::Subquery(query) if !self.quantified.contains(query) => subquery::scalar(query),
+            _ => self.array(expr),
+        };
+        if let Some(simpler) = simpler {
+            *expr = simpler;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Counts where a select list asks for existence.
+struct Existence;
+
+impl VisitorMut for Existence {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Exists { subquery, negated } = expr
+            && let Some(simpler) = subquery::exists(subquery, *negated)
+        {
             *expr = simpler;
         }
         ControlFlow::Continue(())
@@ -218,11 +255,28 @@ fn system_table(name: &ObjectName) -> Option<&'static super::SystemTable> {
 /// Whether a SELECT has a row even where it finds none.
 fn aggregates(select: &Select) -> bool {
     let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(exprs, _) if exprs.is_empty());
+    let mut projection = select.projection.clone();
+    let _ = VisitMut::visit(&mut projection, &mut WithoutSubqueries);
     let calls = |item: &SelectItem| {
         let text = item.to_string().to_lowercase();
         AGGREGATES.iter().any(|name| text.contains(&format!("{name}(")))
     };
-    !grouped && (select.having.is_some() || select.projection.iter().any(calls))
+    !grouped && (select.having.is_some() || projection.iter().any(calls))
+}
+
+/// Takes subqueries out, whose aggregates are their own.
+struct WithoutSubqueries;
+
+impl VisitorMut for WithoutSubqueries {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let calls_query = matches!(expr, Expr::Function(Function { args: FunctionArguments::Subquery(_), .. }));
+        if calls_query || matches!(expr, Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. }) {
+            *expr = Expr::value(Value::Null);
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// A column of no rows needs no more than its name and a type.

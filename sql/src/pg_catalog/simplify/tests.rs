@@ -11,7 +11,7 @@ fn what_can_only_be_empty_is_taken_out() {
         ("SELECT a, array_length(b, 1) FROM t", "SELECT a, array_length(b, 1) FROM t"),
         (
             "SELECT polname, CASE WHEN true THEN array_to_string(ARRAY(SELECT 1), ',') END FROM pg_catalog.pg_policy p WHERE p.oid = 1 ORDER BY 1",
-            "SELECT polname, CAST(NULL AS TEXT) AS case FROM pg_catalog.pg_policy p WHERE false ORDER BY 1",
+            "SELECT polname, CAST(NULL AS TEXT) AS case FROM pg_catalog.pg_policy p WHERE false",
         ),
         ("SELECT count(*) FROM pg_policy", "SELECT count(*) FROM pg_policy"),
         (
@@ -25,6 +25,29 @@ fn what_can_only_be_empty_is_taken_out() {
         (
             "SELECT ARRAY(SELECT b.rolname FROM pg_auth_members m JOIN pg_roles b ON m.roleid = b.oid) AS m FROM pg_roles",
             "SELECT CAST('{}' AS TEXT[]) AS m FROM pg_roles",
+        ),
+        (
+            "SELECT pubname, (CASE WHEN true THEN (SELECT string_agg(a, b) FROM x) END) FROM pg_publication",
+            "SELECT pubname, CAST(NULL AS TEXT) FROM pg_publication WHERE false",
+        ),
+        (
+            "SELECT (SELECT d.adbin FROM pg_attrdef d WHERE d.adrelid = a.attrelid AND a.atthasdef) FROM pg_attribute a",
+            "SELECT CASE WHEN (a.atthasdef) THEN (SELECT first_value(d.adbin) AS adbin FROM pg_attrdef d \
+             WHERE d.adrelid = a.attrelid) END FROM pg_attribute a",
+        ),
+        (
+            "SELECT (SELECT c.collname FROM pg_collation c, pg_type t WHERE c.oid = a.attcollation AND \
+             a.attcollation <> t.typcollation) FROM pg_attribute a",
+            "SELECT (SELECT first_value(c.collname) AS collname FROM pg_collation c, pg_type t \
+             WHERE c.oid = a.attcollation AND c.oid <> t.typcollation) FROM pg_attribute a",
+        ),
+        (
+            "SELECT NOT EXISTS (SELECT 1 FROM pg_index x WHERE x.indrelid = c.oid) FROM pg_class c",
+            "SELECT (NOT ((SELECT count(*) FROM pg_index x WHERE x.indrelid = c.oid) > 0)) FROM pg_class c",
+        ),
+        (
+            "SELECT 1 FROM pg_class c WHERE 1 = ANY (SELECT i.indkey FROM pg_index i WHERE i.indrelid = c.oid)",
+            "SELECT 1 FROM pg_class c WHERE 1 = ANY(SELECT i.indkey FROM pg_index i WHERE i.indrelid = c.oid)",
         ),
         (
             "SELECT ARRAY(SELECT rolname FROM pg_roles ORDER BY 1)",
