@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, FixedSizeBinaryBuilder, Float32Builder, Float64Builder,
-    Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, LargeBinaryBuilder, LargeStringBuilder,
-    ListArray, NullArray, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder, UInt32Builder,
+    Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Date32Builder, FixedSizeBinaryBuilder, Float32Builder,
+    Float64Builder, Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, LargeBinaryBuilder,
+    LargeStringBuilder, ListArray, NullArray, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+    UInt32Builder,
 };
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
 use datafusion::arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
@@ -203,5 +204,17 @@ pub fn array_of<'a>(ty: PgType, datums: impl IntoIterator<Item = &'a Datum>) -> 
 /// As [`DatumBuilder::push`].
 pub fn scalar_of(ty: PgType, datum: &Datum) -> Result<ScalarValue, SqlError> {
     let array = array_of(ty, [datum])?;
-    ScalarValue::try_from_array(&array, 0).map_err(SqlError::internal)
+    first_of(&array).map_err(SqlError::internal)
+}
+
+/// The first value of an array as a scalar, with what its type says of an array's elements.
+///
+/// # Errors
+/// When there is none.
+pub fn first_of(array: &ArrayRef) -> datafusion::common::Result<ScalarValue> {
+    match array.as_list_opt::<i32>() {
+        // The library's own way would forget the elements' metadata.
+        Some(list) if list.len() == 1 => Ok(ScalarValue::List(Arc::new(list.clone()))),
+        _ => ScalarValue::try_from_array(array, 0),
+    }
 }

@@ -16,10 +16,9 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use datafusion::scalar::ScalarValue;
 
 use super::Context;
-use crate::arrow::{DatumBuilder, datum_at, field, type_of};
+use crate::arrow::{DatumBuilder, datum_at, field, first_of, type_of};
 use crate::error::SqlError;
 use crate::types::{Datum, Names, PgType};
 
@@ -147,7 +146,7 @@ impl ScalarUDFImpl for CatalogFunction {
         }
         let array = builder.finish();
         if constant {
-            return ScalarValue::try_from_array(&array, 0).map(ColumnarValue::Scalar);
+            return first_of(&array).map(ColumnarValue::Scalar);
         }
         Ok(ColumnarValue::Array(array))
     }

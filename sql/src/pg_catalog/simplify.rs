@@ -123,7 +123,7 @@ impl VisitorMut for Simplifier {
         }
         let simpler = match expr {
             Expr::Subquery(query) if !self.quantified.contains(query) => subquery::scalar(query),
-            _ => self.array(expr),
+            _ => self.array(expr).or_else(|| subscripts(expr)),
         };
         if let Some(simpler) = simpler {
             *expr = simpler;
@@ -212,6 +212,20 @@ impl Simplifier {
         select.projection = vec![SelectItem::UnnamedExpr(array_agg(&item, order))];
         Some(Expr::Subquery(query))
     }
+}
+
+/// What stands for `generate_subscripts(array, 1)`; the catalogs' vectors count from 0.
+fn subscripts(expr: &Expr) -> Option<Expr> {
+    let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = expr else { return None };
+    let [array, _] = &list.args[..] else { return None };
+    if !name.0.last()?.to_string().eq_ignore_ascii_case("generate_subscripts") {
+        return None;
+    }
+    let vector =
+        ["indkey", "indclass", "indoption", "indcollation"].iter().any(|name| array.to_string().ends_with(name));
+    let (from, to) = if vector { (0, "") } else { (1, " + 1") };
+    let text = format!("unnest(range(CAST({from} AS bigint), CAST(array_length({array}, 1){to} AS bigint)))");
+    parse(&text, |parser| parser.parse_expr())
 }
 
 /// `array_agg(item ORDER BY order)`, where the position 1 means the item.

@@ -282,7 +282,7 @@ impl ScalarUDFImpl for Call {
             .collect::<Result<_>>()?;
         let array = self.compute(&columns, rows, &args.return_field)?;
         if scalar {
-            return datafusion::scalar::ScalarValue::try_from_array(&array, 0).map(ColumnarValue::Scalar);
+            return arrow::first_of(&array).map(ColumnarValue::Scalar);
         }
         Ok(ColumnarValue::Array(array))
     }
