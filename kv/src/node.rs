@@ -44,6 +44,9 @@ use crate::liveness::{Locality, NodeDescriptor, Registry};
 use crate::router::{LocalRanges, Router};
 use crate::store::{DiskGuard, Store, StoreError, StoreIdentity, StoreParts};
 
+/// How long a stopping node tries to say so.
+const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// What a node is made of, and how it begins.
 pub struct NodeConfig {
     /// Where the shared log is kept; nothing else may be in it.
@@ -277,9 +280,9 @@ impl Node {
     /// When the engine cannot be synced; the log has everything all the same.
     pub async fn shutdown(&self) -> Result<(), NodeError> {
         self.shared.draining.store(true, Ordering::SeqCst);
-        let budget = Duration::from_secs(2);
-        let _ = tokio::time::timeout(budget, heartbeat::say(&self.shared)).await;
-        let _ = tokio::time::timeout(budget, self.shared.give_leases_away()).await;
+        // Without a quorum neither gets through; then there is nothing to hand over either.
+        let _ = tokio::time::timeout(GOODBYE_TIMEOUT, heartbeat::say(&self.shared)).await;
+        let _ = tokio::time::timeout(2 * GOODBYE_TIMEOUT, self.shared.give_leases_away()).await;
         self.halt().await;
         self.shared.store.sync_engine().await?;
         self.shared.wal.close().await;

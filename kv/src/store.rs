@@ -21,6 +21,7 @@ mod disk;
 mod events;
 mod lifecycle;
 mod local;
+mod log;
 mod snapshot;
 
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use lifecycle::StoreError;
 pub use local::{FORMAT_VERSION, Hints, StoreIdentity};
 
 use self::lifecycle::Work;
+use self::log::Log;
 use crate::Settings;
 use crate::api::{BatchRequest, BatchResponse, KvError, error_detail};
 use crate::descriptor::RangeDescriptor;
@@ -88,6 +90,8 @@ pub struct Held {
     pub replica: Arc<Replica>,
     /// Its group.
     pub group: Group,
+    /// What the replica knows its group by.
+    log: Arc<Log>,
 }
 
 impl Held {
@@ -153,10 +157,9 @@ impl Store {
         let _turn = self.lifecycle.lock().await;
         // First no more requests, then no more log.
         let held = std::mem::take(&mut *self.held.write());
-        for held in held.into_values() {
-            held.replica.shut_down();
-        }
+        held.values().for_each(|held| held.replica.shut_down());
         self.parts.host.shutdown().await;
+        held.values().for_each(|held| held.log.detach());
     }
 
     fn ask(&self, work: Work) {

@@ -1,10 +1,11 @@
 mod cluster;
+mod real;
 
 use std::time::Duration;
 
 use cluster::{Cluster, row, simulate};
 
-use crate::api::{KvError, Span};
+use crate::api::{KvError, Put, RequestKind, Span};
 
 #[test]
 fn one_node_founds_a_cluster_and_serves() {
@@ -193,7 +194,8 @@ fn without_a_quorum_the_answer_names_the_missing_nodes() {
         cluster.crash(2).await;
         cluster.crash(3).await;
         let begun = tokio::time::Instant::now();
-        let error = cluster.put(1, "a", "2").await.expect_err("two of three are gone");
+        let put = Put { key: row("a"), value: "2".into(), ..Put::default() };
+        let error = cluster.send(1, RequestKind::Put(put)).await.expect_err("two of three are gone");
         assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
         let words = error.to_string();
         assert!(words.contains('2') && words.contains('3'), "{words}");
@@ -271,4 +273,53 @@ fn same_seed_same_trace() {
         })
     };
     assert_eq!(run(7), run(7));
+}
+
+#[test]
+fn a_leader_cut_off_is_replaced_and_nothing_acknowledged_is_lost() {
+    for seed in 100..102 {
+        simulate(seed, async {
+            let cluster = Cluster::of(seed, 3).await;
+            cluster.replicated(3).await;
+            cluster.put(1, "a", "1").await.expect("written");
+            cluster.network.partition(&[1.into()], &[2.into(), 3.into()]);
+            let begun = tokio::time::Instant::now();
+            cluster.put(2, "a", "2").await.expect("two of three go on");
+            let gap = begun.elapsed();
+            assert!(gap < Duration::from_secs(5), "{gap:?}");
+            let stale = cluster.get(1, "a").await;
+            assert!(stale.as_ref().is_err_and(|error| matches!(error, KvError::Unavailable(_))), "{stale:?}");
+            cluster.network.heal();
+            assert_eq!(cluster.get(1, "a").await.expect("healed").as_deref(), Some("2"));
+            cluster.check_replica_equality().await;
+        });
+    }
+}
+
+#[test]
+fn writes_are_refused_on_a_full_disk_and_go_on_with_room() {
+    simulate(110, async {
+        let mut cluster = Cluster::new(110);
+        cluster.settings.disk_floor_bytes = 4 << 20;
+        for _ in 0..3 {
+            cluster.add("").await;
+        }
+        cluster.replicated(3).await;
+        cluster.put(1, "a", "1").await.expect("written");
+        cluster.set_free_bytes(2, Some(6 << 20));
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        cluster.put(1, "a", "2").await.expect("room enough");
+        for id in 1..=3 {
+            cluster.set_free_bytes(id, Some(3 << 20));
+        }
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let refused = cluster.put(2, "a", "3").await;
+        assert!(matches!(refused, Err(KvError::DiskFull(_))), "{refused:?}");
+        assert_eq!(cluster.get(3, "a").await.expect("reads go on").as_deref(), Some("2"));
+        for id in 1..=3 {
+            cluster.set_free_bytes(id, None);
+        }
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        cluster.put(2, "a", "4").await.expect("there is room again");
+    });
 }

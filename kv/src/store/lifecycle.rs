@@ -8,6 +8,7 @@ use raft_groups::{GroupId, ReplicaId, initial_state};
 use tokio::sync::{Notify, mpsc};
 
 use super::local::{self, Tombstone};
+use super::log::Log;
 use super::snapshot;
 use super::{Held, Store, StoreParts, data};
 use crate::descriptor::RangeDescriptor;
@@ -113,8 +114,9 @@ impl Store {
         })?;
         let replica_id = replica.replica_id();
         let group = parts.host.start_group(GroupId(range_id), ReplicaId(replica_id), replica.clone()).await?;
-        replica.set_proposer(Arc::new(group.clone()));
-        let held = Held { replica, group };
+        let log = Arc::new(Log::of(group.clone()));
+        replica.set_proposer(log.clone());
+        let held = Held { replica, group, log };
         if held.is_initialized() {
             parts.router.learn(&held.replica.descriptor());
         }
@@ -126,11 +128,14 @@ impl Store {
     /// Stops a replica, but keeps what it holds. REQUIRES: `lifecycle` is held.
     async fn stop_replica(&self, range_id: u64) {
         let former = self.held.write().remove(&range_id);
-        if let Some(former) = former {
+        if let Some(former) = &former {
             former.replica.shut_down();
         }
         // It may not run: then there is nothing to stop.
         let _ = self.parts.host.stop_group(GroupId(range_id)).await;
+        if let Some(former) = former {
+            former.log.detach();
+        }
     }
 
     async fn work(&self, work: Work) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clock::{Hlc, Random, SimulatedTime, Tasks, Timestamp, VolatileCeiling};
-use raft_groups::disk::SimDir;
+use raft_groups::disk::{SimDir, SimFaults};
 use raft_groups::{GroupConfig, NodeId, SimNetwork, WalOptions};
 
 use crate::api::{
@@ -154,6 +154,11 @@ impl Cluster {
         assert_eq!(machine.engine.unsynced_batches(), 0, "a node that stops in order leaves nothing unsynced");
     }
 
+    /// Sets how much a machine's disk may hold in all.
+    pub fn set_free_bytes(&self, id: u64, capacity_bytes: Option<u64>) {
+        self.machines[&id].log.set_faults(SimFaults { capacity_bytes, ..SimFaults::default() });
+    }
+
     /// Waits until every range has so many voters, and no other replicas, on every running node that holds it.
     pub async fn replicated(&self, voters: usize) {
         let done = async {
@@ -214,9 +219,18 @@ impl Cluster {
         self.node(from).sender().send(batch).await
     }
 
+    /// Writes a row outside any transaction, again if the first attempt may have been lost: it says what, not how much.
     pub async fn put(&self, from: u64, key: impl AsRef<str>, value: impl AsRef<str>) -> Result<(), KvError> {
         let (key, value) = (row(key.as_ref()), Bytes::copy_from_slice(value.as_ref().as_bytes()));
-        self.send(from, RequestKind::Put(Put { key, value, ..Put::default() })).await.map(|_| ())
+        let put = Put { key, value, ..Put::default() };
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match self.send(from, RequestKind::Put(put.clone())).await {
+                Err(KvError::Ambiguous(_)) if attempts < 10 => {}
+                other => return other.map(|_| ()),
+            }
+        }
     }
 
     #[allow(dead_code, reason = "part of the vocabulary")]
