@@ -3,7 +3,7 @@
 mod sequences;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::catalog::CatalogManager;
 use crate::error::SqlError;
 use crate::query::QueryPlanner;
+use crate::select::Planner;
 use crate::session::{RowIds, Session, SessionParams};
 use sequences::NodeSequences;
 
@@ -90,8 +91,8 @@ pub struct SqlSettings {
     pub catalog_poll_ms: u64,
     /// How long a statement waits for a table that is being altered, and ALTER for the statements that use it.
     pub ddl_wait_ms: u64,
-    /// Bytes of rows read or backfilled at a time.
-    pub page_bytes: u64,
+    /// Bytes that the sorts, joins and groups of all queries may hold together.
+    pub query_memory_bytes: usize,
     /// Values of a sequence a node takes at a time.
     pub sequence_cache: i64,
 }
@@ -102,7 +103,7 @@ impl Default for SqlSettings {
             catalog_lease_ms: 6_000,
             catalog_poll_ms: 200,
             ddl_wait_ms: 10_000,
-            page_bytes: 1 << 20,
+            query_memory_bytes: 256 << 20,
             sequence_cache: 32,
         }
     }
@@ -117,8 +118,7 @@ pub(crate) struct Shared {
     pub random: clock::Random,
     pub row_ids: Arc<RowIds>,
     pub sequences: NodeSequences,
-    pub planner: OnceLock<Arc<dyn QueryPlanner>>,
-    pub settings: SqlSettings,
+    pub planner: Arc<dyn QueryPlanner>,
     next_session: AtomicU64,
 }
 
@@ -137,6 +137,7 @@ impl SqlNode {
         let SqlNodeConfig { database, cluster, node_id, tasks, random, settings } = config;
         let manager = CatalogManager::start(database.clone(), node_id, &tasks, settings.clone()).await?;
         let row_ids = Arc::new(RowIds::new(node_id, database.now()?.wall_ns));
+        let planner: Arc<dyn QueryPlanner> = Arc::new(Planner::new(settings.query_memory_bytes)?);
         let shared = Shared {
             sequences: NodeSequences::new(database.clone(), settings.sequence_cache),
             database,
@@ -145,16 +146,10 @@ impl SqlNode {
             tasks,
             random,
             row_ids,
-            planner: OnceLock::new(),
-            settings,
+            planner,
             next_session: AtomicU64::new(1),
         };
         Ok(SqlNode { shared: Arc::new(shared) })
-    }
-
-    /// Names the planner of queries; the first one named stays.
-    pub fn set_planner(&self, planner: Arc<dyn QueryPlanner>) {
-        let _ = self.shared.planner.set(planner);
     }
 
     /// Opens a session.

@@ -63,9 +63,7 @@ impl Runner {
                 random: random.fork("sql"),
                 settings: SqlSettings::default(),
             };
-            let node = SqlNode::start(config).await.expect("the node starts");
-            node.set_planner(Arc::new(sql::Planner::new(64 << 20).expect("a planner can be made")));
-            node
+            SqlNode::start(config).await.expect("the node starts")
         });
         Runner { runtime, node, sessions: BTreeMap::new(), copying: None }
     }

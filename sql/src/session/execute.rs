@@ -356,7 +356,7 @@ fn written(changed: Changed, planned: &Planned, word: &'static str) -> Outcome {
 }
 
 impl Plan {
-    fn writes(&self, statement: &Statement) -> bool {
+    pub(super) fn writes(&self, statement: &Statement) -> bool {
         match self {
             Plan::Empty | Plan::Rows(_) => false,
             Plan::Insert(_) | Plan::Change(..) | Plan::Joined(..) => true,

@@ -152,27 +152,20 @@ impl Planner<'_> {
         let mut binder =
             Binder { catalog: self.catalog, view: self.view, scope: &scope, text: &statement.text, params: &mut tried };
         let bound = SelectPlan::bind(query, &mut binder);
-        let planner = self.shared.planner.get();
-        match (bound, planner) {
-            (Ok(plan), None) => {
+        match bound {
+            Ok(plan) if plan.source.as_ref().is_none_or(|(_, access)| access.is_narrow()) => {
                 *params = tried;
                 Ok(Source::Select(Arc::new(plan)))
             }
-            (Ok(plan), Some(_)) if plan.source.as_ref().is_none_or(|(_, access)| access.is_narrow()) => {
-                *params = tried;
-                Ok(Source::Select(Arc::new(plan)))
-            }
-            (Err(BindError::Sql(error)), _) => Err(error),
-            (Err(BindError::Elsewhere(what)), None) => Err(SqlError::unsupported(what)),
-            (Err(error @ BindError::UnknownRelation(_)), None) => Err(error.into()),
-            (_, Some(planner)) => {
+            Err(BindError::Sql(error)) => Err(error),
+            _ => {
                 let context = QueryContext {
                     transaction: None,
                     catalog: self.catalog.clone(),
                     params: Arc::from([]),
                     session: self.view.clone(),
                 };
-                let plan = planner.plan(&pg_catalog::simplify(query), params.known(), &context).await?;
+                let plan = self.shared.planner.plan(&pg_catalog::simplify(query), params.known(), &context).await?;
                 for (number, ty) in plan.params().iter().enumerate() {
                     params.infer(number, *ty);
                 }
@@ -226,7 +219,7 @@ impl Planner<'_> {
                 *params = tried;
                 Ok(Some(bound))
             }
-            Err(BindError::Elsewhere(_)) if self.shared.planner.get().is_some() => Ok(None),
+            Err(BindError::Elsewhere(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use super::{SERVER_VERSION, SessionBase, SessionParams, SessionView};
 use crate::catalog::Catalog;
 use crate::error::{SqlError, code};
 use crate::node::Shared;
 use crate::pg_catalog;
-use crate::types::{TimeZone, TypeSettings};
+use crate::types::{Names, TimeZone, TypeSettings};
 
 /// Every setting: name as SHOW prints it, and what it starts from.
 const KNOWN: &[(&str, &str)] = &[
@@ -104,7 +106,11 @@ pub(super) struct Settings {
     /// As they will be once the open transaction has committed, for those set by SET LOCAL.
     after_local: BTreeMap<String, String>,
     version: u64,
+    /// The names behind OIDs, and the catalog and settings they were made for: most transactions see the same.
+    names: Mutex<Option<KnownNames>>,
 }
+
+type KnownNames = (Arc<Catalog>, Arc<SessionBase>, Arc<dyn Names>);
 
 impl Settings {
     pub fn new(params: &SessionParams, database_id: u32, shared: &Shared) -> Result<Settings, SqlError> {
@@ -129,6 +135,7 @@ impl Settings {
             before: None,
             after_local: BTreeMap::new(),
             version: 1,
+            names: Mutex::new(None),
         };
         for (name, value) in &params.settings {
             settings.put(name, value)?;
@@ -146,8 +153,21 @@ impl Settings {
     pub fn view(&self, transaction_micros: i64, catalog: &Arc<Catalog>) -> SessionView {
         let types = TypeSettings { timezone: self.base.timezone, transaction_micros, names: None };
         let mut view = SessionView { base: self.base.clone(), types };
-        let names = pg_catalog::Context { catalog: catalog.clone(), session: Arc::new(view.clone()) };
-        view.types.names = Some(Arc::new(names));
+        let mut known = self.names.lock();
+        let names = match &*known {
+            Some((for_catalog, for_base, names))
+                if Arc::ptr_eq(for_catalog, catalog) && Arc::ptr_eq(for_base, &self.base) =>
+            {
+                names.clone()
+            }
+            _ => {
+                let context = pg_catalog::Context { catalog: catalog.clone(), session: Arc::new(view.clone()) };
+                let names: Arc<dyn Names> = Arc::new(context);
+                *known = Some((catalog.clone(), self.base.clone(), names.clone()));
+                names
+            }
+        };
+        view.types.names = Some(names);
         view
     }
 

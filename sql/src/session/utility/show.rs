@@ -224,6 +224,17 @@ pub(super) async fn explain(
         }
         let took_ns = session.shared.database.now()?.wall_ns.saturating_sub(start.wall_ns);
         lines.push(format!("Rows: {count}"));
+        if session.stands_alone() {
+            // The commit is part of what was asked for.
+            let outcome = running.transaction.commit().await?;
+            session.forget_transaction();
+            let how = match (outcome.one_phase, planned.plan.writes(statement)) {
+                (_, false) => "read only",
+                (true, true) => "one phase",
+                (false, true) => "two phases",
+            };
+            lines.push(format!("Commit: {how}"));
+        }
         let ranges: Vec<String> = running.transaction.ranges_touched().iter().map(u64::to_string).collect();
         lines.push(format!("Ranges: {} ({})", ranges.len(), ranges.join(", ")));
         lines.push(format!("Execution Time: {:.3} ms", took_ns as f64 / 1e6));
