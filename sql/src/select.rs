@@ -36,9 +36,6 @@ mod system;
 mod table;
 mod typing;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

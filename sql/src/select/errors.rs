@@ -68,6 +68,9 @@ fn foreign(error: &DataFusionError, position: Option<u32>) -> SqlError {
             ArrowError::ParseError(message) => SqlError::new(code::INVALID_TEXT_REPRESENTATION, message.clone()),
             other => SqlError::internal(other),
         },
+        DataFusionError::NotImplemented(message) if message.contains("logical expression") => {
+            placed(SqlError::unsupported("a subquery that depends on the outer query in this way"))
+        }
         DataFusionError::NotImplemented(message) => {
             placed(SqlError::new(code::FEATURE_NOT_SUPPORTED, first_line(message)))
         }

@@ -4,6 +4,7 @@ use datafusion::sql::sqlparser::ast::{
     Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, TrimWhereField, Value,
 };
 
+use super::hidden::Hidden;
 use crate::types::from_sqlparser;
 
 /// What keeps columns of one name apart inside a plan; cut off, with what follows, where results are named.
@@ -27,7 +28,8 @@ pub(super) fn name_columns(select: &mut Select) {
             SelectItem::ExprWithAlias { expr, alias } => (&*expr, folded(alias), true),
             _ => continue,
         };
-        let plain = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) && !explicit;
+        let keyword = matches!(expr, Expr::Identifier(ident) if Hidden::by_keyword(&ident.value).is_some());
+        let plain = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) && !explicit && !keyword;
         let count = taken.iter().filter(|other| **other == name).count();
         let hidden_twin = wildcard && plain;
         taken.push(name.clone());

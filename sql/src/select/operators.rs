@@ -271,6 +271,13 @@ impl ExprPlanner for Operators {
                 let (left, right) = (self.settle(left, PgType::Bool)?, self.settle(right, PgType::Bool)?);
                 return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
             }
+            op if is_function(&op) => {
+                let Some(function) = functions::function(&op.to_string(), &self.functions) else {
+                    return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
+                };
+                let call = ScalarFunction::new_udf(function, vec![left, right]);
+                return Ok(PlannerResult::Planned(Expr::ScalarFunction(call)));
+            }
             _ => {
                 let text =
                     |expr, known| if known == Known::Unknown { self.settle(expr, PgType::Text) } else { Ok(expr) };

@@ -14,8 +14,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     CastKind, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, GroupByExpr, Ident, LimitClause, NamedWindowExpr, ObjectName, ObjectNamePart, Offset,
-    OffsetRows, OrderByKind, Query, Select, TableFactor, UnaryOperator, Value, VisitMut, VisitorMut, WindowFrameBound,
-    WindowSpec, WindowType,
+    OffsetRows, OrderByKind, Query, Select, SetExpr, TableFactor, UnaryOperator, Value, VisitMut, VisitorMut,
+    WindowFrameBound, WindowSpec, WindowType,
 };
 
 use super::calls;
@@ -24,6 +24,7 @@ use super::names::{folded, last_part, name_columns};
 use crate::error::SqlError;
 use crate::types::{PgType, format_type, from_sqlparser};
 
+mod correlated;
 mod query;
 mod rows;
 mod scalar;
@@ -111,6 +112,13 @@ impl VisitorMut for Rewriter {
             && let OrderByKind::Expressions(exprs) = &mut order_by.kind
         {
             exprs.iter_mut().for_each(|order| protect(&mut order.expr));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> Flow {
+        if let SetExpr::Values(values) = &mut *query.body {
+            rows::level(values.rows.iter_mut().map(|row| &mut row.content));
         }
         ControlFlow::Continue(())
     }
@@ -237,8 +245,11 @@ impl Rewriter {
             Expr::Collate { expr, collation } => special::collate(*expr, &collation)?,
             Expr::Function(function) => self.function(function)?,
             Expr::Subquery(mut query) => {
-                scalar::aggregate(&mut query);
-                Expr::Subquery(query)
+                let condition = if scalar::aggregate(&mut query) { correlated::loosen(&mut query) } else { None };
+                match condition {
+                    Some(condition) => correlated::guarded(condition, Expr::Subquery(query)),
+                    None => Expr::Subquery(query),
+                }
             }
             Expr::Identifier(ident) => match Hidden::by_keyword(&ident.value) {
                 Some(hidden) if ident.quote_style.is_none() => self.hidden(hidden),

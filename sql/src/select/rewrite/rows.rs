@@ -2,7 +2,9 @@
 
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value};
 
+use super::{call, calls, last_part};
 use crate::error::SqlError;
+use crate::types::PgType;
 
 /// `(a, b) op (c, d)`; anything else stays as it is.
 pub(super) fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Result<Expr, SqlError> {
@@ -67,4 +69,25 @@ pub(super) fn nested(expr: Expr) -> Expr {
 
 fn negate(expr: Expr) -> Expr {
     Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(expr) }
+}
+
+/// Integers that stand in a column with other numbers become numerics, as those are.
+pub(super) fn level<'a>(rows: impl Iterator<Item = &'a mut Vec<Expr>>) {
+    let numeric = calls::cast_name(PgType::Numeric, -1);
+    let is_numeric = |expr: &Expr| matches!(expr, Expr::Function(function) if last_part(&function.name) == numeric);
+    let is_integer = |expr: &Expr| match expr {
+        Expr::Cast { expr, .. } => matches!(&**expr, Expr::Value(value) if matches!(value.value, Value::Number(..))),
+        Expr::Value(value) => matches!(value.value, Value::Number(..)),
+        _ => false,
+    };
+    let mut rows: Vec<&mut Vec<Expr>> = rows.collect();
+    for place in 0..rows.first().map_or(0, |row| row.len()) {
+        if !rows.iter().any(|row| row.get(place).is_some_and(is_numeric)) {
+            continue;
+        }
+        for cell in rows.iter_mut().filter_map(|row| row.get_mut(place)).filter(|cell| is_integer(cell)) {
+            let integer = std::mem::replace(cell, Expr::value(Value::Null));
+            *cell = call(&numeric, vec![integer]);
+        }
+    }
 }

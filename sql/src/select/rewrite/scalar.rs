@@ -24,14 +24,14 @@ static AGGREGATES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
     names
 });
 
-/// Makes a scalar subquery an aggregate, where it is a plain SELECT of one column from something.
-pub(super) fn aggregate(query: &mut Query) {
+/// Makes a scalar subquery an aggregate, where it is a plain SELECT of one column from something; whether it was.
+pub(super) fn aggregate(query: &mut Query) -> bool {
     let first = match &query.limit_clause {
         None => false,
         Some(LimitClause::LimitOffset { limit: Some(Expr::Value(value)), offset: None, limit_by }) => {
             let one = matches!(&value.value, Value::Number(number, _) if number == "1");
             if !one || !limit_by.is_empty() {
-                return;
+                return false;
             }
             true
         }
@@ -44,20 +44,20 @@ pub(super) fn aggregate(query: &mut Query) {
     };
     // A position, or an alias, means something else inside an aggregate.
     if order_by.iter().any(|order| matches!(order.expr, Expr::Value(_))) {
-        return;
+        return false;
     }
-    let SetExpr::Select(select) = &mut *query.body else { return };
+    let SetExpr::Select(select) = &mut *query.body else { return false };
     if query.fetch.is_some() || !is_plain(select) {
-        return;
+        return false;
     }
-    let [item] = &mut select.projection[..] else { return };
+    let [item] = &mut select.projection[..] else { return false };
     let (expr, alias) = match item {
         SelectItem::UnnamedExpr(expr) => (expr.clone(), None),
         SelectItem::ExprWithAlias { expr, alias } => (expr.clone(), Some(alias.clone())),
         _ => return,
     };
     if calls_aggregate(&expr) {
-        return;
+        return false;
     }
     let alias = alias.unwrap_or_else(|| match &expr {
         Expr::Identifier(ident) => ident.clone(),
@@ -68,6 +68,7 @@ pub(super) fn aggregate(query: &mut Query) {
     *item = SelectItem::ExprWithAlias { expr, alias };
     query.order_by = None;
     query.limit_clause = None;
+    true
 }
 
 fn is_plain(select: &Select) -> bool {
