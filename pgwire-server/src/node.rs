@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 use prost::Message;
 use raft_groups::network::{GrpcConfig, GrpcTransport};
 use raft_groups::{Class, GroupConfig, Handler, NodeId, Transport, WalOptions};
-use sql::{Planner, SqlNode, SqlNodeConfig, SqlSettings};
+use sql::{SqlNode, SqlNodeConfig, SqlSettings};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -218,11 +218,9 @@ impl StartingNode {
             node_id: kv.node_id(),
             tasks: self.clients.clone(),
             random: self.random.fork("sql"),
-            settings: SqlSettings::default(),
+            settings: SqlSettings { query_memory_bytes: QUERY_MEMORY_BYTES, ..SqlSettings::default() },
         });
         let sql = sql.await.map_err(|error| anyhow::anyhow!("the catalog cannot be read: {error}"))?;
-        let planner = Planner::new(QUERY_MEMORY_BYTES).map_err(|error| anyhow::anyhow!("no query planner: {error}"))?;
-        sql.set_planner(Arc::new(planner));
         let metrics = Metrics::new();
         let shared = Arc::new(Shared {
             sql,

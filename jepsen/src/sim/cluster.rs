@@ -11,7 +11,7 @@ use kv::node::{Admin, Begin, Node, NodeConfig};
 use parking_lot::Mutex;
 use raft_groups::disk::{CeilingCell, Dir, DurableCell, SimDir};
 use raft_groups::{GroupConfig, NodeId, SimNetwork, WalOptions};
-use sql::{ClusterView, NodeView, Planner, RangeView, SqlError, SqlNode, SqlNodeConfig, SqlSettings};
+use sql::{ClusterView, NodeView, RangeView, SqlError, SqlNode, SqlNodeConfig, SqlSettings};
 
 use super::Trace;
 use super::session::SimDatabase;
@@ -144,12 +144,10 @@ impl SimCluster {
             node_id: node.node_id(),
             tasks: self.tasks.clone(),
             random: random.fork("sql"),
-            settings: SqlSettings::default(),
+            settings: SqlSettings { query_memory_bytes: QUERY_MEMORY_BYTES, ..SqlSettings::default() },
         });
         let sql =
             sql.await.map_err(|error| anyhow::anyhow!("the catalog of node {} cannot be read: {error}", index + 1))?;
-        let planner = Planner::new(QUERY_MEMORY_BYTES).map_err(|error| anyhow::anyhow!("no query planner: {error}"))?;
-        sql.set_planner(Arc::new(planner));
         self.nodes[index].node = Some(node);
         self.database.nodes.lock()[index] = Some(sql);
         Ok(())

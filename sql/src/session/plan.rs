@@ -187,7 +187,9 @@ impl Planner<'_> {
         let Some(ast::Statement::Query(query)) = parsed.first().and_then(|parsed| parsed.ast()) else {
             return Err(SqlError::internal("an UPDATE or DELETE made no query"));
         };
-        let source = self.source(query, &parsed[0], params).await?;
+        let catalog = Arc::new(shown_whole(self.catalog, table));
+        let whole = Planner { catalog: &catalog, ..*self };
+        let source = whole.source(query, &parsed[0], params).await?;
         let plan = self.binding(statement, params, |binder| joined.bind(table, source.clone(), binder))?;
         let columns = plan.returning.as_ref().map(|output| output.columns.clone());
         Ok((Plan::Joined(Arc::new(plan), word), columns))
@@ -240,6 +242,15 @@ impl Planner<'_> {
     pub fn table(&self, parts: &[String]) -> Result<Arc<Table>, SqlError> {
         find_table(self.catalog, self.view, parts)
     }
+}
+
+/// The catalog with a table's hidden row ID shown, so that a query can ask for it.
+fn shown_whole(catalog: &Catalog, table: &Table) -> Catalog {
+    let mut catalog = catalog.clone();
+    let mut descriptor = table.descriptor().clone();
+    descriptor.columns.iter_mut().for_each(|column| column.hidden = false);
+    catalog.insert_table(Arc::new(Table::new(descriptor, table.valid_from)));
+    catalog
 }
 
 /// The table of a possibly qualified name.
