@@ -37,7 +37,7 @@ const TYPE_INFO: &str = "
     LEFT JOIN pg_catalog.pg_type AS e ON t.typlen = -1 AND t.typelem <> 0 AND t.typelem = e.oid
     WHERE t.oid = ANY ($1::oid[])
     UNION ALL
-    SELECT e.oid, 'pg_catalog', e.typname, e.typtype, CAST(NULL AS oid), e.typelem, e.typdelim, CAST(NULL AS oid),
+    SELECT e.oid, 'pg_catalog', e.typname, e.typtype, CAST(NULL AS oid), e.typelem, CAST(NULL AS text), CAST(NULL AS oid),
            CAST(NULL AS oid[]), CAST(NULL AS text[]), 1
     FROM pg_catalog.pg_type AS t JOIN pg_catalog.pg_type AS e ON t.typelem = e.oid
     WHERE t.oid = ANY ($1::oid[])";
@@ -123,7 +123,7 @@ impl VisitorMut for Simplifier {
         }
         let simpler = match expr {
             Expr::Subquery(query) if !self.quantified.contains(query) => subquery::scalar(query),
-            _ => self.array(expr).or_else(|| subscripts(expr)),
+            _ => self.array(expr).or_else(|| subscripts(expr)).or_else(|| usual_escape(expr)),
         };
         if let Some(simpler) = simpler {
             *expr = simpler;
@@ -225,6 +225,14 @@ fn subscripts(expr: &Expr) -> Option<Expr> {
         ["indkey", "indclass", "indoption", "indcollation"].iter().any(|name| array.to_string().ends_with(name));
     let (from, to) = if vector { (0, "") } else { (1, " + 1") };
     let text = format!("unnest(range(CAST({from} AS bigint), CAST(array_length({array}, 1){to} AS bigint)))");
+    parse(&text, |parser| parser.parse_expr())
+}
+
+/// LIKE with an escape of its own, by the usual one.
+fn usual_escape(expr: &Expr) -> Option<Expr> {
+    let Expr::Like { negated, any: false, expr, pattern, escape_char: Some(escape) } = expr else { return None };
+    let not = if *negated { "NOT " } else { "" };
+    let text = format!("{expr} {not}LIKE replace(replace({pattern}, '\\', '\\\\'), {escape}, '\\')");
     parse(&text, |parser| parser.parse_expr())
 }
 

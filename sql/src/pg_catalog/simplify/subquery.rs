@@ -3,6 +3,7 @@
 //! ```text
 //!   (SELECT x FROM d WHERE d.a = o.a AND o.b)      CASE WHEN o.b THEN (SELECT first_value(x) FROM d WHERE d.a = o.a) END
 //!   (SELECT x FROM d WHERE d.a = o.a AND o.a <> d.c)        (SELECT first_value(x) FROM d WHERE d.a = o.a AND d.a <> d.c)
+//!   (SELECT f(d.x, o.y) FROM d WHERE d.a = o.a)    CASE WHEN EXISTS (…) THEN f((SELECT d.x FROM d WHERE d.a = o.a), o.y) END
 //!   EXISTS (SELECT … FROM d WHERE d.a = o.a)       (SELECT count(*) FROM d WHERE d.a = o.a) > 0     in a select list
 //! ```
 //!
@@ -36,6 +37,9 @@ pub(super) fn scalar(query: &Query) -> Option<Expr> {
         (_, Expr::Identifier(name)) => Some(name.clone()),
         _ => None,
     };
+    if foreign(item, &own) {
+        return apart(query.clone(), &own, item.clone());
+    }
     let first = parse(&format!("first_value({item})"), |parser| parser.parse_expr())?;
     select.projection = vec![SelectItem::ExprWithAlias { expr: first, alias: alias.unwrap_or_else(unnamed) }];
     let outer = settle(select, &own);
@@ -78,12 +82,46 @@ fn correlated(query: &Query) -> Option<(Query, BTreeSet<String>)> {
     if query.with.is_some() || select.from.is_empty() || !select.from.iter().all(|from| names(from, &mut own)) {
         return None;
     }
-    let selection = select.selection.as_ref()?;
-    let foreign = visit_expressions(selection, |expr| match qualifier(expr) {
+    foreign(select.selection.as_ref()?, &own).then(|| (query.clone(), own))
+}
+
+/// Whether an expression names columns of tables other than these.
+fn foreign(expr: &Expr, own: &BTreeSet<String>) -> bool {
+    let found = visit_expressions(expr, |expr| match qualifier(expr) {
         Some(name) if !own.contains(name) => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     });
-    foreign.is_break().then(|| (query.clone(), own))
+    found.is_break()
+}
+
+/// A subquery whose result also depends on outer columns: computed outside, of inner columns that are looked up one by one.
+fn apart(query: Query, own: &BTreeSet<String>, mut item: Expr) -> Option<Expr> {
+    let found = exists(&query, false)?;
+    let _ = VisitMut::visit(&mut item, &mut Lookup { query: &query, own });
+    parse(&format!("CASE WHEN {found} THEN {item} END"), |parser| parser.parse_expr())
+}
+
+/// Puts a subquery in the place of each inner column.
+struct Lookup<'a> {
+    query: &'a Query,
+    own: &'a BTreeSet<String>,
+}
+
+impl VisitorMut for Lookup<'_> {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if qualifier(expr).is_some_and(|name| self.own.contains(name)) {
+            let mut query = self.query.clone();
+            if let SetExpr::Select(select) = &mut *query.body {
+                select.projection = vec![SelectItem::UnnamedExpr(expr.clone())];
+            }
+            if let Some(lookup) = scalar(&query) {
+                *expr = lookup;
+            }
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// The names by which the tables' columns are qualified; whether all are system tables.

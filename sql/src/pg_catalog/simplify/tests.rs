@@ -42,6 +42,15 @@ fn what_can_only_be_empty_is_taken_out() {
              WHERE c.oid = a.attcollation AND c.oid <> t.typcollation) FROM pg_attribute a",
         ),
         (
+            "SELECT (SELECT f(d.x, o.relname) FROM pg_attrdef d WHERE d.adrelid = o.oid) FROM pg_class o",
+            "SELECT CASE WHEN ((SELECT count(*) FROM pg_attrdef d WHERE d.adrelid = o.oid) > 0) THEN \
+             f((SELECT first_value(d.x) AS x FROM pg_attrdef d WHERE d.adrelid = o.oid), o.relname) END FROM pg_class o",
+        ),
+        (
+            "SELECT nspname NOT LIKE 'pg/_%' ESCAPE '/' FROM pg_namespace",
+            "SELECT nspname NOT LIKE replace(replace('pg/_%', '\\', '\\\\'), '/', '\\') FROM pg_namespace",
+        ),
+        (
             "SELECT NOT EXISTS (SELECT 1 FROM pg_index x WHERE x.indrelid = c.oid) FROM pg_class c",
             "SELECT (NOT ((SELECT count(*) FROM pg_index x WHERE x.indrelid = c.oid) > 0)) FROM pg_class c",
         ),
