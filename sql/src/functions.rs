@@ -25,9 +25,9 @@ mod system;
 mod to_char;
 mod udf;
 
-pub use aggregate::aggregates;
+pub use aggregate::{aggregate, aggregates};
 pub use registry::{Call, FunctionContext, Resolved, Volatile, exists, resolve};
-pub use udf::{function, functions};
+pub use udf::{function, functions, name_of};
 
 #[cfg(test)]
 mod tests;

@@ -170,8 +170,6 @@ fn function_context(context: &QueryContext) -> FunctionContext {
         backend_pid: session.backend_pid as i32,
         parameters: Arc::new(session.settings.clone()),
         random: session.random.clone(),
-        // `clock_timestamp()` never gets here: it is read with the parameters.
-        now_micros: || 0,
     }
 }
 

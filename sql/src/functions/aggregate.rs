@@ -15,7 +15,8 @@ use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::Result;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::utils::AggregateOrderSensitivity;
+use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, ReversedUDAF, Signature, Volatility};
 use datafusion::scalar::ScalarValue;
 
 use super::registry::FunctionContext;
@@ -32,6 +33,8 @@ use accumulate::{Accumulation, Kind};
 struct PgAggregate {
     name: &'static str,
     kind: Kind,
+    /// The rows come last first.
+    reversed: bool,
     signature: Signature,
     context: Arc<FunctionContext>,
 }
@@ -59,13 +62,20 @@ const NAMES: [(&str, Kind); 20] = [
     ("any_value", Kind::AnyValue),
 ];
 
+/// The aggregate of this name; none if it is not one of these.
+pub fn aggregate(name: &str, context: &Arc<FunctionContext>) -> Option<Arc<AggregateUDF>> {
+    let (name, kind) = NAMES.iter().find(|(known, _)| *known == name)?;
+    Some(make(name, *kind, false, context))
+}
+
+fn make(name: &'static str, kind: Kind, reversed: bool, context: &Arc<FunctionContext>) -> Arc<AggregateUDF> {
+    let signature = Signature::user_defined(Volatility::Immutable);
+    Arc::new(AggregateUDF::from(PgAggregate { name, kind, reversed, signature, context: context.clone() }))
+}
+
 /// All of them, for queries of a session.
 pub fn aggregates(context: &Arc<FunctionContext>) -> Vec<Arc<AggregateUDF>> {
-    let aggregate = |(name, kind): &(&'static str, Kind)| {
-        let signature = Signature::user_defined(Volatility::Immutable);
-        Arc::new(AggregateUDF::from(PgAggregate { name, kind: *kind, signature, context: context.clone() }))
-    };
-    NAMES.iter().map(aggregate).collect()
+    NAMES.iter().map(|(name, kind)| make(name, *kind, false, context)).collect()
 }
 
 impl PgAggregate {
@@ -87,7 +97,7 @@ impl std::fmt::Debug for PgAggregate {
 
 impl PartialEq for PgAggregate {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && Arc::ptr_eq(&self.context, &other.context)
+        self.name == other.name && self.reversed == other.reversed && self.context.same_session(&other.context)
     }
 }
 
@@ -139,7 +149,7 @@ impl AggregateUDFImpl for PgAggregate {
         let ty = argument(&fields);
         let types = fields.iter().map(|field| type_of(field).0).collect();
         Ok(Box::new(Rows {
-            accumulation: Accumulation::new(self.kind, ty, self.context.clone()),
+            accumulation: Accumulation::new(self.kind, ty, self.reversed, self.context.clone()),
             types,
             result: self.result(ty)?,
             seen: args.is_distinct.then(Default::default),
@@ -150,6 +160,20 @@ impl AggregateUDFImpl for PgAggregate {
         let ty = argument(args.input_fields);
         let states = self.kind.state(ty).into_iter().enumerate();
         Ok(states.map(|(place, ty)| Arc::new(field(format!("{}[{place}]", args.name), ty, -1, true))).collect())
+    }
+
+    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
+        match self.kind.keeps_order() {
+            true => AggregateOrderSensitivity::HardRequirement,
+            false => AggregateOrderSensitivity::Insensitive,
+        }
+    }
+
+    fn reverse_expr(&self) -> ReversedUDAF {
+        match self.kind.keeps_order() {
+            true => ReversedUDAF::Reversed(make(self.name, self.kind, !self.reversed, &self.context)),
+            false => ReversedUDAF::Identical,
+        }
     }
 
     fn supports_null_handling_clause(&self) -> bool {

@@ -50,8 +50,6 @@ fn clocks(r: &mut Registry) {
     for name in ["now", "transaction_timestamp", "current_timestamp", "statement_timestamp"] {
         r.strict(name, &[], TimestampTz, |call, _| Ok(Datum::TimestampTz(call.settings().transaction_micros))).stable();
     }
-    r.strict("clock_timestamp", &[], TimestampTz, |call, _| Ok(Datum::TimestampTz((call.context.now_micros)())))
-        .volatile();
     r.strict("localtimestamp", &[], Timestamp, |call, _| {
         Ok(Datum::Timestamp(local(call, call.settings().transaction_micros)))
     })

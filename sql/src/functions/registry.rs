@@ -26,8 +26,14 @@ pub struct FunctionContext {
     pub parameters: Arc<BTreeMap<String, String>>,
     /// Randomness.
     pub random: clock::Random,
-    /// The clock, microseconds since 1970 UTC.
-    pub now_micros: fn() -> i64,
+}
+
+impl FunctionContext {
+    /// Whether functions give the same in both.
+    pub fn same_session(&self, other: &FunctionContext) -> bool {
+        let settings = self.settings.timezone == other.settings.timezone && self.parameters == other.parameters;
+        settings && self.user == other.user && self.database == other.database && self.search_path == other.search_path
+    }
 }
 
 /// One call, as a function's body sees it.
@@ -284,6 +290,8 @@ fn fit(overload: &'static Overload, types: &[PgType]) -> Option<(u32, Resolved)>
         };
         match (from, cast_context(*from, want)) {
             (from, _) if *from == want => score += 8,
+            // A literal is first taken for what stands beside it.
+            (PgType::Unknown, _) if types.contains(&want) => score += 6,
             (PgType::Unknown, _) if want == PgType::Text => score += 3,
             (PgType::Unknown, _) => score += u32::from(want.is_preferred()) + 1,
             (_, Some(CastContext::Implicit)) => score += 1 + 2 * u32::from(want.is_preferred()),

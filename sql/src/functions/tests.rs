@@ -18,7 +18,6 @@ fn context() -> Arc<FunctionContext> {
         backend_pid: 1,
         parameters: Arc::new(BTreeMap::new()),
         random: clock::Random::from_seed(1),
-        now_micros: || 0,
     })
 }
 

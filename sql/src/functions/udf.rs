@@ -45,6 +45,12 @@ pub fn functions(context: &Arc<FunctionContext>) -> Vec<Arc<ScalarUDF>> {
     words.filter_map(|name| function(name, context)).collect()
 }
 
+/// The name in the table of a function made by [`function`]; none for others.
+pub fn name_of(udf: &ScalarUDF) -> Option<&'static str> {
+    let inner: &dyn std::any::Any = &**udf.inner();
+    inner.downcast_ref::<PgFunction>().map(|function| function.name)
+}
+
 pub(super) fn external(error: SqlError) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
@@ -65,7 +71,7 @@ impl std::fmt::Debug for PgFunction {
 
 impl PartialEq for PgFunction {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && Arc::ptr_eq(&self.context, &other.context)
+        self.name == other.name && self.context.same_session(&other.context)
     }
 }
 
@@ -140,6 +146,9 @@ impl PgFunction {
         let mut builder = DatumBuilder::new(result, rows);
         for row in 0..rows {
             let values = arrays.iter().enumerate().map(|(place, array)| {
+                if *array.data_type() == DataType::Null {
+                    return Ok(Datum::Null);
+                }
                 let ty = if types[place] == PgType::Unknown { PgType::Text } else { types[place] };
                 datum_at(ty, array, if constant(place) { 0 } else { row }).map_err(external)
             });

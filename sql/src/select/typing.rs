@@ -12,6 +12,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::calls::{Call, Kind};
 use super::operators::{Known, Operators};
+use crate::functions;
 use crate::types::PgType;
 
 /// Settles the types of everything in a plan.
@@ -125,6 +126,11 @@ fn call(operators: &Operators, function: ScalarFunction, schema: &DFSchema) -> R
             let (args, _) = operators.unify(args, schema)?;
             return Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args })));
         }
+        None if functions::name_of(&func).is_some() => {
+            if let Some(args) = arguments(operators, func.name(), &args, schema)? {
+                return Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args })));
+            }
+        }
         None if matches!(func.name(), "make_array") => {
             let (args, _) = operators.unify(args, schema)?;
             return Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args })));
@@ -132,4 +138,20 @@ fn call(operators: &Operators, function: ScalarFunction, schema: &DFSchema) -> R
         _ => {}
     }
     Ok(Transformed::no(Expr::ScalarFunction(ScalarFunction { func, args })))
+}
+
+/// A function's arguments with those of no type yet as the function wants them; none if all have types, or no function fits.
+fn arguments(operators: &Operators, name: &str, args: &[Expr], schema: &DFSchema) -> Result<Option<Vec<Expr>>> {
+    let known: Option<Vec<Known>> = args.iter().map(|arg| operators.known(arg, schema)).collect();
+    let Some(known) = known.filter(|known| known.contains(&Known::Unknown)) else { return Ok(None) };
+    let ty = |known: &Known| if let Known::Type(ty) = known { *ty } else { PgType::Unknown };
+    let types: Vec<PgType> = known.iter().map(ty).collect();
+    let Ok(resolved) = functions::resolve(name, &types) else { return Ok(None) };
+    let settled = args.iter().zip(&known).zip(resolved.argument_types()).map(|((arg, known), wanted)| match known {
+        Known::Unknown => {
+            operators.settle(arg.clone(), if *wanted == PgType::Unknown { PgType::Text } else { *wanted })
+        }
+        Known::Type(_) => Ok(arg.clone()),
+    });
+    settled.collect::<Result<Vec<Expr>>>().map(Some)
 }

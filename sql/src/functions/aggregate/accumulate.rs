@@ -57,6 +57,11 @@ impl Kind {
         })
     }
 
+    /// Whether the order of rows shows in the result.
+    pub fn keeps_order(self) -> bool {
+        matches!(self, Kind::StringAgg | Kind::ArrayAgg | Kind::JsonAgg | Kind::JsonbAgg | Kind::AnyValue)
+    }
+
     /// The types of what partitions tell each other.
     pub fn state(self, argument: PgType) -> Vec<PgType> {
         let result = self.result(argument).unwrap_or(PgType::Text);
@@ -64,7 +69,7 @@ impl Kind {
             // The sum as it is kept: exact for exact numbers.
             Kind::Sum | Kind::Average => vec![sum_type(argument), PgType::Int8],
             Kind::Spread { .. } => vec![sum_type(argument), sum_type(argument), PgType::Int8],
-            Kind::StringAgg => vec![result, result],
+            Kind::StringAgg => vec![result.array().unwrap_or(PgType::TextArray); 2],
             Kind::JsonAgg | Kind::JsonbAgg => vec![PgType::TextArray],
             _ => vec![result],
         }
@@ -89,17 +94,22 @@ pub(super) struct Accumulation {
     count: i64,
     /// The sum of integers while it fits; folded into `sum` when asked.
     integers: i128,
-    /// The sum, the extreme, the string so far; NULL before the first value.
+    /// The sum or the extreme so far; NULL before the first value.
     value: Datum,
-    /// The sum of squares; the delimiter before the first string.
+    /// The sum of squares.
     second: Datum,
     items: Vec<Datum>,
+    /// The delimiter before each of `items`.
+    delimiters: Vec<Datum>,
+    /// The rows come last first.
+    reversed: bool,
 }
 
 impl Accumulation {
-    pub fn new(kind: Kind, argument: PgType, context: Arc<FunctionContext>) -> Self {
+    pub fn new(kind: Kind, argument: PgType, reversed: bool, context: Arc<FunctionContext>) -> Self {
         let (value, second) = (Datum::Null, Datum::Null);
-        Accumulation { kind, argument, context, count: 0, integers: 0, value, second, items: Vec::new() }
+        let (items, delimiters) = (Vec::new(), Vec::new());
+        Accumulation { kind, argument, context, count: 0, integers: 0, value, second, items, delimiters, reversed }
     }
 
     pub fn state_types(&self) -> Vec<PgType> {
@@ -131,7 +141,10 @@ impl Accumulation {
                 self.items.push(Datum::Text(item));
             }
             Kind::AnyValue if self.value.is_null() => self.value = value.clone(),
-            Kind::StringAgg if !value.is_null() => self.add_string(value, &row[1])?,
+            Kind::StringAgg if !value.is_null() => {
+                self.items.push(value.clone());
+                self.delimiters.push(row[1].clone());
+            }
             _ if value.is_null() => return Ok(()),
             Kind::Sum | Kind::Average => self.value = plus(&self.value, &self.widened(value))?,
             Kind::Spread { .. } => {
@@ -182,24 +195,29 @@ impl Accumulation {
         }
     }
 
-    fn add_string(&mut self, value: &Datum, delimiter: &Datum) -> Result<(), SqlError> {
-        match (&mut self.value, value) {
-            (Datum::Text(all), Datum::Text(next)) => {
-                all.push_str(delimiter.as_str().unwrap_or_default());
-                all.push_str(next);
-            }
-            (Datum::Bytea(all), Datum::Bytea(next)) => {
-                if let Datum::Bytea(delimiter) = delimiter {
-                    all.extend_from_slice(delimiter);
+    fn string_type(&self) -> PgType {
+        if self.argument == PgType::Bytea { PgType::Bytea } else { PgType::Text }
+    }
+
+    /// The strings with the delimiters before all but the first; NULL without strings.
+    fn joined(&self) -> Datum {
+        let mut all = Datum::Null;
+        for (item, delimiter) in self.items.iter().zip(&self.delimiters) {
+            match (&mut all, item) {
+                (Datum::Text(all), Datum::Text(next)) => {
+                    all.push_str(delimiter.as_str().unwrap_or_default());
+                    all.push_str(next);
                 }
-                all.extend_from_slice(next);
-            }
-            (held, value) => {
-                *held = value.clone();
-                self.second = delimiter.clone();
+                (Datum::Bytea(all), Datum::Bytea(next)) => {
+                    if let Datum::Bytea(delimiter) = delimiter {
+                        all.extend_from_slice(delimiter);
+                    }
+                    all.extend_from_slice(next);
+                }
+                (held, first) => *held = first.clone(),
             }
         }
-        Ok(())
+        all
     }
 
     fn json_item(&self, value: &Datum) -> Result<String, SqlError> {
@@ -243,7 +261,10 @@ impl Accumulation {
         Ok(match self.kind {
             Kind::Sum | Kind::Average => vec![self.total()?, Datum::Int8(self.count)],
             Kind::Spread { .. } => vec![self.value.clone(), self.second.clone(), Datum::Int8(self.count)],
-            Kind::StringAgg => vec![self.value.clone(), self.second.clone()],
+            Kind::StringAgg => {
+                let list = |values: &[Datum]| Datum::array(self.string_type(), values.to_vec());
+                vec![list(&self.items), list(&self.delimiters)]
+            }
             Kind::ArrayAgg | Kind::JsonAgg | Kind::JsonbAgg if self.items.is_empty() => vec![Datum::Null],
             Kind::ArrayAgg => vec![Datum::array(self.argument, self.items.clone())],
             Kind::JsonAgg | Kind::JsonbAgg => vec![Datum::array(PgType::Text, self.items.clone())],
@@ -263,7 +284,10 @@ impl Accumulation {
                 self.second = plus(&self.second, squares)?;
                 self.count += count.as_i64().unwrap_or(0);
             }
-            (Kind::StringAgg, [value, delimiter]) => self.add_string(value, delimiter)?,
+            (Kind::StringAgg, [Datum::Array(items), Datum::Array(delimiters)]) => {
+                self.items.extend(items.values.iter().cloned());
+                self.delimiters.extend(delimiters.values.iter().cloned());
+            }
             (_, [Datum::Array(items)]) if !matches!(self.kind, Kind::Min | Kind::Max | Kind::AnyValue) => {
                 self.items.extend(items.values.iter().cloned());
             }
@@ -273,8 +297,13 @@ impl Accumulation {
         Ok(())
     }
 
-    pub fn finish(&self) -> Result<Datum, SqlError> {
+    pub fn finish(&mut self) -> Result<Datum, SqlError> {
+        if std::mem::take(&mut self.reversed) {
+            self.items.reverse();
+            self.delimiters.reverse();
+        }
         match self.kind {
+            Kind::StringAgg => Ok(self.joined()),
             Kind::Sum => match (self.total()?, self.argument) {
                 (Datum::Numeric(sum), PgType::Int2 | PgType::Int4) => {
                     let fits = sum.to_i64().map(Datum::Int8);
