@@ -26,8 +26,7 @@ impl Evaluation<'_> {
                 Ok(())
             }
             WriteOutcome::TooOld { newest } => {
-                let at = if self.stand.movable { newest.next() } else { newest };
-                Err(Refusal::Later { key: key.clone(), at, cause: LaterCause::Version })
+                Err(Refusal::Later { key: key.clone(), at: newest.next(), cause: LaterCause::Version })
             }
             WriteOutcome::Blocked(intent) => Err(Refusal::Intents(vec![intent])),
             WriteOutcome::StaleEpoch => Err(self.stale_epoch()),
@@ -45,7 +44,7 @@ impl Evaluation<'_> {
             // At the read timestamp too: a write that arrives a second time, after its transaction committed, must not
             // leave an intent again.
             WriteOutcome::Written { newest, .. } if newest >= txn.read_timestamp && !newest.is_min() => {
-                let conflict = error_detail::Conflict { key: key.clone(), actual: newest, other: None };
+                let conflict = error_detail::Conflict { key: key.clone(), actual: newest.next(), other: None };
                 Err(Refusal::Error(KvError::WriteTooOld(conflict)))
             }
             WriteOutcome::Written { write_timestamp, .. } => {
@@ -55,7 +54,7 @@ impl Evaluation<'_> {
                 Ok(())
             }
             WriteOutcome::TooOld { newest } => {
-                let conflict = error_detail::Conflict { key: key.clone(), actual: newest, other: None };
+                let conflict = error_detail::Conflict { key: key.clone(), actual: newest.next(), other: None };
                 Err(Refusal::Error(KvError::WriteTooOld(conflict)))
             }
             WriteOutcome::Blocked(intent) => Err(Refusal::Intents(vec![intent])),
