@@ -93,7 +93,8 @@ impl Evaluation<'_> {
         }
         let newest = mvcc::newest_version(&self.overlay, key)?;
         if let Some(actual) = newest.filter(|newest| *newest > self.stand.read) {
-            let conflict = error_detail::Conflict { key: key.clone(), actual, other: None };
+            // Above it, not at it: what is read under a lock is mostly written next.
+            let conflict = error_detail::Conflict { key: key.clone(), actual: actual.next(), other: None };
             return Err(Refusal::Error(KvError::WriteTooOld(conflict)));
         }
         self.out.locks.push(key.clone());
