@@ -23,6 +23,7 @@ use super::{aggregates, parse, same, system_table};
 /// What stands for a scalar subquery on system tables that depends on the query around it.
 pub(super) fn scalar(query: &Query) -> Option<Expr> {
     let (mut query, own) = correlated(query)?;
+    let whole = query.clone();
     let SetExpr::Select(select) = &mut *query.body else { return None };
     let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] = &select.projection[..] else {
         return None;
@@ -38,7 +39,7 @@ pub(super) fn scalar(query: &Query) -> Option<Expr> {
         _ => None,
     };
     if foreign(item, &own) {
-        return apart(query.clone(), &own, item.clone());
+        return apart(whole, &own, item.clone());
     }
     let first = parse(&format!("first_value({item})"), |parser| parser.parse_expr())?;
     select.projection = vec![SelectItem::ExprWithAlias { expr: first, alias: alias.unwrap_or_else(unnamed) }];

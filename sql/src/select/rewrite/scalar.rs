@@ -35,12 +35,12 @@ pub(super) fn aggregate(query: &mut Query) -> bool {
             }
             true
         }
-        Some(_) => return,
+        Some(_) => return false,
     };
     let order_by = match query.order_by.as_ref().map(|order_by| &order_by.kind) {
         None => Vec::new(),
         Some(OrderByKind::Expressions(exprs)) => exprs.clone(),
-        Some(OrderByKind::All(_)) => return,
+        Some(OrderByKind::All(_)) => return false,
     };
     // A position, or an alias, means something else inside an aggregate.
     if order_by.iter().any(|order| matches!(order.expr, Expr::Value(_))) {
@@ -54,7 +54,7 @@ pub(super) fn aggregate(query: &mut Query) -> bool {
     let (expr, alias) = match item {
         SelectItem::UnnamedExpr(expr) => (expr.clone(), None),
         SelectItem::ExprWithAlias { expr, alias } => (expr.clone(), Some(alias.clone())),
-        _ => return,
+        _ => return false,
     };
     if calls_aggregate(&expr) {
         return false;
