@@ -38,7 +38,7 @@ pub struct Outcome {
 }
 
 /// How long clients work while faults happen, in virtual time.
-const SAFETY_PHASE: Duration = Duration::from_secs(30);
+const SAFETY_PHASE: Duration = Duration::from_secs(10);
 /// Within this virtual time after everything is healed, everything must answer.
 const LIVENESS_BOUND: Duration = Duration::from_secs(30);
 
@@ -61,6 +61,7 @@ pub fn run_seed(seed: u64, workload: SimWorkload, faults: bool) -> Result<Outcom
 
 async fn run(seed: u64, workload: SimWorkload, faults: bool, trace: Trace) -> Result<Report> {
     let mut cluster = SimCluster::start(seed, SimSettings::default(), trace.clone()).await?;
+    cluster.network().set_usual(usual());
     let database = cluster.database();
     let load = Load { clients: 6, duration: SAFETY_PHASE, seed };
     let up = |failure| anyhow::anyhow!("the workload was not set up: {failure}");
@@ -91,6 +92,11 @@ async fn run(seed: u64, workload: SimWorkload, faults: bool, trace: Trace) -> Re
     Ok(report)
 }
 
+/// Links between nearby regions: slow enough that a run is thousands of operations and not hundreds of thousands.
+fn usual() -> LinkFaults {
+    LinkFaults { delay_min: Duration::from_millis(2), delay_max: Duration::from_millis(5), ..LinkFaults::default() }
+}
+
 /// The faults of the safety phase; at its end everything is healed.
 async fn disturb(cluster: &mut SimCluster, faults: bool, seed: u64) -> Result<()> {
     let end = tokio::time::Instant::now() + SAFETY_PHASE;
@@ -99,17 +105,17 @@ async fn disturb(cluster: &mut SimCluster, faults: bool, seed: u64) -> Result<()
         return Ok(());
     }
     let random = Random::from_seed(seed).fork("nemesis");
-    let usual = LinkFaults {
-        delay_max: Duration::from_millis(1 + random.range(0, 10)),
+    let disturbed = LinkFaults {
+        delay_max: Duration::from_millis(5 + random.range(0, 10)),
         loss: if random.chance(0.5) { 0.01 } else { 0.0 },
         duplication: if random.chance(0.5) { 0.01 } else { 0.0 },
-        ..LinkFaults::default()
+        ..usual()
     };
-    cluster.network().set_usual(usual);
+    cluster.network().set_usual(disturbed);
     loop {
-        let pause = Duration::from_millis(random.range(500, 3_000));
-        let hold = Duration::from_millis(random.range(200, 5_000));
-        if tokio::time::Instant::now() + pause + hold + Duration::from_secs(5) > end {
+        let pause = Duration::from_millis(random.range(200, 1_000));
+        let hold = Duration::from_millis(random.range(200, 2_000));
+        if tokio::time::Instant::now() + pause + hold + Duration::from_secs(2) > end {
             break;
         }
         tokio::time::sleep(pause).await;
@@ -137,7 +143,7 @@ async fn disturb(cluster: &mut SimCluster, faults: bool, seed: u64) -> Result<()
         }
     }
     cluster.network().heal();
-    cluster.network().set_usual(LinkFaults::default());
+    cluster.network().set_usual(usual());
     tokio::time::sleep_until(end).await;
     Ok(())
 }

@@ -1,5 +1,4 @@
 mod cluster;
-mod real;
 
 use std::time::Duration;
 

@@ -216,6 +216,12 @@ impl Operators {
     }
 
     fn concat(&self, left: Expr, right: Expr, known: (Known, Known)) -> Result<PlannerResult<RawBinaryExpr>> {
+        let jsonb = Known::Type(PgType::Jsonb);
+        let (left, right, known) = match known {
+            (Known::Type(PgType::Jsonb), Known::Unknown) => (left, self.settle(right, PgType::Jsonb)?, (jsonb, jsonb)),
+            (Known::Unknown, Known::Type(PgType::Jsonb)) => (self.settle(left, PgType::Jsonb)?, right, (jsonb, jsonb)),
+            known => (left, right, known),
+        };
         let array = |known| matches!(known, Known::Type(ty) if ty.is_array());
         if array(known.0) || array(known.1) {
             let side = |expr, own: Known, other: Known| match (own, other) {
