@@ -57,6 +57,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
         let statement = statements.pop().unwrap_or_else(Statement::empty);
         let prepared = self.session.prepare(&statement, &types).await?;
+        if parse.name.is_empty() {
+            // Each Parse replaces the unnamed statement; a named one must be closed first.
+            self.session.close_prepared("");
+        }
         self.session.store_prepared(&parse.name, prepared)?;
         self.framed.send(&ParseComplete::new());
         Ok(())
