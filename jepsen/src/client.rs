@@ -29,6 +29,25 @@ impl Failure {
     pub fn is_definite(&self) -> bool {
         self.code.as_deref().is_some_and(|code| code != "40003" && !code.starts_with("08") && !code.starts_with("57P"))
     }
+
+    /// Whether the connection is of no use any more.
+    pub fn is_fatal(&self) -> bool {
+        self.code.as_deref().is_none_or(|code| code.starts_with("08") || code.starts_with("57P"))
+    }
+
+    /// Whether it will be the same however often it is tried: the text is wrong, or the database lacks what it asks for.
+    pub fn is_hopeless(&self) -> bool {
+        matches!(self.code.as_deref(), Some("42601" | "0A000" | "42883"))
+    }
+}
+
+/// What a database understands beyond SQL that every PostgreSQL understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Ours: ranges can be split, the past can be read.
+    Meridian,
+    /// PostgreSQL, as a control.
+    PostgreSql,
 }
 
 /// One connection to one node.
@@ -47,6 +66,11 @@ pub trait Database: Send + Sync {
     /// How many nodes there are.
     fn nodes(&self) -> usize;
 
+    /// What it understands.
+    fn dialect(&self) -> Dialect {
+        Dialect::Meridian
+    }
+
     /// A connection to a node, counted from 0.
     ///
     /// # Errors
@@ -54,7 +78,8 @@ pub trait Database: Send + Sync {
     async fn connect(&self, node: usize) -> Result<Box<dyn Client>, Failure>;
 }
 
-/// Runs SQL on any node that takes it, trying all of them for up to half a minute: for setting up and for final reads.
+/// Runs SQL on any node that takes it, trying all of them for up to half a minute: for setting up and for final reads. The text must
+/// bear being run twice. One that the database does not understand fails at once.
 ///
 /// # Errors
 /// The last failure.
@@ -64,6 +89,7 @@ pub async fn run_anywhere(database: &dyn Database, sql: &str) -> Result<Rows, Fa
         match database.connect(attempt % database.nodes()).await {
             Ok(mut client) => match client.run(sql).await {
                 Ok(rows) => return Ok(rows),
+                Err(failure) if failure.is_hopeless() => return Err(failure),
                 Err(failure) => last = failure,
             },
             Err(failure) => last = failure,
@@ -71,4 +97,15 @@ pub async fn run_anywhere(database: &dyn Database, sql: &str) -> Result<Rows, Fa
         tokio::time::sleep(std::time::Duration::from_millis(250)).await;
     }
     Err(last)
+}
+
+/// Splits a table's ranges at a key, where there are ranges.
+///
+/// # Errors
+/// What the database says.
+pub async fn split(database: &dyn Database, table: &str, key: u64) -> Result<(), Failure> {
+    if database.dialect() == Dialect::Meridian {
+        run_anywhere(database, &format!("ALTER TABLE {table} SPLIT AT VALUES ({key})")).await?;
+    }
+    Ok(())
 }

@@ -4,18 +4,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser, Subcommand};
 use jepsen::bench;
-use jepsen::client::{Database, ProcessDatabase};
+use jepsen::client::ProcessDatabase;
 use jepsen::cluster::{Cluster, ClusterConfig};
+use jepsen::history::Recorder;
 use jepsen::nemesis::{self, Fault};
-use jepsen::sim::{SimWorkload, run_seed};
+use jepsen::sim::run_seed;
 use jepsen::suite;
-use jepsen::workload::bank::Bank;
-use jepsen::workload::register::Registers;
-use jepsen::workload::set::Set;
-use jepsen::workload::{Load, Report};
+use jepsen::workload::{self, Load};
 use pgwire_server::cli::parse_duration;
 
 /// Clusters of real processes on this machine: to use, to break, to measure.
@@ -61,18 +59,11 @@ struct ClusterArguments {
     arguments: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum WorkloadName {
-    Bank,
-    Register,
-    Set,
-}
-
 #[derive(Debug, Args)]
 struct TestArguments {
     /// What clients do.
-    #[arg(value_enum)]
-    workload: WorkloadName,
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(workload::names()))]
+    workload: String,
     /// What is done to the cluster meanwhile.
     #[arg(long, value_enum, default_value = "kill")]
     nemesis: Fault,
@@ -88,7 +79,7 @@ struct TestArguments {
     /// What all choices follow from; a fresh one each time if it is not given.
     #[arg(long)]
     seed: Option<u64>,
-    /// Write the history here (register workload).
+    /// Write the history into this directory, as JSON and as EDN.
     #[arg(long)]
     history: Option<PathBuf>,
     /// Keep data and logs in this directory.
@@ -105,8 +96,8 @@ struct SimArguments {
     #[arg(long, default_value_t = 10)]
     seeds: u64,
     /// What clients do; all of them in turn if it is not given.
-    #[arg(long, value_enum)]
-    workload: Option<SimWorkload>,
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(workload::names()))]
+    workload: Option<String>,
     /// Leave the faults out.
     #[arg(long)]
     no_faults: bool,
@@ -127,7 +118,10 @@ fn main() -> Result<()> {
 /// Runs seeds. A simulation has a runtime of its own, so this runs outside any.
 fn run_sim(arguments: &SimArguments) -> Result<()> {
     pgwire_server::logging::start(pgwire_server::cli::LogFormat::Text, &arguments.log);
-    const ALL: [SimWorkload; 3] = [SimWorkload::Bank, SimWorkload::Register, SimWorkload::Set];
+    let all = match &arguments.workload {
+        Some(name) => vec![workload::named(name).context("no such workload")?],
+        None => workload::all(),
+    };
     let fresh = clock::Random::from_entropy();
     let seeds: Vec<u64> = match arguments.seed {
         Some(seed) => vec![seed],
@@ -135,18 +129,18 @@ fn run_sim(arguments: &SimArguments) -> Result<()> {
     };
     let mut failed = 0;
     for (index, seed) in seeds.iter().enumerate() {
-        let workload = arguments.workload.unwrap_or(ALL[index % ALL.len()]);
-        let verdict = match run_seed(*seed, workload, !arguments.no_faults) {
-            Ok(outcome) if outcome.report.violations.is_empty() => {
-                println!("seed {seed} {workload:?}: {} (trace {:016x})", outcome.report, outcome.trace_hash);
+        let workload = &*all[index % all.len()];
+        let name = workload.name();
+        let said = match run_seed(*seed, workload, !arguments.no_faults) {
+            Ok(outcome) if outcome.verdict.is_valid() => {
+                println!("seed {seed} {name}: {} (trace {:016x})", outcome.verdict, outcome.trace_hash);
                 continue;
             }
-            Ok(outcome) => outcome.report.to_string(),
+            Ok(outcome) => outcome.verdict.to_string(),
             Err(error) => format!("{error:#}"),
         };
         failed += 1;
-        let name = format!("{workload:?}").to_lowercase();
-        println!("seed {seed} {workload:?} FAILED: {verdict}");
+        println!("seed {seed} {name} FAILED: {said}");
         println!("  replay with: cargo run -p jepsen -- sim --seed {seed} --workload {name}");
     }
     println!("{} passed, {failed} failed", seeds.len() as u64 - failed);
@@ -211,46 +205,19 @@ async fn run_test(arguments: TestArguments) -> Result<()> {
     println!("seed {seed}");
     let (path, _guard) = directory(arguments.directory.as_ref())?;
     let mut cluster = Cluster::start(ClusterConfig::in_directory(&path)?).await?;
-    let ports = (0..cluster.len()).map(|index| cluster.node(index).ports().sql).collect();
-    let database = ProcessDatabase { ports, timeout: Duration::from_secs(15) };
-    let load = Load { clients: arguments.clients, duration: arguments.time, seed };
-    let broken = nemesis::run(&mut cluster, arguments.nemesis, arguments.time, arguments.hold, seed);
-    let (report, nemesis) = run_workload(&database, &arguments, load, broken).await?;
-    nemesis?;
-    println!("{:?} under {:?}: {report}", arguments.workload, arguments.nemesis);
-    if !report.violations.is_empty() {
-        bail!(
-            "invalid; replay with: jepsen test {:?} --nemesis {:?} --seed {seed}",
-            arguments.workload,
-            arguments.nemesis
-        );
+    let workload = workload::named(&arguments.workload).context("no such workload")?;
+    let database = ProcessDatabase::of(&cluster, Duration::from_secs(15));
+    let load = Load { clients: arguments.clients, duration: arguments.time, seed, pause: Duration::ZERO };
+    let recorder = Recorder::new();
+    let broken = nemesis::run(&mut cluster, arguments.nemesis, arguments.time, arguments.hold, seed, &recorder);
+    let (history, verdict) = workload::drive(&*workload, &database, load, &recorder, broken).await?;
+    if let Some(directory) = &arguments.history {
+        std::fs::create_dir_all(directory)?;
+        history.write_into(directory)?;
     }
-    if report.ok == 0 {
-        bail!("nothing was ever acknowledged");
+    println!("{} under {:?}: {verdict}", arguments.workload, arguments.nemesis);
+    if !verdict.is_valid() {
+        bail!("not valid; again with: jepsen test {} --nemesis {:?} --seed {seed}", workload.name(), arguments.nemesis);
     }
     Ok(())
-}
-
-async fn run_workload(
-    database: &dyn Database,
-    arguments: &TestArguments,
-    load: Load,
-    nemesis: impl Future<Output = Result<()>>,
-) -> Result<(Report, Result<()>)> {
-    Ok(match arguments.workload {
-        WorkloadName::Bank => {
-            let bank = Bank::default();
-            bank.set_up(database).await?;
-            tokio::join!(bank.run(database, load), nemesis)
-        }
-        WorkloadName::Register => {
-            let registers = Registers::default();
-            registers.set_up(database).await?;
-            tokio::join!(registers.run(database, load, arguments.history.as_deref()), nemesis)
-        }
-        WorkloadName::Set => {
-            Set.set_up(database).await?;
-            tokio::join!(Set.run(database, load), nemesis)
-        }
-    })
 }

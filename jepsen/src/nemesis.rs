@@ -8,6 +8,7 @@ use anyhow::Result;
 use clock::Random;
 
 use crate::cluster::{Cluster, Signal};
+use crate::history::Recorder;
 
 /// What is done to the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -28,7 +29,14 @@ pub enum Fault {
 ///
 /// # Errors
 /// When the cluster does not take it: a process that cannot be started again, say.
-pub async fn run(cluster: &mut Cluster, fault: Fault, duration: Duration, hold: Duration, seed: u64) -> Result<()> {
+pub async fn run(
+    cluster: &mut Cluster,
+    fault: Fault,
+    duration: Duration,
+    hold: Duration,
+    seed: u64,
+    recorder: &Recorder,
+) -> Result<()> {
     let random = Random::from_seed(seed).fork("nemesis");
     let end = tokio::time::Instant::now() + duration;
     if fault == Fault::None {
@@ -44,9 +52,12 @@ pub async fn run(cluster: &mut Cluster, fault: Fault, duration: Duration, hold: 
             one => one,
         };
         tracing::info!(node = victim + 1, ?kind, "fault begins");
+        let (name, node) = (format!("{kind:?}").to_lowercase(), format!("n{}", victim + 1));
+        recorder.fault_begins(&name, node.as_str());
         begin(cluster, kind, victim).await?;
         tokio::time::sleep(hold).await;
         heal(cluster, kind, victim).await?;
+        recorder.fault_ends(&name, node);
         tracing::info!(node = victim + 1, ?kind, "fault healed");
         tokio::time::sleep(rest).await;
     }

@@ -21,5 +21,5 @@ mod session;
 mod trace;
 
 pub use cluster::{SimCluster, SimSettings};
-pub use run::{Outcome, SimWorkload, run_seed};
+pub use run::{Outcome, run_seed};
 pub use trace::Trace;

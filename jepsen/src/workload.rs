@@ -4,17 +4,28 @@
 //! |---|---|---|
 //! | [`bank`] | move money between accounts | the total, at every read |
 //! | [`register`] | read, write, compare-and-set single rows | linearizability of each row |
-//! | [`set`] | insert rows, retrying nothing | every acknowledged row is there at the end, and none that failed |
+//! | [`set`] | insert rows | every acknowledged row is there at the end, and none that failed |
 //!
-//! A workload knows a [`crate::client::Database`] and nothing of how it runs.
+//! ```text
+//!   set_up ─▶ run, while a nemesis breaks the database ─▶ all is healed ─▶ finish ─▶ check the history
+//! ```
+//!
+//! A workload records what it does as a history, and its verdict follows from the history alone, so that a history kept in a file
+//! can be checked again. It knows a [`crate::client::Database`] and nothing of how that runs: in simulation, as processes, in
+//! containers, or as somebody else's PostgreSQL.
 
 pub mod bank;
+mod clients;
 pub mod register;
 pub mod set;
 
 use std::time::Duration;
 
-use crate::client::{Client, Database};
+use async_trait::async_trait;
+
+use crate::checker::Verdict;
+use crate::client::{Database, Failure};
+use crate::history::{History, Recorder};
 
 /// How long, and by how many clients.
 #[derive(Clone, Copy, Debug)]
@@ -25,87 +36,78 @@ pub struct Load {
     pub duration: Duration,
     /// What their choices follow from.
     pub seed: u64,
+    /// How long a client thinks between two operations, on average.
+    pub pause: Duration,
 }
 
-/// What a workload counted, and its verdict.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// Operations that were acknowledged.
-    pub ok: u64,
-    /// Operations that certainly failed.
-    pub failed: u64,
-    /// Operations of unknown outcome.
-    pub unknown: u64,
-    /// The longest time without an acknowledged write.
-    pub longest_gap: Duration,
-    /// What was broken, in words; empty when nothing was.
-    pub violations: Vec<String>,
+/// Something to do to a database, and to check.
+#[async_trait]
+pub trait Workload: Send + Sync {
+    /// What it is called on the command line.
+    fn name(&self) -> &'static str;
+
+    /// Makes the tables, whatever was there before.
+    ///
+    /// # Errors
+    /// What the database says.
+    async fn set_up(&self, database: &dyn Database) -> Result<(), Failure>;
+
+    /// Lets clients work for as long as the load says, whatever happens to the database.
+    async fn run(&self, database: &dyn Database, load: Load, recorder: &Recorder);
+
+    /// Reads what is there in the end. Everything is healed by then.
+    async fn finish(&self, _database: &dyn Database, _recorder: &Recorder) {}
+
+    /// The verdict on a history that [`Workload::run`] and [`Workload::finish`] recorded.
+    fn check(&self, history: &History) -> Verdict;
 }
 
-impl std::fmt::Display for Report {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} ok, {} failed, {} unknown; longest gap without an acknowledged write {} ms; ",
-            self.ok,
-            self.failed,
-            self.unknown,
-            self.longest_gap.as_millis()
-        )?;
-        match self.violations.as_slice() {
-            [] => write!(f, "valid"),
-            violations => write!(f, "INVALID:\n  {}", violations.join("\n  ")),
-        }
-    }
+/// Every workload, by name.
+const REGISTRY: &[(&str, fn() -> Box<dyn Workload>)] = &[
+    ("bank", || Box::new(bank::Bank::default())),
+    ("register", || Box::new(register::Registers::default())),
+    ("set", || Box::new(set::Set)),
+];
+
+/// The names of all workloads.
+pub fn names() -> Vec<&'static str> {
+    REGISTRY.iter().map(|(name, _)| *name).collect()
 }
 
-/// A client that connects again, to the next node, whenever its connection broke.
-struct Roaming<'a> {
-    database: &'a dyn Database,
-    node: usize,
-    client: Option<Box<dyn Client>>,
+/// A workload by its name.
+pub fn named(name: &str) -> Option<Box<dyn Workload>> {
+    REGISTRY.iter().find(|(known, _)| *known == name).map(|(_, make)| make())
 }
 
-impl<'a> Roaming<'a> {
-    fn new(database: &'a dyn Database, node: usize) -> Self {
-        Roaming { database, node: node % database.nodes(), client: None }
-    }
-
-    /// The connection; `None` when no node takes one now.
-    async fn client(&mut self) -> Option<&mut Box<dyn Client>> {
-        if self.client.is_none() {
-            match self.database.connect(self.node).await {
-                Ok(client) => self.client = Some(client),
-                Err(_) => {
-                    self.node = (self.node + 1) % self.database.nodes();
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            }
-        }
-        self.client.as_mut()
-    }
-
-    /// The connection is of no use any more.
-    fn lose(&mut self) {
-        self.client = None;
-    }
+/// All workloads.
+pub fn all() -> Vec<Box<dyn Workload>> {
+    REGISTRY.iter().map(|(_, make)| make()).collect()
 }
 
-/// Keeps the time since the last acknowledged write.
-#[derive(Debug)]
-struct GapMeter {
-    last: tokio::time::Instant,
-    longest: Duration,
+/// Sets a workload up, runs it beside a nemesis, reads what is there in the end, and gives history and verdict.
+///
+/// The nemesis is whatever breaks the database while clients work and heals it before it is done.
+///
+/// # Errors
+/// When the workload cannot be set up, or the nemesis fails.
+pub async fn drive(
+    workload: &dyn Workload,
+    database: &dyn Database,
+    load: Load,
+    recorder: &Recorder,
+    nemesis: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<(History, Verdict)> {
+    workload
+        .set_up(database)
+        .await
+        .map_err(|failure| anyhow::anyhow!("{} was not set up: {failure}", workload.name()))?;
+    let ((), healed) = tokio::join!(workload.run(database, load, recorder), nemesis);
+    healed?;
+    workload.finish(database, recorder).await;
+    let history = recorder.history();
+    let verdict = workload.check(&history);
+    Ok((history, verdict))
 }
 
-impl GapMeter {
-    fn new() -> Self {
-        GapMeter { last: tokio::time::Instant::now(), longest: Duration::ZERO }
-    }
-
-    fn acknowledged(&mut self) {
-        let now = tokio::time::Instant::now();
-        self.longest = self.longest.max(now - self.last);
-        self.last = now;
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,14 @@ pub struct ProcessDatabase {
     pub timeout: Duration,
 }
 
+impl ProcessDatabase {
+    /// All nodes of a cluster.
+    pub fn of(cluster: &crate::cluster::Cluster, timeout: Duration) -> Self {
+        let ports = (0..cluster.len()).map(|index| cluster.node(index).ports().sql).collect();
+        ProcessDatabase { ports, timeout }
+    }
+}
+
 struct ProcessClient {
     client: tokio_postgres::Client,
     timeout: Duration,

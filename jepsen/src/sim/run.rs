@@ -7,22 +7,10 @@ use clock::Random;
 use raft_groups::network::LinkFaults;
 
 use super::{SimCluster, SimSettings, Trace};
+use crate::checker::Verdict;
 use crate::client::run_anywhere;
-use crate::workload::bank::Bank;
-use crate::workload::register::Registers;
-use crate::workload::set::Set;
-use crate::workload::{Load, Report};
-
-/// What clients do in a simulated run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum SimWorkload {
-    /// See [`crate::workload::bank`].
-    Bank,
-    /// See [`crate::workload::register`].
-    Register,
-    /// See [`crate::workload::set`].
-    Set,
-}
+use crate::history::{History, Recorder};
+use crate::workload::{self, Load, Workload};
 
 /// What came of a seed.
 #[derive(Clone, Debug)]
@@ -33,8 +21,10 @@ pub struct Outcome {
     pub trace_hash: u64,
     /// How many events were folded into it.
     pub events: u64,
-    /// What the workload counted and found.
-    pub report: Report,
+    /// What clients saw, and what the nemesis did.
+    pub history: History,
+    /// What the workload makes of it.
+    pub verdict: Verdict,
 }
 
 /// How long clients work while faults happen, in virtual time.
@@ -46,50 +36,30 @@ const LIVENESS_BOUND: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// When the cluster does not come up, or does not come back once healed.
-pub fn run_seed(seed: u64, workload: SimWorkload, faults: bool) -> Result<Outcome> {
+pub fn run_seed(seed: u64, workload: &dyn Workload, faults: bool) -> Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_be_bytes()))
         .build()?;
     let trace = Trace::default();
-    let report = runtime.block_on(run(seed, workload, faults, trace.clone()))?;
+    let (history, verdict) = runtime.block_on(run(seed, workload, faults, trace.clone()))?;
     // What is left running belongs to no run any more.
     runtime.shutdown_background();
-    Ok(Outcome { seed, trace_hash: trace.hash(), events: trace.events(), report })
+    Ok(Outcome { seed, trace_hash: trace.hash(), events: trace.events(), history, verdict })
 }
 
-async fn run(seed: u64, workload: SimWorkload, faults: bool, trace: Trace) -> Result<Report> {
+async fn run(seed: u64, workload: &dyn Workload, faults: bool, trace: Trace) -> Result<(History, Verdict)> {
     let mut cluster = SimCluster::start(seed, SimSettings::default(), trace.clone()).await?;
     cluster.network().set_usual(usual());
     let database = cluster.database();
-    let load = Load { clients: 6, duration: SAFETY_PHASE, seed };
-    let up = |failure| anyhow::anyhow!("the workload was not set up: {failure}");
-    let report = match workload {
-        SimWorkload::Bank => {
-            let bank = Bank::default();
-            bank.set_up(&*database).await.map_err(up)?;
-            let nemesis = disturb(&mut cluster, faults, seed);
-            let (report, disturbed) = tokio::join!(bank.run(&*database, load), nemesis);
-            disturbed.map(|()| report)
-        }
-        SimWorkload::Register => {
-            let registers = Registers::default();
-            registers.set_up(&*database).await.map_err(up)?;
-            let nemesis = disturb(&mut cluster, faults, seed);
-            let (report, disturbed) = tokio::join!(registers.run(&*database, load, None), nemesis);
-            disturbed.map(|()| report)
-        }
-        SimWorkload::Set => {
-            Set.set_up(&*database).await.map_err(up)?;
-            let nemesis = disturb(&mut cluster, faults, seed);
-            let (report, disturbed) = tokio::join!(Set.run(&*database, load), nemesis);
-            disturbed.map(|()| report)
-        }
-    }?;
+    let load = Load { clients: 6, duration: SAFETY_PHASE, seed, pause: Duration::ZERO };
+    let recorder = Recorder::new();
+    let nemesis = disturb(&mut cluster, faults, seed, &recorder);
+    let outcome = workload::drive(workload, &*database, load, &recorder, nemesis).await?;
     liveness(&cluster).await?;
     trace.record(&format!("delivered {} in {:?}", cluster.network().delivered(), cluster.elapsed()));
-    Ok(report)
+    Ok(outcome)
 }
 
 /// Links between nearby regions: slow enough that a run is thousands of operations and not hundreds of thousands.
@@ -98,7 +68,7 @@ fn usual() -> LinkFaults {
 }
 
 /// The faults of the safety phase; at its end everything is healed.
-async fn disturb(cluster: &mut SimCluster, faults: bool, seed: u64) -> Result<()> {
+async fn disturb(cluster: &mut SimCluster, faults: bool, seed: u64, recorder: &Recorder) -> Result<()> {
     let end = tokio::time::Instant::now() + SAFETY_PHASE;
     if !faults {
         tokio::time::sleep_until(end).await;
@@ -120,13 +90,16 @@ async fn disturb(cluster: &mut SimCluster, faults: bool, seed: u64) -> Result<()
         }
         tokio::time::sleep(pause).await;
         let victim = random.range(0, cluster.len() as u64) as usize;
-        match random.range(0, 3) {
-            0 => {
+        let fault = ["crash", "partition", "pause"][random.range(0, 3) as usize];
+        let node = format!("n{}", victim + 1);
+        recorder.fault_begins(fault, node.as_str());
+        match fault {
+            "crash" => {
                 cluster.crash(victim).await;
                 tokio::time::sleep(hold).await;
                 cluster.start_node(victim).await?;
             }
-            1 => {
+            "partition" => {
                 let ids: Vec<_> = (0..cluster.len()).filter_map(|index| cluster.node_id(index)).collect();
                 let (one, others): (Vec<_>, Vec<_>) = ids.iter().partition(|id| **id == ids[victim]);
                 cluster.network().partition(&one, &others);
@@ -141,6 +114,7 @@ async fn disturb(cluster: &mut SimCluster, faults: bool, seed: u64) -> Result<()
                 }
             }
         }
+        recorder.fault_ends(fault, node);
     }
     cluster.network().heal();
     cluster.network().set_usual(usual());

@@ -2,69 +2,46 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::client::ProcessDatabase;
 use crate::cluster::Cluster;
+use crate::history::Recorder;
 use crate::nemesis::{self, Fault};
-use crate::workload::bank::Bank;
-use crate::workload::register::Registers;
-use crate::workload::set::Set;
-use crate::workload::{Load, Report};
+use crate::workload::{self, Load};
 
 const TIME: Duration = Duration::from_secs(20);
 const HOLD: Duration = Duration::from_secs(5);
 
-fn database(cluster: &Cluster) -> ProcessDatabase {
-    let ports = (0..cluster.len()).map(|index| cluster.node(index).ports().sql).collect();
-    ProcessDatabase { ports, timeout: Duration::from_secs(15) }
-}
-
-fn load() -> Load {
-    let seed = clock::Random::from_entropy().seed();
-    Load { clients: 8, duration: TIME, seed }
-}
-
-async fn verdict(cluster: &Cluster, report: Report, nemesis: Result<()>) -> Result<String> {
-    nemesis?;
-    cluster.wait_until_ready().await?;
-    ensure!(report.violations.is_empty(), "{report}");
-    ensure!(report.ok > 0, "nothing was ever acknowledged: {report}");
-    Ok(report.to_string())
-}
-
 pub(super) async fn set_under_kill(cluster: &mut Cluster) -> Result<String> {
-    let (database, load) = (database(cluster), load());
-    Set.set_up(&database).await?;
-    let broken = nemesis::run(cluster, Fault::Kill, TIME, HOLD, load.seed);
-    let (report, nemesis) = tokio::join!(Set.run(&database, load), broken);
-    verdict(cluster, report, nemesis).await
+    under(cluster, "set", Fault::Kill).await
 }
 
 pub(super) async fn bank_under_kill(cluster: &mut Cluster) -> Result<String> {
-    bank(cluster, Fault::Kill).await
+    under(cluster, "bank", Fault::Kill).await
 }
 
 pub(super) async fn bank_under_partition(cluster: &mut Cluster) -> Result<String> {
-    bank(cluster, Fault::Partition).await
-}
-
-async fn bank(cluster: &mut Cluster, fault: Fault) -> Result<String> {
-    let (database, load, bank) = (database(cluster), load(), Bank::default());
-    bank.set_up(&database).await?;
-    let broken = nemesis::run(cluster, fault, TIME, HOLD, load.seed);
-    let (report, nemesis) = tokio::join!(bank.run(&database, load), broken);
-    verdict(cluster, report, nemesis).await
+    under(cluster, "bank", Fault::Partition).await
 }
 
 pub(super) async fn register_under_pause(cluster: &mut Cluster) -> Result<String> {
-    let (database, load, registers) = (database(cluster), load(), Registers::default());
-    registers.set_up(&database).await?;
-    let broken = nemesis::run(cluster, Fault::Pause, TIME, HOLD, load.seed);
-    let (report, nemesis) = tokio::join!(registers.run(&database, load, None), broken);
-    verdict(cluster, report, nemesis).await
+    under(cluster, "register", Fault::Pause).await
+}
+
+async fn under(cluster: &mut Cluster, workload: &str, fault: Fault) -> Result<String> {
+    let workload = workload::named(workload).context("no such workload")?;
+    let database = ProcessDatabase::of(cluster, Duration::from_secs(15));
+    let seed = clock::Random::from_entropy().seed();
+    let load = Load { clients: 8, duration: TIME, seed, pause: Duration::ZERO };
+    let recorder = Recorder::new();
+    let broken = nemesis::run(cluster, fault, TIME, HOLD, seed, &recorder);
+    let (_, verdict) = workload::drive(&*workload, &database, load, &recorder, broken).await?;
+    cluster.wait_until_ready().await?;
+    ensure!(verdict.is_valid(), "{verdict}");
+    Ok(verdict.to_string())
 }
 
 /// Bytes that mean nothing, messages too long, and connections that say nothing: the node goes on, and its memory stays.

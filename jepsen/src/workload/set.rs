@@ -1,110 +1,103 @@
-//! Rows are inserted; every acknowledged one must be there at the end, and none that certainly failed.
+//! Numbers are inserted, each once; every acknowledged one must be there at the end, none that failed, and none twice.
+//!
+//! Half of them go into a table whose key is the number: whoever inserts again what a lost answer left in doubt is told of a
+//! duplicate key, and must not pass that on as a failure. The other half goes into a table that would take a number twice.
 
-use std::collections::BTreeSet;
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures::future::join_all;
+use async_trait::async_trait;
+use clock::Random;
+use serde_json::{Value, json};
 
-use super::{GapMeter, Load, Report, Roaming};
-use crate::client::{Database, Failure, run_anywhere};
+use super::clients::{self, Clients, Done, Step, Trouble, number};
+use super::{Load, Workload};
+use crate::checker::Verdict;
+use crate::client::{Client, Database, Failure, Rows, run_anywhere};
+use crate::history::{History, Kind, Recorder};
 
-/// Rows by number.
+/// Numbers in two tables: those that are keys, and those that are not.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Set;
 
-#[derive(Default)]
-struct Outcomes {
-    acknowledged: BTreeSet<u64>,
-    failed: BTreeSet<u64>,
-    unknown: BTreeSet<u64>,
-}
+const READ_ALL: &str = "SELECT number FROM numbers UNION ALL SELECT number FROM bag";
 
-impl Set {
-    /// Makes the table.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn set_up(&self, database: &dyn Database) -> Result<(), Failure> {
-        run_anywhere(database, "DROP TABLE IF EXISTS numbers").await?;
-        run_anywhere(database, "CREATE TABLE numbers (id bigint PRIMARY KEY)").await?;
+#[async_trait]
+impl Workload for Set {
+    fn name(&self) -> &'static str {
+        "set"
+    }
+
+    async fn set_up(&self, database: &dyn Database) -> Result<(), Failure> {
+        for (table, column) in [("numbers", "number bigint PRIMARY KEY"), ("bag", "number bigint NOT NULL")] {
+            run_anywhere(database, &format!("DROP TABLE IF EXISTS {table}")).await?;
+            run_anywhere(database, &format!("CREATE TABLE IF NOT EXISTS {table} ({column})")).await?;
+        }
         Ok(())
     }
 
-    /// Inserts numbers, none twice, and compares at the end.
-    pub async fn run(&self, database: &dyn Database, load: Load) -> Report {
-        let outcomes = Mutex::new(Outcomes::default());
-        let gap = Mutex::new(GapMeter::new());
-        let end = tokio::time::Instant::now() + load.duration;
-        let clients = (0..load.clients).map(|number| {
-            let (outcomes, gap) = (&outcomes, &gap);
-            async move {
-                let mut roaming = Roaming::new(database, number);
-                let mut next = number as u64;
-                while tokio::time::Instant::now() < end {
-                    let Some(client) = roaming.client().await else { continue };
-                    let result = client.run(&format!("INSERT INTO numbers VALUES ({next})")).await;
-                    let mut outcomes = outcomes.lock().expect("no client panics");
-                    match result {
-                        Ok(_) => {
-                            outcomes.acknowledged.insert(next);
-                            gap.lock().expect("no client panics").acknowledged();
-                        }
-                        Err(failure) if failure.is_definite() => drop(outcomes.failed.insert(next)),
-                        Err(_) => {
-                            outcomes.unknown.insert(next);
-                            roaming.lose();
-                        }
-                    }
-                    next += load.clients as u64;
-                }
-            }
-        });
-        join_all(clients).await;
-        let outcomes = outcomes.into_inner().expect("no client panics");
-        let longest_gap = gap.lock().expect("no client panics").longest;
-        let violations = match run_anywhere(database, "SELECT id FROM numbers ORDER BY id").await {
-            Ok(rows) => verdict(&outcomes, rows.iter().filter_map(|row| row[0].as_deref()?.parse().ok()).collect()),
-            Err(failure) => vec![format!("the final read failed: {failure}")],
-        };
-        Report {
-            ok: outcomes.acknowledged.len() as u64,
-            failed: outcomes.failed.len() as u64,
-            unknown: outcomes.unknown.len() as u64,
-            longest_gap,
-            violations,
+    async fn run(&self, database: &dyn Database, load: Load, recorder: &Recorder) {
+        clients::work(&Inserters { next: AtomicU64::new(0) }, database, load, recorder).await;
+    }
+
+    async fn finish(&self, database: &dyn Database, recorder: &Recorder) {
+        let numbers = |rows: &Rows| rows.iter().map(|row| json!(number(row, 0))).collect();
+        clients::final_read(database, recorder, READ_ALL, numbers).await;
+    }
+
+    fn check(&self, history: &History) -> Verdict {
+        let mut verdict = Verdict::on(history);
+        if let Some(found) = clients::require_final_read(history, &mut verdict) {
+            compare(history, found, &mut verdict);
         }
+        verdict
     }
 }
 
-fn verdict(outcomes: &Outcomes, found: BTreeSet<u64>) -> Vec<String> {
-    let mut violations = Vec::new();
-    let lost: Vec<_> = outcomes.acknowledged.difference(&found).collect();
-    if !lost.is_empty() {
-        violations.push(format!("{} acknowledged rows are lost: {lost:?}", lost.len()));
+struct Inserters {
+    next: AtomicU64,
+}
+
+#[async_trait]
+impl Clients for Inserters {
+    fn next(&self, _number: usize, _random: &Random) -> Step {
+        Step { f: "add", value: json!(self.next.fetch_add(1, Ordering::Relaxed)) }
     }
-    let undead: Vec<_> = outcomes.failed.intersection(&found).collect();
-    if !undead.is_empty() {
-        violations.push(format!("{} rows are there whose insertion failed: {undead:?}", undead.len()));
+
+    async fn execute(&self, client: &mut dyn Client, step: &Step) -> Result<Done, Trouble> {
+        let number = step.value.as_u64().expect("what is added is a number");
+        let table = if number.is_multiple_of(2) { "numbers" } else { "bag" };
+        client.run(&format!("INSERT INTO {table} VALUES ({number})")).await?;
+        Ok(Done::Ok(step.value.clone()))
     }
-    let strangers =
-        found.iter().filter(|id| !outcomes.acknowledged.contains(id) && !outcomes.unknown.contains(id)).count();
-    if strangers > undead.len() {
-        violations.push(format!("{} rows are there that nobody inserted", strangers - undead.len()));
+}
+
+/// Compares what was found in the end with what the history says was inserted.
+fn compare(history: &History, found: &Value, verdict: &mut Verdict) {
+    let mut times: BTreeMap<u64, u64> = BTreeMap::new();
+    for number in found.as_array().into_iter().flatten().filter_map(Value::as_u64) {
+        *times.entry(number).or_default() += 1;
     }
-    violations
+    let mut invoked = BTreeSet::new();
+    let mut tell = |name: &str, number: u64, events: Vec<u64>, what: &str| {
+        verdict.found(name, format!("{number} {what}"), events);
+    };
+    for operation in history.operations().iter().filter(|operation| operation.invoked.f == "add") {
+        let Some(number) = operation.invoked.value.as_u64() else { continue };
+        invoked.insert(number);
+        let count = times.get(&number).copied().unwrap_or(0);
+        let event = vec![operation.last_event().index];
+        match (operation.outcome(), count) {
+            (Kind::Ok, 0) => tell("lost row", number, event, "was acknowledged, and is not there"),
+            (Kind::Fail, 1) => tell("undead row", number, event, "failed, and is there"),
+            (_, count) if count > 1 => tell("duplicate row", number, event, &format!("is there {count} times")),
+            _ => {}
+        }
+    }
+    for number in times.keys().filter(|number| !invoked.contains(number)) {
+        tell("row from nowhere", *number, Vec::new(), "is there, and nobody inserted it");
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_lost_and_what_should_not_be_there() {
-        let outcomes = Outcomes { acknowledged: [1, 2].into(), failed: [3].into(), unknown: [4].into() };
-        assert!(verdict(&outcomes, [1, 2].into()).is_empty());
-        assert!(verdict(&outcomes, [1, 2, 4].into()).is_empty());
-        assert_eq!(verdict(&outcomes, [1].into()).len(), 1);
-        assert_eq!(verdict(&outcomes, [1, 2, 3].into()).len(), 1);
-        assert_eq!(verdict(&outcomes, [1, 2, 9].into()).len(), 1);
-    }
-}
+mod tests;
