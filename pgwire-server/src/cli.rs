@@ -25,7 +25,7 @@ use args::{Arguments, Command};
 /// Runs the command that the process's arguments name.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    crate::logging::start(arguments.log_format, &arguments.log);
+    crate::logging::start(arguments.log_format, arguments.log_directives());
     let result = match arguments.command {
         Command::Demo(demo) => demo::run(&demo),
         Command::StartSingleNode(start) => start::run_single(start),

@@ -15,11 +15,24 @@ pub(super) struct Arguments {
     #[command(subcommand)]
     pub command: Command,
     /// What to log: a level (error, warn, info, debug, trace), or directives such as `info,kv=debug`.
-    #[arg(long, global = true, default_value = "info,openraft=warn,fjall=warn,lsm_tree=warn", env = "MERIDIAN_LOG")]
-    pub log: String,
+    /// A demo logs warnings, a node what it does.
+    #[arg(long, global = true, env = "MERIDIAN_LOG")]
+    pub log: Option<String>,
     /// How log lines look.
     #[arg(long, global = true, default_value = "text", value_enum)]
     pub log_format: LogFormat,
+}
+
+impl Arguments {
+    /// What to log: as told, or what suits the command. Below our own lines, a library's complaint about a peer that is not
+    /// there yet says nothing to an operator: liveness reports peers.
+    pub fn log_directives(&self) -> &str {
+        match (&self.log, &self.command) {
+            (Some(directives), _) => directives,
+            (None, Command::Demo(_)) => "warn,openraft=error",
+            (None, _) => "info,openraft=error,fjall=warn,lsm_tree=warn",
+        }
+    }
 }
 
 /// How log lines look.
