@@ -16,6 +16,8 @@ use pgwire_server::cli::parse_duration;
 use crate::cluster::{Cluster, ClusterConfig};
 use load::{Figures, Workload};
 
+pub(crate) use postgres::{Server, find as find_postgres};
+
 /// `jepsen bench`
 #[derive(Clone, Debug, Args)]
 pub struct BenchArguments {

@@ -7,7 +7,11 @@
 //! A verdict is *invalid* only if an anomaly proves it, *unknown* if a checker could not tell: it ran out of its budget, nothing was
 //! acknowledged, a final read failed. Unknown is reported as such and never taken for valid.
 
+pub mod dependency;
 pub mod linearizable;
+pub mod second_opinion;
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
@@ -44,6 +48,36 @@ pub struct Anomaly {
     pub explanation: String,
     /// The events that prove it, by index.
     pub events: Vec<u64>,
+    /// Transactions each of which must come before the next, and the last before the first; if that is what is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cycle: Option<Cycle>,
+}
+
+/// Transactions that must each come before the next, in a circle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cycle {
+    /// The transactions.
+    pub transactions: Vec<Member>,
+    /// Why each comes before the next; the last, why it comes before the first.
+    pub edges: Vec<Reason>,
+}
+
+/// A transaction of a cycle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Member {
+    /// `T` with the index of its last event.
+    pub name: String,
+    /// What it did.
+    pub shown: String,
+}
+
+/// Why a transaction comes before another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// `ww`, `wr`, `rw`, `process` or `realtime`.
+    pub kind: String,
+    /// In words.
+    pub why: String,
 }
 
 /// What a checker found.
@@ -51,8 +85,10 @@ pub struct Anomaly {
 pub struct Verdict {
     /// How the operations ended.
     pub counts: Counts,
-    /// What must not have happened.
+    /// What must not have happened; of each name, the first few.
     pub anomalies: Vec<Anomaly>,
+    /// How often each thing that must not have happened did.
+    pub found: BTreeMap<String, u64>,
     /// Why the checker cannot tell, if it cannot.
     pub unknown: Vec<String>,
 }
@@ -62,12 +98,21 @@ impl Verdict {
     pub fn on(history: &History) -> Self {
         let counts = history.counts();
         let unknown = if counts.ok == 0 { vec!["nothing was ever acknowledged".to_owned()] } else { Vec::new() };
-        Verdict { counts, anomalies: Vec::new(), unknown }
+        Verdict { counts, anomalies: Vec::new(), found: BTreeMap::new(), unknown }
     }
 
     /// Adds an anomaly.
     pub fn found(&mut self, name: &str, explanation: impl Into<String>, events: Vec<u64>) {
-        self.anomalies.push(Anomaly { name: name.to_owned(), explanation: explanation.into(), events });
+        self.add(Anomaly { name: name.to_owned(), explanation: explanation.into(), events, cycle: None });
+    }
+
+    /// Adds an anomaly. Many of the same name are counted, and the first few are kept.
+    pub fn add(&mut self, anomaly: Anomaly) {
+        let count = self.found.entry(anomaly.name.clone()).or_default();
+        *count += 1;
+        if *count <= KEPT_MAX {
+            self.anomalies.push(anomaly);
+        }
     }
 
     /// Says why the checker cannot tell.
@@ -91,10 +136,7 @@ impl Verdict {
 
     /// The names of the anomalies, each once, sorted.
     pub fn names(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.anomalies.iter().map(|anomaly| anomaly.name.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
+        self.found.keys().map(String::as_str).collect()
     }
 }
 
@@ -103,7 +145,7 @@ impl Serialize for Verdict {
         use serde::ser::SerializeStruct;
         let mut fields = serializer.serialize_struct("Verdict", 5)?;
         fields.serialize_field("valid", &self.validity())?;
-        fields.serialize_field("anomaly-types", &self.names())?;
+        fields.serialize_field("found", &self.found)?;
         fields.serialize_field("counts", &self.counts)?;
         fields.serialize_field("anomalies", &self.anomalies)?;
         fields.serialize_field("unknown", &self.unknown)?;
@@ -111,8 +153,10 @@ impl Serialize for Verdict {
     }
 }
 
-/// How many anomalies are told in words; the rest is in the run's folder.
-const TOLD_MAX: usize = 10;
+/// Of each name, so many anomalies are kept.
+const KEPT_MAX: u64 = 16;
+/// How many anomalies are told in words, the first of each name before the second of any; the rest is in the run's folder.
+const TOLD_MAX: usize = 8;
 
 impl std::fmt::Display for Verdict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -122,16 +166,24 @@ impl std::fmt::Display for Verdict {
         match self.validity() {
             Validity::Valid => write!(f, "valid")?,
             Validity::Unknown => write!(f, "UNKNOWN")?,
-            Validity::Invalid => write!(f, "INVALID ({})", self.names().join(", "))?,
+            Validity::Invalid => {
+                let found: Vec<String> = self.found.iter().map(|(name, count)| format!("{count} {name}")).collect();
+                write!(f, "INVALID ({})", found.join(", "))?;
+            }
         }
         for why in &self.unknown {
             write!(f, "\n  cannot tell: {why}")?;
         }
-        for anomaly in self.anomalies.iter().take(TOLD_MAX) {
-            write!(f, "\n  {}: {}", anomaly.name, anomaly.explanation.trim_end().replace('\n', "\n    "))?;
+        let mut told = BTreeMap::new();
+        let mut order: Vec<(u64, &Anomaly)> = Vec::new();
+        for anomaly in &self.anomalies {
+            let turn: &mut u64 = told.entry(&anomaly.name).or_default();
+            *turn += 1;
+            order.push((*turn, anomaly));
         }
-        if self.anomalies.len() > TOLD_MAX {
-            write!(f, "\n  and {} more", self.anomalies.len() - TOLD_MAX)?;
+        order.sort_by_key(|(turn, _)| *turn);
+        for (_, anomaly) in order.iter().take(TOLD_MAX) {
+            write!(f, "\n  {}: {}", anomaly.name, anomaly.explanation.trim_end().replace('\n', "\n    "))?;
         }
         Ok(())
     }

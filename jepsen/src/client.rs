@@ -3,10 +3,12 @@
 //! The same workload runs against real processes and in simulation, since it knows only these two traits and tokio's
 //! clock, which the simulation makes virtual.
 
+mod isolation;
 mod process;
 
 use async_trait::async_trait;
 
+pub use isolation::{AtIsolation, Isolation};
 pub use process::ProcessDatabase;
 
 /// Rows of text; `None` is NULL.

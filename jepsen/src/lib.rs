@@ -1,7 +1,8 @@
 //! Is it true? Clusters of real processes, faults, workloads with checkers, simulation, and load.
 //!
 //! ```text
-//!   cluster ──▶ nemesis breaks it ──▶ workload records a history ──▶ checker gives the verdict
+//!   cluster ──▶ nemesis breaks it ──▶ workload records a history ──▶ checker gives the verdict ──▶ report
+//!   control ──▶ the same workloads on PostgreSQL, whose promises are known
 //!   bench   ──▶ closed-loop load ──▶ figures, beside PostgreSQL's where one is found
 //! ```
 //!
@@ -13,8 +14,10 @@ pub mod bench;
 pub mod checker;
 pub mod client;
 pub mod cluster;
+pub mod control;
 pub mod history;
 pub mod nemesis;
+pub mod report;
 pub mod sim;
 pub mod suite;
 pub mod workload;

@@ -9,8 +9,10 @@ use clap::{Args, Parser, Subcommand};
 use jepsen::bench;
 use jepsen::client::ProcessDatabase;
 use jepsen::cluster::{Cluster, ClusterConfig};
-use jepsen::history::Recorder;
+use jepsen::control;
+use jepsen::history::{History, Recorder};
 use jepsen::nemesis::{self, Fault};
+use jepsen::report;
 use jepsen::sim::run_seed;
 use jepsen::suite;
 use jepsen::workload::{self, Load};
@@ -33,6 +35,10 @@ enum Command {
     Sim(SimArguments),
     /// Run the end-to-end suite: drivers, psql, pgbench and faults against real processes.
     Suite(suite::SuiteArguments),
+    /// Run workloads against PostgreSQL, at each isolation level, and compare what is found with what it promises.
+    Control(control::ControlArguments),
+    /// Check a history that a run left behind, again.
+    Check(CheckArguments),
     /// Put closed-loop load on a fresh cluster, and on PostgreSQL where one is installed, side by side.
     Bench(bench::BenchArguments),
 }
@@ -79,12 +85,24 @@ struct TestArguments {
     /// What all choices follow from; a fresh one each time if it is not given.
     #[arg(long)]
     seed: Option<u64>,
-    /// Write the history into this directory, as JSON and as EDN.
+    /// Write history, verdict and report into this directory.
     #[arg(long)]
-    history: Option<PathBuf>,
+    output: Option<PathBuf>,
     /// Keep data and logs in this directory.
     #[arg(long)]
     directory: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct CheckArguments {
+    /// Whose history it is.
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(workload::names()))]
+    workload: String,
+    /// The history, in lines of JSON.
+    history: PathBuf,
+    /// Write verdict and report into this directory.
+    #[arg(long)]
+    output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -156,6 +174,8 @@ async fn run(command: Command) -> Result<()> {
         Command::Test(arguments) => run_test(arguments).await,
         Command::Sim(_) => bail!("simulation runs by itself"),
         Command::Suite(arguments) => suite::run(&arguments).await,
+        Command::Control(arguments) => control::run(&arguments).await,
+        Command::Check(arguments) => check(&arguments),
         Command::Bench(arguments) => bench::run(&arguments).await,
     }
 }
@@ -169,6 +189,21 @@ fn directory(named: Option<&PathBuf>) -> Result<(PathBuf, Option<tempfile::TempD
             Ok((temporary.path().to_path_buf(), Some(temporary)))
         }
     }
+}
+
+fn check(arguments: &CheckArguments) -> Result<()> {
+    let file = std::fs::File::open(&arguments.history)?;
+    let history = History::read_json(std::io::BufReader::new(file))?;
+    let workload = workload::named(&arguments.workload).context("no such workload")?;
+    let verdict = workload.check(&history);
+    if let Some(output) = &arguments.output {
+        report::write(output, workload.name(), &history, &verdict)?;
+    }
+    println!("{}: {verdict}", workload.name());
+    if !verdict.is_valid() {
+        bail!("not valid");
+    }
+    Ok(())
 }
 
 async fn run_cluster(arguments: ClusterArguments) -> Result<()> {
@@ -211,9 +246,9 @@ async fn run_test(arguments: TestArguments) -> Result<()> {
     let recorder = Recorder::new();
     let broken = nemesis::run(&mut cluster, arguments.nemesis, arguments.time, arguments.hold, seed, &recorder);
     let (history, verdict) = workload::drive(&*workload, &database, load, &recorder, broken).await?;
-    if let Some(directory) = &arguments.history {
-        std::fs::create_dir_all(directory)?;
-        history.write_into(directory)?;
+    if let Some(output) = &arguments.output {
+        let title = format!("{} under {:?}", workload.name(), arguments.nemesis);
+        report::write(output, &title, &history, &verdict)?;
     }
     println!("{} under {:?}: {verdict}", arguments.workload, arguments.nemesis);
     if !verdict.is_valid() {

@@ -3,8 +3,17 @@
 //! | workload | what clients do | what must hold |
 //! |---|---|---|
 //! | [`bank`] | move money between accounts | the total, at every read |
+//! | [`comments`] | insert blindly into tables in different ranges | no causal reverse: who sees one sees all before it |
+//! | [`counter`] | add to counters | no addition is lost or made twice |
+//! | [`ddl`] | insert and update rows while columns and indexes come and go | no row misses a default or an index entry |
+//! | [`long_fork`] | write keys, and read groups of them | all readers agree on an order of the writes |
+//! | [`monotonic`] | add the highest number plus one | numbers rise with real time |
 //! | [`register`] | read, write, compare-and-set single rows | linearizability of each row |
-//! | [`set`] | insert rows | every acknowledged row is there at the end, and none that failed |
+//! | [`scan`] | insert rows and read all of them while ranges split | every row is in every scan, once and in order |
+//! | [`sequential`] | write keys one after the other | who sees a later one sees the earlier ones |
+//! | [`set`] | insert rows | every acknowledged row is there at the end once, and none that failed |
+//! | [`transactions`] | append to lists or write registers, and read them | strict serializability, by cycles of dependencies |
+//! | [`write_skew`] | insert a row if there is none | of two, one does |
 //!
 //! ```text
 //!   set_up ─▶ run, while a nemesis breaks the database ─▶ all is healed ─▶ finish ─▶ check the history
@@ -16,8 +25,17 @@
 
 pub mod bank;
 mod clients;
+pub mod comments;
+pub mod counter;
+pub mod ddl;
+pub mod long_fork;
+pub mod monotonic;
 pub mod register;
+pub mod scan;
+pub mod sequential;
 pub mod set;
+pub mod transactions;
+pub mod write_skew;
 
 use std::time::Duration;
 
@@ -26,6 +44,7 @@ use async_trait::async_trait;
 use crate::checker::Verdict;
 use crate::client::{Database, Failure};
 use crate::history::{History, Recorder};
+use transactions::{Model, Transactions};
 
 /// How long, and by how many clients.
 #[derive(Clone, Copy, Debug)]
@@ -64,9 +83,19 @@ pub trait Workload: Send + Sync {
 
 /// Every workload, by name.
 const REGISTRY: &[(&str, fn() -> Box<dyn Workload>)] = &[
+    ("append", || Box::new(Transactions::new(Model::Append))),
     ("bank", || Box::new(bank::Bank::default())),
+    ("comments", || Box::new(comments::Comments::default())),
+    ("counter", || Box::new(counter::Counters::default())),
+    ("ddl", || Box::new(ddl::SchemaChange)),
+    ("long-fork", || Box::new(long_fork::LongFork::default())),
+    ("monotonic", || Box::new(monotonic::Monotonic::default())),
     ("register", || Box::new(register::Registers::default())),
+    ("register-txn", || Box::new(Transactions::new(Model::Register))),
+    ("scan", || Box::new(scan::Scan::default())),
+    ("sequential", || Box::new(sequential::Sequential::default())),
     ("set", || Box::new(set::Set)),
+    ("write-skew", || Box::new(write_skew::WriteSkew)),
 ];
 
 /// The names of all workloads.

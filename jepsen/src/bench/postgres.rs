@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::cluster::{connect, free_ports};
 
 /// The directory of an installed PostgreSQL server's programs.
-pub(super) fn find() -> Option<PathBuf> {
+pub(crate) fn find() -> Option<PathBuf> {
     let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
         .ok()?
         .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
@@ -21,7 +21,7 @@ pub(super) fn find() -> Option<PathBuf> {
 }
 
 /// A primary and its standbys. They end with this value.
-pub(super) struct Server {
+pub(crate) struct Server {
     bin: PathBuf,
     port: u16,
     directories: Vec<PathBuf>,

@@ -91,7 +91,9 @@ impl History {
         let end = clients().rfind(|event| !event.is_read()).map_or(begin.time, |event| event.time);
         let mut moments = vec![begin.time];
         moments.extend(clients().filter(is_write).map(|event| event.time));
-        moments.push(end.max(moments[moments.len() - 1]));
+        moments.push(end);
+        // A history that others recorded may have times that go back.
+        moments.sort_unstable();
         moments.windows(2).map(|pair| (Duration::from_nanos(pair[0]), Duration::from_nanos(pair[1]))).collect()
     }
 

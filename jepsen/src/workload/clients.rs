@@ -172,15 +172,33 @@ impl<'a> Roaming<'a> {
 /// What the last read of all is called.
 pub(super) const FINAL_READ: &str = "final-read";
 
+/// Who does what is done in the end: no client has this number.
+const FINAL_PROCESS: u64 = u32::MAX as u64;
+
 /// Reads what is there in the end, once all is healed, and records it.
 pub(super) async fn final_read(database: &dyn Database, recorder: &Recorder, sql: &str, what: fn(&Rows) -> Value) {
-    // No client has this number.
-    let process = u64::from(u32::MAX);
-    recorder.record(Kind::Invoke, process, FINAL_READ, Value::Null, None);
+    final_read_as(database, recorder, FINAL_READ, Value::Null, sql, what).await;
+}
+
+/// Reads part of what is there in the end, once all is healed, and records it by a name of its own.
+pub(super) async fn final_read_as(
+    database: &dyn Database,
+    recorder: &Recorder,
+    f: &str,
+    asked: Value,
+    sql: &str,
+    what: fn(&Rows) -> Value,
+) {
+    recorder.record(Kind::Invoke, FINAL_PROCESS, f, asked.clone(), None);
     match run_anywhere(database, sql).await {
-        Ok(rows) => recorder.record(Kind::Ok, process, FINAL_READ, what(&rows), None),
-        Err(failure) => recorder.record(Kind::Fail, process, FINAL_READ, Value::Null, Some(failure.to_string())),
+        Ok(rows) => recorder.record(Kind::Ok, FINAL_PROCESS, f, what(&rows), None),
+        Err(failure) => recorder.record(Kind::Fail, FINAL_PROCESS, f, asked, Some(failure.to_string())),
     }
+}
+
+/// Runs one more statement, once all is healed. It must bear being run twice.
+pub(super) async fn final_statement(database: &dyn Database, recorder: &Recorder, f: &str, sql: &str) {
+    final_read_as(database, recorder, f, Value::from(sql), sql, |_| Value::Null).await;
 }
 
 /// What the final read saw; without it a checker cannot tell.
