@@ -100,7 +100,10 @@ pub async fn run(arguments: &ControlArguments) -> Result<()> {
         for isolation in LEVELS.into_iter().filter(|level| arguments.isolation.is_none_or(|only| only == *level)) {
             let database = AtIsolation { inner: &inner, isolation, dialect: Dialect::PostgreSql };
             let recorder = Recorder::new();
-            let calm = async { Ok(tokio::time::sleep(load.duration).await) };
+            let calm = async {
+                tokio::time::sleep(load.duration).await;
+                Ok(())
+            };
             let (history, verdict) = workload::drive(&*workload, &database, load, &recorder, calm).await?;
             let title = format!("{} on PostgreSQL, {}", workload.name(), isolation.sql());
             if let Some(output) = &arguments.output {
