@@ -49,6 +49,10 @@ impl Database for AtIsolation<'_> {
     async fn connect(&self, node: usize) -> Result<Box<dyn Client>, Failure> {
         let mut client = self.inner.connect(node).await?;
         client.run(&format!("SET default_transaction_isolation = '{}'", self.isolation.sql())).await?;
+        if self.dialect == Dialect::PostgreSql {
+            // It looks for deadlocks after a second, which would be most of a short run. Only a superuser may ask for less.
+            let _ = client.run("SET deadlock_timeout = '20ms'").await;
+        }
         Ok(client)
     }
 }

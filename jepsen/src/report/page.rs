@@ -102,18 +102,27 @@ fn charts(timeline: &Timeline, out: &mut String) {
     out.push_str("</tbody></table>");
 }
 
+/// Of each name, so many anomalies are shown unfolded.
+const OPEN_MAX: usize = 2;
+
 fn anomalies(verdict: &Verdict, out: &mut String) {
     if verdict.anomalies.is_empty() {
         return;
     }
     out.push_str("<h2>Anomalies</h2>");
     for (name, count) in &verdict.found {
-        let kept = verdict.anomalies.iter().filter(|anomaly| anomaly.name == *name);
+        let kept: Vec<&Anomaly> = verdict.anomalies.iter().filter(|anomaly| anomaly.name == *name).collect();
         let _ = write!(out, "<article><h3>{} <small>({count})</small></h3>", escape(name));
         if let Some(meaning) = meaning(name) {
             let _ = write!(out, "<p>{meaning}</p>");
         }
-        kept.for_each(|anomaly| one(anomaly, out));
+        let (open, folded) = kept.split_at(kept.len().min(OPEN_MAX));
+        open.iter().for_each(|anomaly| one(anomaly, out));
+        if !folded.is_empty() {
+            let _ = write!(out, "<details><summary>{} more</summary>", folded.len());
+            folded.iter().for_each(|anomaly| one(anomaly, out));
+            out.push_str("</details>");
+        }
         out.push_str("</article>");
     }
 }

@@ -1,8 +1,10 @@
 //! Money moves between accounts; the total never changes.
 //!
 //! A transfer reads two accounts and writes both, in one transaction; with the accounts split over several ranges it commits in two
-//! phases. Readers read all accounts in one statement, and every such read must have the total. At READ COMMITTED a transfer that
+//! phases. Readers read all accounts in one statement, and every such read must have the total, also one as of a time that is past. At READ COMMITTED a transfer that
 //! sets what it computed from its reads loses updates, so that a database that promises less than serializability fails here.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use clock::Random;
@@ -11,7 +13,7 @@ use serde_json::{Value, json};
 use super::clients::{self, Clients, Done, Step, Transaction, Trouble, number};
 use super::{Load, Workload};
 use crate::checker::Verdict;
-use crate::client::{Client, Database, Failure, Rows, run_anywhere, split};
+use crate::client::{Client, Database, Dialect, Failure, Rows, run_anywhere, split};
 use crate::history::{History, Kind, Recorder};
 
 /// The bank.
@@ -54,7 +56,9 @@ impl Workload for Bank {
     }
 
     async fn run(&self, database: &dyn Database, load: Load, recorder: &Recorder) {
-        clients::work(self, database, load, recorder).await;
+        let can_see_past = database.dialect() == Dialect::Meridian;
+        let bankers = Bankers { bank: *self, can_see_past, begun: tokio::time::Instant::now() };
+        clients::work(&bankers, database, load, recorder).await;
     }
 
     async fn finish(&self, database: &dyn Database, recorder: &Recorder) {
@@ -95,21 +99,46 @@ impl Bank {
     }
 }
 
+struct Bankers {
+    bank: Bank,
+    can_see_past: bool,
+    begun: tokio::time::Instant,
+}
+
+/// A node's clock may be this far behind the one by which the accounts were made.
+const CLOCKS_APART: Duration = Duration::from_millis(600);
+
+impl Bankers {
+    /// A moment since the beginning, as so many milliseconds ago.
+    fn ago(&self, random: &Random) -> Option<u64> {
+        let most = self.begun.elapsed().min(Duration::from_secs(4)).checked_sub(CLOCKS_APART)?;
+        (self.can_see_past && random.chance(0.25)).then(|| random.range(0, most.as_millis() as u64 + 1))
+    }
+}
+
 #[async_trait]
-impl Clients for Bank {
-    /// One client in four reads.
+impl Clients for Bankers {
+    /// One client in four reads: mostly now, and sometimes as of a time that is past, by the milliseconds that are its value.
     fn next(&self, number: usize, random: &Random) -> Step {
         if number % 4 == 3 {
-            return Step { f: "read", value: Value::Null };
+            return match self.ago(random) {
+                Some(ago) => Step { f: "past-read", value: json!(ago) },
+                None => Step { f: "read", value: Value::Null },
+            };
         }
-        let from = random.range(0, self.accounts);
-        let to = (from + random.range(1, self.accounts)) % self.accounts;
+        let from = random.range(0, self.bank.accounts);
+        let to = (from + random.range(1, self.bank.accounts)) % self.bank.accounts;
         Step { f: "transfer", value: json!({ "from": from, "to": to, "amount": random.range(1, 6) }) }
     }
 
     async fn execute(&self, client: &mut dyn Client, step: &Step) -> Result<Done, Trouble> {
         if step.f == "read" {
             return Ok(Done::Ok(balances(&client.run(READ_ALL).await?)));
+        }
+        if step.f == "past-read" {
+            let ago = &step.value;
+            let sql = format!("SELECT id, balance FROM bank AS OF SYSTEM TIME '-{ago}ms' ORDER BY id");
+            return Ok(Done::Ok(balances(&client.run(&sql).await?)));
         }
         let (from, to) = (&step.value["from"], &step.value["to"]);
         let amount = step.value["amount"].as_i64().expect("a transfer has an amount");

@@ -36,10 +36,12 @@ const LETTERS_MAX: usize = 38;
 pub fn svg(cycle: &Cycle) -> String {
     let count = cycle.transactions.len();
     let radius = if count == 2 { 120.0 } else { (count as f64 * 48.0).max(150.0) };
-    let (width, height) = (2.0 * radius * 1.5 + BOX_WIDTH + 40.0, 2.0 * radius + BOX_HEIGHT + 60.0);
+    // Those of three stand on two feet, a quarter of the way up.
+    let lift = if count == 3 { radius / 2.0 } else { 0.0 };
+    let (width, height) = (2.0 * radius * 1.5 + BOX_WIDTH + 40.0, 2.0 * radius + BOX_HEIGHT + 60.0 - lift);
     let center = |place: usize| {
         let angle = TAU * place as f64 / count as f64 - TAU / 4.0;
-        (width / 2.0 + 1.5 * radius * angle.cos(), height / 2.0 + radius * angle.sin())
+        (width / 2.0 + 1.5 * radius * angle.cos(), (height + lift) / 2.0 + radius * angle.sin())
     };
     let mut out = format!(
         "<svg class=\"cycle\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" role=\"img\">"
