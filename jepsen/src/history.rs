@@ -123,6 +123,11 @@ impl History {
         &self.events
     }
 
+    /// The first so many events: what was not answered by then is unknown.
+    pub fn beginning(&self, events: usize) -> History {
+        History { events: self.events[..events.min(self.events.len())].to_vec() }
+    }
+
     /// Writes the history as JSON, one object a line.
     ///
     /// # Errors
