@@ -1,9 +1,21 @@
-//! The seam of tasks: everything that runs beside its caller is started here.
+//! The seam of tasks: what runs beside what.
+//!
+//! ```text
+//!   Tasks ── spawn ──▶ runtime
+//!     └ scope() ─▶ Tasks of one owner ── stop() ─▶ every one of them has ended, and let go of what it held
+//! ```
+//!
+//! Invariant (`scope_ends_whole`): once [`Tasks::stop`] returns, no task or blocking work of the scope runs, or holds
+//! anything, any more; none can be started in it. That is what lets a node stop for good inside a process that goes on.
 
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinHandle};
 
 /// Starts tasks on one runtime.
 ///
@@ -14,17 +26,115 @@ use tokio::task::JoinHandle;
 pub struct Tasks {
     runtime: Handle,
     inline_blocking: bool,
+    scope: Option<Arc<Scope>>,
+}
+
+/// The tasks that one owner started and can end.
+#[derive(Debug, Default)]
+struct Scope {
+    running: Mutex<Running>,
+    /// Rings when the last one has ended.
+    ended: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    next_id: u64,
+    /// Blocking work has no handle: it is waited for.
+    tasks: BTreeMap<u64, Option<AbortHandle>>,
+    is_stopped: bool,
+}
+
+/// Leaves the scope when it is dropped.
+struct Member {
+    scope: Arc<Scope>,
+    id: u64,
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let mut running = self.scope.running.lock();
+        running.tasks.remove(&self.id);
+        if running.tasks.is_empty() {
+            self.scope.ended.notify_waiters();
+        }
+    }
+}
+
+impl Scope {
+    fn enter(self: &Arc<Self>, running: &mut Running) -> Member {
+        let id = running.next_id;
+        running.next_id += 1;
+        running.tasks.insert(id, None);
+        Member { scope: self.clone(), id }
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "this is the seam")]
+    fn spawn<F>(self: &Arc<Self>, runtime: &Handle, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        // Held until the handle is entered: a task that ends at once waits for it to leave.
+        let mut running = self.running.lock();
+        let member = self.enter(&mut running);
+        let id = member.id;
+        // In this order, since fields drop in theirs: a task leaves once its future is gone.
+        let parts = (future, member);
+        let handle = runtime.spawn(async move {
+            let (future, _member) = parts;
+            future.await
+        });
+        if running.is_stopped {
+            handle.abort();
+        }
+        running.tasks.insert(id, Some(handle.abort_handle()));
+        handle
+    }
+
+    async fn stop(&self) {
+        let handles: Vec<AbortHandle> = {
+            let mut running = self.running.lock();
+            running.is_stopped = true;
+            running.tasks.values().flatten().cloned().collect()
+        };
+        handles.iter().for_each(AbortHandle::abort);
+        loop {
+            let ended = self.ended.notified();
+            tokio::pin!(ended);
+            ended.as_mut().enable();
+            if self.running.lock().tasks.is_empty() {
+                return;
+            }
+            ended.await;
+        }
+    }
 }
 
 impl Tasks {
     /// Tasks on the given multi-threaded runtime; blocking work goes to its blocking pool.
     pub fn on(runtime: Handle) -> Self {
-        Tasks { runtime, inline_blocking: false }
+        Tasks { runtime, inline_blocking: false, scope: None }
     }
 
     /// Tasks on the given single-threaded runtime; blocking work runs inline.
     pub fn deterministic(runtime: Handle) -> Self {
-        Tasks { runtime, inline_blocking: true }
+        Tasks { runtime, inline_blocking: true, scope: None }
+    }
+
+    /// Tasks on the same runtime that end together, by [`Tasks::stop`] on the scope or any clone of it.
+    pub fn scope(&self) -> Tasks {
+        Tasks { scope: Some(Arc::default()), ..self.clone() }
+    }
+
+    /// Ends every task of this scope where it waits, and returns once they and their blocking work have ended. What is
+    /// started in it afterwards ends at once. Tasks outside any scope go on.
+    ///
+    /// REQUIRES: the caller is no task of the scope, which would wait for itself.
+    pub async fn stop(&self) {
+        if let Some(scope) = &self.scope {
+            scope.stop().await;
+        }
     }
 
     /// Whether blocking work runs inline, as it does in simulation.
@@ -45,7 +155,10 @@ impl Tasks {
         F::Output: Send + 'static,
     {
         tracing::trace!(name, "task started");
-        self.runtime.spawn(future)
+        match &self.scope {
+            Some(scope) => scope.spawn(&self.runtime, future),
+            None => self.runtime.spawn(future),
+        }
     }
 
     /// Runs work that blocks on a disk, and waits for it.
@@ -58,6 +171,12 @@ impl Tasks {
         if self.inline_blocking {
             return work();
         }
+        let member = self.scope.as_ref().map(|scope| scope.enter(&mut scope.running.lock()));
+        let work = move || {
+            let value = work();
+            drop(member);
+            value
+        };
         match self.runtime.spawn_blocking(work).await {
             Ok(value) => value,
             Err(error) => match error.try_into_panic() {
@@ -67,3 +186,6 @@ impl Tasks {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,8 @@
 //!
 //! Invariants: `proposal_fence` (a proposal enters the log only while this replica leads in the very term
 //! the caller names, so that nothing proposed under an older lease is appended later); `own_log_synced`
-//! (an entry is applied here only once this node's own log has synced it).
+//! (an entry is applied here only once this node's own log has synced it); `stopped_is_still` (once a group has stopped,
+//! nothing of it reads or writes its log or its state machine, so that both may be removed or opened anew).
 //!
 //! The Raft itself is openraft's; nothing outside this folder names its types.
 
@@ -43,6 +44,8 @@ pub(crate) use start::{GroupParts, raft_config, start};
 pub use status::{GroupStatus, PeerProgress};
 pub(crate) use wire::{RaftAnswer, RaftRequest, SnapshotRequest};
 
+use self::durability::InUse;
+use self::log_store::SyncedMark;
 use self::machine::Machine;
 use self::snapshot::Receiver;
 use self::types::{Answer, Command, Types};
@@ -103,6 +106,9 @@ pub struct Group {
     inner: Arc<Inner>,
 }
 
+/// How long a worker of a stopped group may wait for the log before it is told not to.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
+
 type Raft = openraft::Raft<Types, Machine>;
 type WriteError = RaftError<Types, ClientWriteError<Types>>;
 
@@ -114,6 +120,8 @@ struct Inner {
     state_machine: Arc<dyn StateMachine>,
     receiver: Receiver,
     election_ms_max: u64,
+    synced: SyncedMark,
+    in_use: tokio::sync::Mutex<InUse>,
     /// Cleared when the group stops, so that the watcher of its leadership ends.
     watcher: Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
@@ -298,13 +306,22 @@ impl Group {
         self.inner.raft.trigger().purge_log(applied.index).await.map_err(stopped)
     }
 
-    /// Stops the group on this node. Its log stays.
+    /// Stops the group on this node; returns once nothing of it touches its log or its state machine any more
+    /// (`stopped_is_still`). Its log stays.
     pub(crate) async fn shutdown(&self) {
         if let Err(error) = self.inner.raft.shutdown().await {
             tracing::error!(group = %self.inner.group, %error, "the group did not stop cleanly");
         }
         if let Some(watcher) = self.inner.watcher.lock().take() {
             watcher.abort();
+        }
+        self.inner.receiver.clear();
+        // openraft's workers end by themselves after its core, once they are through with what they are at.
+        let mut in_use = self.inner.in_use.lock().await;
+        if tokio::time::timeout(STOP_PATIENCE, in_use.ended()).await.is_err() {
+            // One may wait for a sync that a full or failed disk does not give.
+            self.inner.synced.fail();
+            in_use.ended().await;
         }
     }
 }

@@ -210,12 +210,11 @@ impl GroupHost {
         destroyed.map_err(|error| GroupError::Stopped(format!("its log cannot be destroyed: {error}")))
     }
 
-    /// Stops all groups.
+    /// Stops all groups, at the same time: each may have to wait for an answer that is on its way.
     pub async fn shutdown(&self) {
-        for group in self.groups() {
-            // It may have been stopped by another task meanwhile.
-            let _ = self.stop_group(group).await;
-        }
+        let stopping = self.groups().into_iter().map(|group| self.stop_group(group));
+        // One may have been stopped by another task meanwhile.
+        let _ = futures::future::join_all(stopping).await;
     }
 
     fn find(&self, group: u64, replica: u64, from: NodeId) -> Result<Group, String> {

@@ -104,13 +104,18 @@ pub enum NetworkError {
         node: NodeId,
         /// The clock's words.
         reason: String,
+        /// It was the answer's timestamp that was refused: the request has been handled.
+        was_handled: bool,
     },
 }
 
 impl NetworkError {
     /// Whether the peer may have handled the request all the same.
     pub fn may_have_been_handled(&self) -> bool {
-        matches!(self, NetworkError::Timeout { .. } | NetworkError::Lost { .. })
+        matches!(
+            self,
+            NetworkError::Timeout { .. } | NetworkError::Lost { .. } | NetworkError::Clock { was_handled: true, .. }
+        )
     }
 }
 

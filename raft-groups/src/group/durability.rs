@@ -1,8 +1,12 @@
 //! What the engine has persisted of a group, which bounds what its log may forget (`purged_is_durable`).
+//!
+//! Whatever part of openraft may still touch the group's state or its log shares it, so that its end is theirs.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::mpsc;
 
 use crate::state_machine::{StateMachine, StateMachineError};
 
@@ -11,11 +15,26 @@ pub(crate) struct Durability {
     state_machine: Arc<dyn StateMachine>,
     /// The index after the last applied entry that is durable.
     next: AtomicU64,
+    /// Closes its channel when it goes.
+    _in_use: mpsc::Sender<()>,
+}
+
+/// Tells when nothing touches a stopped group's state or log any more.
+pub(crate) struct InUse(mpsc::Receiver<()>);
+
+impl InUse {
+    /// Returns once the last user is gone.
+    pub async fn ended(&mut self) {
+        // Nothing is ever sent.
+        let _ = self.0.recv().await;
+    }
 }
 
 impl Durability {
-    pub fn new(state_machine: Arc<dyn StateMachine>) -> Self {
-        Durability { state_machine, next: AtomicU64::new(0) }
+    pub fn new(state_machine: Arc<dyn StateMachine>) -> (Arc<Self>, InUse) {
+        let (in_use, ended) = mpsc::channel(1);
+        let durability = Durability { state_machine, next: AtomicU64::new(0), _in_use: in_use };
+        (Arc::new(durability), InUse(ended))
     }
 
     /// Makes everything applied so far durable, and remembers that.

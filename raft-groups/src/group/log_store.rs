@@ -89,7 +89,8 @@ impl SyncedMark {
         });
     }
 
-    fn fail(&self) {
+    /// Whoever waits for a sync waits in vain.
+    pub fn fail(&self) {
         self.next.send_replace(None);
     }
 }

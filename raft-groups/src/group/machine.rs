@@ -26,15 +26,15 @@ const APPLY_ENTRIES_MAX: usize = 256;
 
 /// A snapshot on its way from or to a state machine.
 pub(crate) enum SnapshotHandle {
-    /// A view to send.
-    Outgoing(Box<dyn SnapshotSource>),
+    /// A view to send. While it is open, the state machine is in use.
+    Outgoing(Box<dyn SnapshotSource>, Arc<Durability>),
     /// A staged one to install.
     Incoming(Box<dyn SnapshotSink>),
     /// One that was built: there is nothing to carry.
     Built,
 }
 
-/// A group's state machine behind openraft's interface.
+/// A group's state machine behind openraft's interface. Fields drop in order: what says that it is in use goes last.
 pub(crate) struct Machine {
     state_machine: Arc<dyn StateMachine>,
     synced: SyncedMark,
@@ -118,7 +118,7 @@ impl RaftStateMachine<Types> for Machine {
         }
         let source = self.state_machine.open_snapshot().map_err(io::Error::other)?;
         let meta = meta_of(&source.applied_state())?;
-        Ok(Some(Snapshot { meta, snapshot: SnapshotHandle::Outgoing(source) }))
+        Ok(Some(Snapshot { meta, snapshot: SnapshotHandle::Outgoing(source, self.durability.clone()) }))
     }
 }
 

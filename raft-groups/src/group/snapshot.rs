@@ -35,7 +35,7 @@ pub(super) async fn send(
     vote: Vote,
     snapshot: Snapshot<LeaderId, u64, u64, SnapshotHandle>,
 ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-    let SnapshotHandle::Outgoing(mut source) = snapshot.snapshot else {
+    let SnapshotHandle::Outgoing(mut source, in_use) = snapshot.snapshot else {
         return Err(read_error(&snapshot.meta, io::Error::other("the snapshot is not one to send")));
     };
     let sending = Sending { client, transfer_id: client.context.random.next_u64() };
@@ -52,6 +52,7 @@ pub(super) async fn send(
         sequence += 1;
     }
     drop(source);
+    drop(in_use);
     let tail = SnapshotTail { chunks: sequence, running_checksum };
     match sending.step(SnapshotStep::Finish(tail)).await? {
         Some(vote) => Ok(SnapshotResponse::new(vote)),
@@ -180,6 +181,11 @@ impl Receiver {
         *self.incoming.lock() = None;
         let meta = incoming.head.meta().map_err(|error| error.to_string())?;
         Ok(Received { vote: incoming.head.vote.into(), meta, sink })
+    }
+
+    /// Drops what was received so far.
+    pub fn clear(&self) {
+        *self.incoming.lock() = None;
     }
 
     fn find(&self, from: (NodeId, ReplicaId)) -> Result<Arc<tokio::sync::Mutex<Incoming>>, String> {

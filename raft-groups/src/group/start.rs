@@ -63,9 +63,10 @@ pub(crate) fn raft_config(config: &GroupConfig) -> Result<Arc<Config>, GroupErro
 pub(crate) async fn start(parts: GroupParts, raft_config: Arc<Config>) -> Result<Group, GroupError> {
     let GroupParts { group, replica, log, state_machine, transport, tasks, random, config } = parts;
     let unreadable = |error: std::io::Error| GroupError::Stopped(format!("its log cannot be read: {error}"));
-    let durability = Arc::new(Durability::new(state_machine.clone()));
+    let (durability, in_use) = Durability::new(state_machine.clone());
     let log_store = LogStore::open(log, durability.clone()).map_err(unreadable)?;
-    let machine = Machine::new(state_machine.clone(), log_store.synced(), durability);
+    let synced = log_store.synced();
+    let machine = Machine::new(state_machine.clone(), synced.clone(), durability);
     let seed = random.next_u64();
     let election_ms_max = config.election_ms_max;
     let network = PeerFactory(Arc::new(PeerContext { group, replica, transport, random, config }));
@@ -85,6 +86,8 @@ pub(crate) async fn start(parts: GroupParts, raft_config: Arc<Config>) -> Result
         state_machine,
         receiver: Receiver::default(),
         election_ms_max,
+        synced,
+        in_use: tokio::sync::Mutex::new(in_use),
         watcher: Mutex::new(None),
     };
     let group = Group { inner: Arc::new(inner) };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use clock::{Hlc, Timestamp};
+use clock::{Hlc, HlcError, Timestamp};
 use parking_lot::RwLock;
 
 use super::{Class, Handler, NetworkError};
@@ -51,12 +51,17 @@ impl Endpoint {
 
     /// The timestamp an outgoing frame carries.
     pub fn stamp(&self, peer: NodeId) -> Result<Timestamp, NetworkError> {
-        self.hlc.now().map_err(|error| NetworkError::Clock { node: peer, reason: error.to_string() })
+        self.hlc.now().map_err(|error| clock_error(peer, &error, false))
     }
 
-    /// Takes in the timestamp of a frame that arrived.
+    /// Takes in the timestamp of a request or a greeting that arrived.
     pub fn absorb(&self, peer: NodeId, timestamp: Timestamp) -> Result<(), NetworkError> {
-        self.hlc.absorb(timestamp).map_err(|error| NetworkError::Clock { node: peer, reason: error.to_string() })
+        self.hlc.absorb(timestamp).map_err(|error| clock_error(peer, &error, false))
+    }
+
+    /// Takes in the timestamp of an answer. One that is refused does not undo what was done to give it.
+    pub fn absorb_answer(&self, peer: NodeId, timestamp: Timestamp) -> Result<(), NetworkError> {
+        self.hlc.absorb(timestamp).map_err(|error| clock_error(peer, &error, true))
     }
 
     /// Has the handler of the class answer.
@@ -67,4 +72,8 @@ impl Endpoint {
             None => Err(format!("nothing answers {class:?} requests here yet")),
         }
     }
+}
+
+fn clock_error(node: NodeId, error: &HlcError, was_handled: bool) -> NetworkError {
+    NetworkError::Clock { node, reason: error.to_string(), was_handled }
 }

@@ -234,8 +234,9 @@ impl SimTransport {
         }
         self.send(&to, class, body, timestamp, Some(reply_to));
         match reply.await {
+            Ok(Reply { answer: Err(refused @ NetworkError::Clock { .. }), .. }) => Err(refused),
             Ok(reply) => {
-                self.endpoint.absorb(peer, reply.timestamp)?;
+                self.endpoint.absorb_answer(peer, reply.timestamp)?;
                 reply.answer
             }
             // Silence: the caller's timeout ends it.
@@ -263,7 +264,9 @@ impl SimTransport {
                     .handle(sender, class, body)
                     .await
                     .map_err(|reason| NetworkError::Refused { node: receiver, reason }),
-                Err(error) => Err(NetworkError::Clock { node: receiver, reason: error.to_string() }),
+                Err(error) => {
+                    Err(NetworkError::Clock { node: receiver, reason: error.to_string(), was_handled: false })
+                }
             };
             let Ok(timestamp) = to.stamp(sender) else { return };
             if shared.carry(&to, &from).await.is_ok()

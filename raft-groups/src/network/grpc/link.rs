@@ -38,7 +38,33 @@ enum Status {
     Opening,
     Open(Arc<Connection>),
     /// Not tried again before the backoff is over.
-    Down(String),
+    Down(Why),
+}
+
+/// Why a stream is down.
+#[derive(Clone)]
+struct Why {
+    reason: String,
+    /// One of the two clocks is wrong.
+    by_clock: bool,
+}
+
+impl From<String> for Why {
+    fn from(reason: String) -> Self {
+        Why { reason, by_clock: false }
+    }
+}
+
+impl From<&str> for Why {
+    fn from(reason: &str) -> Self {
+        reason.to_owned().into()
+    }
+}
+
+impl Why {
+    fn clocks(reason: impl ToString) -> Self {
+        Why { reason: reason.to_string(), by_clock: true }
+    }
 }
 
 /// An open stream and the calls that wait for answers on it.
@@ -119,7 +145,10 @@ impl Link {
             let current = status.borrow_and_update().clone();
             match current {
                 Status::Open(connection) => return Ok(connection),
-                Status::Down(reason) => return Err(self.unreachable(&reason)),
+                Status::Down(Why { reason, by_clock: true }) => {
+                    return Err(NetworkError::Clock { node: self.peer, reason, was_handled: false });
+                }
+                Status::Down(why) => return Err(self.unreachable(&why.reason)),
                 Status::Opening => {}
                 Status::Idle => self.start_opening(inner),
             }
@@ -146,9 +175,9 @@ impl Link {
     /// One life of the stream: open, receive until it breaks, stay down for the backoff.
     async fn run(self: Arc<Self>, inner: Arc<Inner>) {
         let opening = Duration::from_millis(inner.config.connect_timeout_ms);
-        let reason = match tokio::time::timeout(opening, self.open(&inner)).await {
-            Err(_) => format!("no connection to {} in {} ms", self.address, opening.as_millis()),
-            Ok(Err(reason)) => reason,
+        let why = match tokio::time::timeout(opening, self.open(&inner)).await {
+            Err(_) => format!("no connection to {} in {} ms", self.address, opening.as_millis()).into(),
+            Ok(Err(why)) => why,
             Ok(Ok((connection, incoming))) => {
                 self.failures.store(0, Ordering::Relaxed);
                 self.status.send_replace(Status::Open(connection.clone()));
@@ -158,19 +187,19 @@ impl Link {
                     // The caller may have given up.
                     let _ = answer_to.send(Err(self.lost(&reason)));
                 }
-                reason
+                reason.into()
             }
         };
-        tracing::debug!(peer = %self.peer, class = ?self.class, reason, "node link is down");
+        tracing::debug!(peer = %self.peer, class = ?self.class, reason = why.reason, "node link is down");
         let failures = self.failures.fetch_add(1, Ordering::Relaxed).min(16);
         let backoff_ms = (inner.config.backoff_ms_min << failures).min(inner.config.backoff_ms_max);
         drop(inner);
-        self.status.send_replace(Status::Down(reason));
+        self.status.send_replace(Status::Down(why));
         tokio::time::sleep(Duration::from_millis(backoff_ms)).await;
         self.status.send_replace(Status::Idle);
     }
 
-    async fn open(&self, inner: &Inner) -> Result<(Arc<Connection>, Streaming<Frame>), String> {
+    async fn open(&self, inner: &Inner) -> Result<(Arc<Connection>, Streaming<Frame>), Why> {
         let keep_alive = Duration::from_millis(inner.config.keep_alive_ms);
         let channel = TonicEndpoint::from_shared(format!("http://{}", self.address))
             .map_err(|error| format!("{} is no address: {error}", self.address))?
@@ -188,7 +217,7 @@ impl Link {
 
         let (outgoing, frames) = mpsc::channel(OUTGOING_FRAMES);
         let greeting = Greeting::new(inner.endpoint.identity(), self.class, self.peer);
-        let timestamp = inner.endpoint.stamp(self.peer).map_err(|error| error.to_string())?;
+        let timestamp = inner.endpoint.stamp(self.peer).map_err(Why::clocks)?;
         let first = Frame { request_id: 0, timestamp, content: Some(Content::Greeting(greeting)) };
         outgoing.try_send(first).expect("a new channel has room");
         let codec = ProstCodec::<Frame, Frame>::default();
@@ -202,14 +231,15 @@ impl Link {
         Ok((Arc::new(Connection { outgoing, next_request_id: AtomicU64::new(1), waiting }), incoming))
     }
 
-    fn check_greeting(&self, inner: &Inner, first: Option<Frame>) -> Result<(), String> {
+    fn check_greeting(&self, inner: &Inner, first: Option<Frame>) -> Result<(), Why> {
         match first {
             Some(Frame { timestamp, content: Some(Content::Greeting(greeting)), .. }) => {
                 greeting.check(inner.endpoint.identity())?;
-                inner.endpoint.absorb(self.peer, timestamp).map_err(|error| error.to_string())
+                inner.endpoint.absorb(self.peer, timestamp).map_err(Why::clocks)
             }
-            Some(Frame { content: Some(Content::Refusal(reason)), .. }) => Err(reason),
-            _ => Err("the peer did not greet".to_owned()),
+            Some(Frame { content: Some(Content::Refusal(reason)), .. }) => Err(reason.into()),
+            Some(Frame { content: Some(Content::ClockRefusal(reason)), .. }) => Err(Why::clocks(reason)),
+            _ => Err("the peer did not greet".into()),
         }
     }
 
@@ -240,12 +270,14 @@ impl Link {
     }
 
     fn unwrap_answer(&self, inner: &Inner, frame: Frame) -> Result<Bytes, NetworkError> {
-        inner.endpoint.absorb(self.peer, frame.timestamp)?;
         let node = self.peer;
+        if let Some(Content::ClockRefusal(reason)) = frame.content {
+            return Err(NetworkError::Clock { node, reason, was_handled: false });
+        }
+        inner.endpoint.absorb_answer(node, frame.timestamp)?;
         match frame.content {
             Some(Content::Answer(body)) => Ok(body),
             Some(Content::Refusal(reason)) => Err(NetworkError::Refused { node, reason }),
-            Some(Content::ClockRefusal(reason)) => Err(NetworkError::Clock { node, reason }),
             _ => Err(self.lost("the peer answered with something else")),
         }
     }

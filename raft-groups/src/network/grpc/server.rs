@@ -113,8 +113,8 @@ async fn serve_stream(inner: Arc<Inner>, mut incoming: Streaming<Frame>, answers
             answer(&inner, &answers, from, 0, Content::Greeting(greeting)).await;
             (from, class)
         }
-        Err(reason) => {
-            answer(&inner, &answers, NodeId(0), 0, Content::Refusal(reason)).await;
+        Err(refusal) => {
+            answer(&inner, &answers, NodeId(0), 0, refusal).await;
             return;
         }
     };
@@ -137,15 +137,17 @@ async fn serve_stream(inner: Arc<Inner>, mut incoming: Streaming<Frame>, answers
     }
 }
 
-fn greet(inner: &Inner, first: Frame) -> Result<(Greeting, NodeId, Class), String> {
+fn greet(inner: &Inner, first: Frame) -> Result<(Greeting, NodeId, Class), Content> {
     let Some(Content::Greeting(theirs)) = first.content else {
-        return Err("a stream begins with a greeting".to_owned());
+        return Err(Content::Refusal("a stream begins with a greeting".to_owned()));
     };
     let own = inner.endpoint.identity();
-    theirs.check(own)?;
-    let class = theirs.class().ok_or_else(|| format!("there is no message class {}", theirs.class))?;
+    theirs.check(own).map_err(Content::Refusal)?;
+    let unknown = || Content::Refusal(format!("there is no message class {}", theirs.class));
+    let class = theirs.class().ok_or_else(unknown)?;
     let from = theirs.identity().node;
-    inner.endpoint.absorb(from, first.timestamp).map_err(|error| error.to_string())?;
+    let absorbed = inner.endpoint.absorb(from, first.timestamp);
+    absorbed.map_err(|error| Content::ClockRefusal(error.to_string()))?;
     Ok((Greeting::new(own, class, from), from, class))
 }
 

@@ -1,0 +1,66 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::*;
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().expect("threads start")
+}
+
+#[test]
+fn scope_ends_whole() {
+    let runtime = runtime();
+    runtime.block_on(async {
+        let outside = Tasks::on(Handle::current());
+        let scope = outside.scope();
+        let held = Arc::new(());
+        for _ in 0..100 {
+            let (mine, inner) = (held.clone(), scope.clone());
+            drop(scope.spawn("waits for ever", async move {
+                // What a task starts ends with the scope too.
+                let nested = mine.clone();
+                drop(inner.spawn("nested", async move {
+                    std::future::pending::<()>().await;
+                    drop(nested);
+                }));
+                std::future::pending::<()>().await;
+                drop(mine);
+            }));
+        }
+        let (mine, is_done) = (held.clone(), Arc::new(AtomicBool::new(false)));
+        let (done, blocking) = (is_done.clone(), scope.clone());
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        drop(scope.spawn("blocks", async move {
+            blocking
+                .blocking(move || {
+                    begun.send(()).expect("the test waits");
+                    std::thread::yield_now();
+                    done.store(true, Ordering::SeqCst);
+                    drop(mine);
+                })
+                .await;
+        }));
+        has_begun.await.expect("the work begins");
+        let other = outside.spawn("outside", async { tokio::time::sleep(Duration::from_millis(5)).await });
+        scope.stop().await;
+        assert!(is_done.load(Ordering::SeqCst), "blocking work cannot be cut short: it is waited for");
+        assert_eq!(Arc::strong_count(&held), 1, "scope_ends_whole: a task has not let go of what it held");
+        assert!(other.await.is_ok(), "what is outside goes on");
+        let late = scope.spawn("late", std::future::pending::<()>());
+        assert!(late.await.is_err_and(|error| error.is_cancelled()), "a stopped scope starts nothing");
+        scope.stop().await;
+    });
+}
+
+#[test]
+fn what_has_ended_by_itself_is_not_waited_for() {
+    runtime().block_on(async {
+        let scope = Tasks::on(Handle::current()).scope();
+        for index in 0..100_u64 {
+            assert_eq!(scope.spawn("ends", async move { index }).await.expect("it runs"), index);
+        }
+        let panics = scope.spawn("panics", async { panic!("as it should") });
+        assert!(panics.await.is_err_and(|error| error.is_panic()));
+        scope.stop().await;
+    });
+}
