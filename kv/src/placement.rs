@@ -148,7 +148,7 @@ pub fn decide(range: &RangeView, nodes: &[NodeView]) -> Decision {
     if !unknown.is_empty() {
         return Decision::new(Action::JoinLearners { replicas: unknown }, "an announced copy is not in Raft yet");
     }
-    if let Some(decision) = decide_voters(range, &voters, &learners, is_dead) {
+    if let Some(decision) = decide_voters(range, nodes, &voters, &learners, is_dead) {
         return decision;
     }
     decide_copies(range, nodes, &voters, is_dead)
@@ -157,6 +157,7 @@ pub fn decide(range: &RangeView, nodes: &[NodeView]) -> Decision {
 /// The steps that lead from learners to voters, and from Raft's membership to the descriptor.
 fn decide_voters(
     range: &RangeView,
+    nodes: &[NodeView],
     voters: &BTreeSet<u64>,
     learners: &BTreeSet<u64>,
     is_dead: impl Fn(u64) -> bool,
@@ -172,19 +173,62 @@ fn decide_voters(
         }
         return None;
     }
+    if let Some(decision) = decide_parity(range, nodes, voters, learners, &is_dead) {
+        return Some(decision);
+    }
     let ready = learners.iter().all(|id| range.caught_up.contains(id) || range.raft_voters.contains(id));
     if !ready {
         return Some(Decision::new(Action::Wait, "a learner is catching up"));
     }
-    // Each learner beyond the target takes the place of a dead voter.
-    let surplus = (voters.len() + learners.len()).saturating_sub(range.target.max(voters.len()));
-    let leaving: BTreeSet<u64> = voters.iter().copied().filter(|id| is_dead(*id)).take(surplus).collect();
+    let dead: Vec<u64> = voters.iter().copied().filter(|id| is_dead(*id)).collect();
+    let leaving = replaced(range.target, voters.len(), learners.len(), dead.len());
+    let leaving: BTreeSet<u64> = dead.into_iter().take(leaving).collect();
     let wanted: BTreeSet<u64> = voters.union(learners).copied().filter(|id| !leaving.contains(id)).collect();
     if !range.is_joint && range.raft_voters == wanted {
         return Some(Decision::new(Action::Settle, "Raft's voters have changed"));
     }
     let reason = if leaving.is_empty() { "the learners have caught up" } else { "a dead node's copy is replaced" };
     Some(Decision::new(Action::ChangeVoters { voters: wanted.into_iter().collect() }, reason))
+}
+
+/// Whether there are as many learners as there should be: health has changed since they were announced, perhaps.
+fn decide_parity(
+    range: &RangeView,
+    nodes: &[NodeView],
+    voters: &BTreeSet<u64>,
+    learners: &BTreeSet<u64>,
+    is_dead: impl Fn(u64) -> bool,
+) -> Option<Decision> {
+    // Once Raft counts one of them, the change is carried through.
+    if range.is_joint || learners.iter().any(|id| range.raft_voters.contains(id)) {
+        return None;
+    }
+    let dead = voters.iter().filter(|id| is_dead(**id)).count();
+    let aim = voters.len() + learners.len() - replaced(range.target, voters.len(), learners.len(), dead);
+    let drop = |count: usize, reason: &str| {
+        let replicas: Vec<u64> = learners.iter().rev().take(count).copied().collect();
+        Some(Decision::new(Action::DropLearners { replicas }, reason))
+    };
+    let most = range.target.max(voters.len());
+    if aim > most {
+        return drop(aim - most, "the voter that the learner was to replace is back");
+    }
+    if aim > voters.len() && aim.is_multiple_of(2) {
+        let candidates = choose::candidates(range, nodes);
+        if aim < range.target && !candidates.is_empty() {
+            let nodes = choose::best(range, nodes, candidates, 1);
+            return Some(Decision::new(Action::Add { nodes }, "an even number of voters is no better than one fewer"));
+        }
+        return drop(1, "an even number of voters is no better than one fewer");
+    }
+    None
+}
+
+/// How many of the dead voters make room for learners: those beyond the target, and one more where that makes the number odd.
+fn replaced(target: usize, voters: usize, learners: usize, dead: usize) -> usize {
+    let surplus = (voters + learners).saturating_sub(target.max(voters)).min(dead);
+    let aim = voters + learners - surplus;
+    if aim > voters && aim.is_multiple_of(2) && surplus < dead { surplus + 1 } else { surplus }
 }
 
 /// Whether to add copies, to drop some, or to split.

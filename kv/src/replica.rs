@@ -11,7 +11,7 @@
 //!
 //! Invariants: `propose_once` (a command is handed to the log at most once; what is retried is the request, and only
 //! when its command certainly cannot apply); `latches_until_fate` (latches leave only after the command applied
-//! here, or a newer lease sequence did, under which it cannot); `read_protected`, `lease_disjointness` and
+//! here, or a newer lease sequence did, under which it cannot; or with the lease, when a snapshot hides what became of it); `read_protected`, `lease_disjointness` and
 //! `applied_with_effects` in the modules they belong to. Bounds and threshold are read from the same engine
 //! snapshot as the data: both change only under the write half of the view's lock, which spans the engine's write.
 //!
@@ -259,7 +259,7 @@ impl Replica {
         self.lease.lock().install(state.lease);
         *self.applied.lock() = state;
         self.locks.clear_from(&[]);
-        self.reject_proposals_below(self.lease_sequence());
+        self.lose_sight_of_proposals();
         self.changed.notify_waiters();
         Ok(())
     }
@@ -301,10 +301,6 @@ impl Replica {
     /// A handle on itself, for tasks that outlive the call.
     fn handle(&self) -> Arc<Replica> {
         self.this.upgrade().expect("a method runs only while somebody holds the replica")
-    }
-
-    fn lease_sequence(&self) -> u64 {
-        self.applied.lock().lease.sequence
     }
 
     /// Bounds, threshold and data of one moment.

@@ -10,13 +10,14 @@
 //!
 //! Invariants: a batch that may have taken effect is sent again only if doing so twice is doing so once
 //! (`repeat_only_idempotent`): a transaction's writes carry its sequence, and its end finds its outcome record. If the
-//! fate of a commit stays unknown, the answer is `Ambiguous`, never a failure (`ambiguous_not_failed`). Pieces of a
-//! limited batch run in order, so that no row is skipped.
+//! fate of a commit stays unknown, even after a look at that record, the answer is `Ambiguous`, never a failure
+//! (`ambiguous_not_failed`). Pieces of a limited batch run in order, so that no row is skipped.
 //!
 //! It knows nothing of leases but who seems to hold them, and nothing of what the requests mean beyond their keys.
 
 mod attempt;
 mod cache;
+mod outcome;
 mod pieces;
 mod spans;
 mod trip;
@@ -116,7 +117,7 @@ impl Router {
     }
 
     /// Routes until every request has been answered.
-    async fn route(&self, batch: BatchRequest, trip: &Trip) -> Result<BatchResponse, KvError> {
+    async fn route(&self, batch: &BatchRequest, trip: &Trip) -> Result<BatchResponse, KvError> {
         let spans = batch.requests.iter().map(|request| spans::span_of(&batch.header, request));
         let spans = spans.collect::<Result<Vec<_>, _>>()?;
         let Some(first) = spans.first() else { return Err(KvError::invalid("a batch without requests")) };
@@ -125,9 +126,9 @@ impl Router {
         loop {
             let range = self.range_of(&first.start, trip).await?;
             if !spans.iter().all(|span| spans::covers(&range.descriptor, span)) {
-                return pieces::send(self, &batch, &spans, trip).await;
+                return pieces::send(self, batch, &spans, trip).await;
             }
-            match self.send_to_range(range, &batch, trip).await {
+            match self.send_to_range(range, batch, trip).await {
                 Ok(response) => return Ok(response),
                 // The first time, what the replica said is enough to go on.
                 Err(Routed::Replan) if replans == 0 => replans += 1,
@@ -191,7 +192,13 @@ impl Sender for Router {
             timeout_ms => Duration::from_millis(timeout_ms),
         };
         let trip = Trip::new(timeout);
-        match tokio::time::timeout(timeout + GRACE, self.route(batch, &trip)).await {
+        let routed = async {
+            match self.route(&batch, &trip).await {
+                Err(error) if trip.perhaps_applied() => outcome::find(self, &batch, error, &trip).await,
+                result => result,
+            }
+        };
+        match tokio::time::timeout(timeout + GRACE, routed).await {
             Ok(result) => result,
             Err(_elapsed) => Err(trip.give_up(&self.registry)),
         }

@@ -190,10 +190,10 @@ impl Page {
     /// Removes the spans that overlap `[start, end)`, in order.
     fn take_overlapping(&mut self, start: &Bytes, end: &Bytes) -> Vec<(Bytes, Bytes, ReadMark)> {
         let mut keys: Vec<Bytes> = Vec::new();
-        if let Some((key, (old_end, _))) = self.spans.range(..start.clone()).next_back() {
-            if old_end.is_empty() || old_end > start {
-                keys.push(key.clone());
-            }
+        if let Some((key, (old_end, _))) = self.spans.range(..start.clone()).next_back()
+            && (old_end.is_empty() || old_end > start)
+        {
+            keys.push(key.clone());
         }
         let upper = if end.is_empty() { std::ops::Bound::Unbounded } else { std::ops::Bound::Excluded(end.clone()) };
         keys.extend(self.spans.range((std::ops::Bound::Included(start.clone()), upper)).map(|(key, _)| key.clone()));

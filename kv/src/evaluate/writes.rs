@@ -1,6 +1,7 @@
 //! Put, Delete and Increment.
 
 use bytes::Bytes;
+use clock::Timestamp;
 
 use super::{Evaluation, LaterCause, Refusal};
 use crate::api::*;
@@ -12,7 +13,7 @@ impl Evaluation<'_> {
     }
 
     fn write_direct(&mut self, key: &Bytes, value: Option<Bytes>) -> Result<(), Refusal> {
-        let writable = self.input.cache.first_writable(key, self.stand.write, self.txn_id());
+        let writable = self.first_writable(key);
         if writable > self.stand.write {
             return Err(Refusal::Later { key: key.clone(), at: writable, cause: LaterCause::Read });
         }
@@ -37,7 +38,7 @@ impl Evaluation<'_> {
         let Some(txn) = self.txn else {
             return Err(Refusal::Error(crate::replica::invalid("an intent needs a transaction")));
         };
-        let write_timestamp = self.input.cache.first_writable(key, self.stand.write, Some(txn.id));
+        let write_timestamp = self.first_writable(key);
         let meta = TxnMeta { write_timestamp, ..txn.clone() };
         let mode = WriteMode::Intent { txn: &meta, sequence };
         match mvcc::write(&mut self.overlay, &mut self.stats, key, value, mode)? {
@@ -60,6 +61,13 @@ impl Evaluation<'_> {
             WriteOutcome::Blocked(intent) => Err(Refusal::Intents(vec![intent])),
             WriteOutcome::StaleEpoch => Err(self.stale_epoch()),
         }
+    }
+
+    /// Where a write may stand: above every read served of its key, and not below the garbage collection threshold, below which
+    /// the tombstone that it would have to find may be gone (`write_above_threshold`).
+    fn first_writable(&self, key: &Bytes) -> Timestamp {
+        let at = self.stand.write.max(self.input.view.gc_threshold);
+        self.input.cache.first_writable(key, at, self.txn_id())
     }
 
     /// Writes where nobody can look yet. A repeated request finds its own version, and leaves it.

@@ -181,6 +181,15 @@ impl Replica {
         self.lease.lock().serve(now).is_some()
     }
 
+    /// Serves nothing more under the lease this process holds, without a word to the others, who wait until it has run out.
+    pub fn drop_lease(&self) {
+        let mut state = self.lease.lock();
+        state.own = None;
+        state.limit = Timestamp::MIN;
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
     /// The applied lease.
     pub fn lease(&self) -> Lease {
         self.lease.lock().applied

@@ -131,9 +131,19 @@ impl Replica {
         }
     }
 
+    /// A snapshot took the place of the entries that would have told what became of the commands on their way: it may
+    /// contain their effects. Their latches leave all the same, since this process holds no lease any more, and under the next
+    /// one it gets none of them can apply.
+    pub(super) fn lose_sight_of_proposals(&self) {
+        let open = std::mem::take(&mut self.proposals.lock().open);
+        for pending in open.into_values() {
+            self.finish(pending, Fate::Unknown);
+        }
+    }
+
     fn finish(&self, pending: Pending, fate: Fate) {
         assert!(
-            fate == Fate::Applied || pending.latches.is_none() || fate == Fate::Rejected,
+            fate != Fate::Unknown || self.lease.lock().held().is_none(),
             "latches_until_fate: latches of a command that may yet apply were to be left"
         );
         if fate == Fate::Applied {

@@ -193,10 +193,10 @@ impl Replica {
             if visited > LONGEST_WALK || next.anchor.is_empty() {
                 continue;
             }
-            if let Some(answer) = self.ask_waits(&next, None).await {
-                if answer.status == TxnStatus::Pending as i32 {
-                    frontier.extend(walk.follow(next.id, &answer.waits));
-                }
+            if let Some(answer) = self.ask_waits(&next, None).await
+                && answer.status == TxnStatus::Pending as i32
+            {
+                frontier.extend(walk.follow(next.id, &answer.waits));
             }
         }
         Ok(None)

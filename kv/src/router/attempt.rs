@@ -8,10 +8,10 @@ use prost::Message;
 use raft_groups::{Class, NetworkError, NodeId};
 
 use super::cache::CachedRange;
+use super::outcome::{self, commit_of};
 use super::trip::{Backoff, Trip};
 use super::{GRACE, Routed, Router, spans};
-use crate::api::{BatchRequest, BatchResponse, EndTxn, KvError, RequestKind, Response, ResponseKind, TxnStatus};
-use crate::api::{Done, Ended, NotBegun, error_detail};
+use crate::api::{BatchRequest, BatchResponse, KvError, error_detail};
 use crate::descriptor::RangeDescriptor;
 use crate::directory;
 use crate::keys;
@@ -122,7 +122,7 @@ impl Router {
         match result {
             Ok(answer) => {
                 // The fate of this attempt is known. That of an earlier one is not, unless this one proves it.
-                let proves = matches!(&answer, Ok(_)) || is_proof(answer.as_ref().err(), batch);
+                let proves = answer.is_ok() || is_proof(answer.as_ref().err(), batch);
                 if counts {
                     trip.set_perhaps_applied(before && !proves);
                 }
@@ -232,13 +232,15 @@ impl Router {
                 trip.refused(node, format!("n{node}: {}", detail.message));
                 Verdict::Elsewhere(None)
             }
-            KvError::AlreadyCommitted(detail) => match committed_before(batch, &detail, range.descriptor.range_id) {
-                Some(response) => Verdict::Answer(response),
-                None => Verdict::Failed(KvError::AlreadyCommitted(detail)),
-            },
-            other if trip.perhaps_applied() => Verdict::Failed(KvError::ambiguous(format!(
-                "the commit was sent before, and its answer was lost; sent again, it failed: {other}"
-            ))),
+            KvError::AlreadyCommitted(detail) => {
+                // This is the fate of the transaction, whichever attempt brought it about.
+                trip.set_perhaps_applied(false);
+                let ranges = vec![range.descriptor.range_id];
+                match outcome::committed_before(batch, detail.actual, ranges) {
+                    Some(response) => Verdict::Answer(response),
+                    None => Verdict::Failed(KvError::AlreadyCommitted(detail)),
+                }
+            }
             other => Verdict::Failed(other),
         }
     }
@@ -282,59 +284,30 @@ fn same_bounds(a: &RangeDescriptor, b: &RangeDescriptor) -> bool {
     a.start == b.start && a.end == b.end
 }
 
-fn commit_of(batch: &BatchRequest) -> Option<&EndTxn> {
-    match batch.requests.last()?.kind.as_ref()? {
-        RequestKind::EndTxn(end) if end.commit => Some(end),
-        _ => None,
-    }
-}
-
 /// Whether it matters to the client that the batch may have taken effect: intents do not, before their commit.
 fn counts(batch: &BatchRequest) -> bool {
     commit_of(batch).is_some()
         || batch.requests.iter().any(|r| spans::is_write(r) && !spans::may_repeat(&batch.header, r))
 }
 
-/// Whether an error proves that no earlier attempt of the same commit took effect: the leaseholder looked for the
-/// outcome record first, and holds the latches that a proposal of unknown fate would have kept.
+/// Whether an error proves that no earlier attempt of the same commit took effect, nor will one that is still under way.
+///
+/// The leaseholder looked for the outcome record first, and holds the latches that a proposal of unknown fate would have
+/// kept. A copy of the batch that arrives later finds what this one found: versions, served reads and pushes do not go away.
+/// That holds only for a batch that cannot move out of their way by itself; and not for a deadlock, which passes.
 fn is_proof(error: Option<&KvError>, batch: &BatchRequest) -> bool {
-    commit_of(batch).is_some()
-        && matches!(
-            error,
-            Some(
-                KvError::WriteTooOld(_)
-                    | KvError::Uncertain(_)
-                    | KvError::RefreshFailed(_)
-                    | KvError::CommitPushed(_)
-                    | KvError::Deadlock(_)
-            )
-        )
-}
-
-/// The answer to a commit that an earlier attempt of the same batch brought about.
-fn committed_before(batch: &BatchRequest, detail: &error_detail::Conflict, range_id: u64) -> Option<BatchResponse> {
-    let end = commit_of(batch)?;
-    let response = |request: &crate::api::Request| -> Option<Response> {
-        Some(match request.kind.as_ref()? {
-            RequestKind::Put(_) | RequestKind::Delete(_) => ResponseKind::Done(Done {}).into(),
-            RequestKind::EndTxn(_) => ResponseKind::Ended(Ended {
-                status: TxnStatus::Committed.into(),
-                commit_timestamp: detail.actual,
-                one_phase: end.one_phase,
-            })
-            .into(),
-            // What a read or refresh saw is lost; nobody reads in the batch that commits.
-            RequestKind::Refresh(_) => ResponseKind::Done(Done {}).into(),
-            RequestKind::Get(_) | RequestKind::Scan(_) => ResponseKind::NotBegun(NotBegun {}).into(),
-            _ => return None,
-        })
-    };
-    let responses = batch.requests.iter().map(response).collect::<Option<Vec<_>>>()?;
-    Some(BatchResponse {
-        responses,
-        write_timestamp: detail.actual,
-        observed_timestamp: detail.actual,
-        ranges: vec![range_id],
-        read_timestamp: batch.header.txn.as_ref().map_or(batch.header.read_timestamp, |txn| txn.read_timestamp),
-    })
+    match (commit_of(batch), error) {
+        (Some(_), Some(KvError::TxnAborted(_))) => true,
+        (Some(end), Some(error)) => {
+            !end.can_forward_timestamp
+                && matches!(
+                    error,
+                    KvError::WriteTooOld(_)
+                        | KvError::Uncertain(_)
+                        | KvError::RefreshFailed(_)
+                        | KvError::CommitPushed(_)
+                )
+        }
+        _ => false,
+    }
 }

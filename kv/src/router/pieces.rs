@@ -82,12 +82,12 @@ async fn send_unlimited(
 }
 
 /// The shares are routed like any batch, since their ranges may change meanwhile.
-fn route_again<'r>(
+pub(super) fn route_again<'r>(
     router: &'r Router,
     batch: BatchRequest,
     trip: &'r Trip,
 ) -> BoxFuture<'r, Result<BatchResponse, KvError>> {
-    Box::pin(router.route(batch, trip))
+    Box::pin(async move { router.route(&batch, trip).await })
 }
 
 /// A batch is atomic only within a range: refuses those for which that matters.

@@ -91,6 +91,10 @@ impl Runner {
                 let span = Span { start: key(&words[0]), end: key(&words[1]) };
                 kinds.push(RequestKind::Refresh(Refresh { span, from: meta.begin_timestamp }));
             }
+            "gc" => {
+                let threshold = self.hlc.now()?;
+                kinds.push(RequestKind::CollectGarbage(CollectGarbage { key: key(""), threshold }));
+            }
             "heartbeat" => kinds.push(RequestKind::HeartbeatTxn(HeartbeatTxn { now: self.hlc.now()? })),
             "put" | "commit" | "rollback" => {}
             other => return Err(format!("no command {other}").into()),
@@ -172,6 +176,7 @@ fn what(error: &KvError) -> &'static str {
         KvError::LockUnavailable(_) => "lock unavailable",
         KvError::NotOnePhase(_) => "not one phase",
         KvError::Uncertain(_) => "uncertain",
+        KvError::BelowGcThreshold(_) => "below the gc threshold",
         KvError::Invalid(_) => "invalid",
         _ => "other",
     }
