@@ -9,13 +9,14 @@
 //!
 //! Invariants: `hlc_monotonic` (each `now` is above every timestamp issued or received, and above the
 //! persisted ceiling of the process's former lives), `timestamp_bound` (no timestamp is issued above
-//! true time + 2M), `clock_fencing` (a clock that its source disowns may not serve).
+//! true time + 2M), `clock_fencing` (a clock that its source disowns may not serve, and one that was fenced issues and
+//! absorbs nothing any more).
 //!
 //! The ceiling rises ahead of use, in a task beside those who ask for timestamps ([`Hlc::keep_ceiling`]); only when that
 //! lags does a caller wait for the disk. No disk is waited for under the lock of the state. Lock order: `durable`, then
 //! `state`.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -60,6 +61,9 @@ pub enum HlcError {
     /// The ceiling could not be made durable.
     #[error("the clock's ceiling could not be persisted")]
     Ceiling(#[source] std::io::Error),
+    /// The clock was found to be wrong.
+    #[error("the clock is fenced, and this node must stop")]
+    Fenced(#[source] ClockFault),
 }
 
 /// How far ahead of use the ceiling is persisted. A restarted node waits until true time gets there, so it is not larger
@@ -77,6 +81,8 @@ pub struct Hlc {
     /// What the store is known to hold. Held while it is written, so that a lower ceiling never overwrites a higher one.
     durable: Mutex<Timestamp>,
     state: Mutex<State>,
+    /// Set once, for good.
+    fence: OnceLock<ClockFault>,
 }
 
 struct State {
@@ -96,7 +102,8 @@ impl Hlc {
         former_ceiling: Timestamp,
     ) -> Self {
         let state = Mutex::new(State { newest: former_ceiling, ceiling: former_ceiling });
-        Hlc { source, max_clock_error, ceiling, durable: Mutex::new(former_ceiling), state }
+        let (durable, fence) = (Mutex::new(former_ceiling), OnceLock::new());
+        Hlc { source, max_clock_error, ceiling, durable, state, fence }
     }
 
     /// The bound M on every node's clock error.
@@ -118,14 +125,26 @@ impl Hlc {
 
     /// Why the clock must not be relied on any more, if so: give up leases, stop serving, then exit.
     pub fn fault(&self) -> Option<ClockFault> {
-        self.source.fault()
+        self.fence.get().cloned().or_else(|| self.source.fault())
+    }
+
+    /// Fences the clock for good: from here on it issues and absorbs nothing, so that nothing that needs a timestamp goes on,
+    /// no message to a peer among it.
+    pub fn fence(&self, fault: ClockFault) {
+        // The first reason stands.
+        let _ = self.fence.set(fault);
+    }
+
+    fn check_fence(&self) -> Result<(), HlcError> {
+        self.fence.get().map_or(Ok(()), |fault| Err(HlcError::Fenced(fault.clone())))
     }
 
     /// A timestamp at or above `latest`, above every one issued or received.
     ///
     /// # Errors
-    /// [`HlcError::Ceiling`] when the ceiling must rise and the disk refuses.
+    /// [`HlcError::Ceiling`] when the ceiling must rise and the disk refuses; [`HlcError::Fenced`].
     pub fn now(&self) -> Result<Timestamp, HlcError> {
+        self.check_fence()?;
         let latest = Timestamp::new(self.source.now().latest_ns, 0);
         loop {
             let wanted = {
@@ -146,8 +165,9 @@ impl Hlc {
     ///
     /// # Errors
     /// [`HlcError::TooFarAhead`] when it lies above `latest + 2M`; it is then not absorbed. [`HlcError::Ceiling`] when the
-    /// ceiling must rise and the disk refuses.
+    /// ceiling must rise and the disk refuses. [`HlcError::Fenced`].
     pub fn absorb(&self, received: Timestamp) -> Result<(), HlcError> {
+        self.check_fence()?;
         if received <= self.state.lock().newest {
             return Ok(());
         }

@@ -16,6 +16,7 @@
 mod hlc;
 mod interval;
 mod kernel;
+mod peers;
 mod random;
 mod source;
 mod tasks;
@@ -24,6 +25,7 @@ mod timestamp;
 pub use hlc::{CeilingStore, Hlc, HlcError, VolatileCeiling};
 pub use interval::Interval;
 pub use kernel::{Adjtimex, KernelClock, KernelReading, KernelTime};
+pub use peers::{Comparison, PeerClocks};
 pub use random::Random;
 pub use source::{ClockFault, SimulatedTime, SystemTime, TimeSource};
 pub use tasks::Tasks;

@@ -32,6 +32,14 @@ pub enum ClockFault {
         /// The bound M, in microseconds.
         limit_us: u64,
     },
+    /// So many of the other clocks disagree that this one must be wrong.
+    #[error("{disagreeing} of the {peers} other nodes disagree with this clock beyond what the bounds allow")]
+    PeersDisagree {
+        /// How many disagree.
+        disagreeing: usize,
+        /// How many there are.
+        peers: usize,
+    },
     /// The kernel does not say.
     #[error("the kernel does not say how far off the clock may be: {0}")]
     Unreadable(String),

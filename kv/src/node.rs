@@ -13,6 +13,7 @@
 //! Nothing here waits for a tick to make progress: ticks only catch what an event missed.
 
 mod admin;
+mod fence;
 mod handler;
 mod heartbeat;
 mod identity;
@@ -27,13 +28,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use clock::{Hlc, Random, Tasks};
+use clock::{ClockFault, Hlc, Random, Tasks};
 use parking_lot::Mutex;
 use raft_groups::disk::Dir;
 use raft_groups::wal::{Wal, WalError, WalOptions};
 use raft_groups::{Class, GroupConfig, GroupError, GroupHost, NodeId, Transport};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::sync::{oneshot, watch};
 
 pub use admin::{Admin, NodeInfo, RangeInfo, StatusInfo};
 
@@ -42,7 +42,7 @@ use crate::api::{KvError, Sender};
 use crate::engine::{Engine, EngineError};
 use crate::liveness::{Locality, NodeDescriptor, Registry};
 use crate::router::{LocalRanges, Router};
-use crate::store::{DiskGuard, Store, StoreError, StoreIdentity, StoreParts};
+use crate::store::{DiskGuard, Hints, Store, StoreError, StoreIdentity, StoreParts};
 
 /// How long a stopping node tries to say so.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -129,12 +129,14 @@ pub enum NodeError {
     /// The clock refuses to go on.
     #[error("the clock failed")]
     Clock(#[from] clock::HlcError),
+    /// The clock must not be relied on.
+    #[error("the clock must not be relied on")]
+    ClockFault(#[source] ClockFault),
 }
 
 /// A running node. Dropping it does not stop it: [`Node::shutdown`] does.
 pub struct Node {
     shared: Arc<Shared>,
-    loops: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// What the node's parts share.
@@ -147,10 +149,18 @@ pub(crate) struct Shared {
     transport: Arc<dyn Transport>,
     wal: Wal,
     hlc: Arc<Hlc>,
+    /// Everything the node runs, so that it can end all of it.
     tasks: Tasks,
+    raft_tasks: Tasks,
     settings: Settings,
     keeper: keeper::Keeper,
+    /// Addresses that other nodes may be found at.
+    join: Vec<String>,
+    /// What is kept for the next life, as it is kept. Locked last.
+    hints: Mutex<Hints>,
     draining: AtomicBool,
+    /// Why the node's clock is fenced, once it is.
+    fenced: watch::Sender<Option<ClockFault>>,
 }
 
 impl Node {
@@ -160,6 +170,8 @@ impl Node {
     /// # Errors
     /// [`NodeError`].
     pub async fn start(mut config: NodeConfig) -> Result<Node, NodeError> {
+        config.tasks = config.tasks.scope();
+        config.raft_tasks = config.raft_tasks.scope();
         let registry = Arc::new(Registry::new(config.hlc.clone(), config.settings.clone()));
         let router = Arc::new(Router::new(
             config.transport.clone(),
@@ -167,39 +179,18 @@ impl Node {
             config.hlc.clone(),
             config.settings.clone(),
         ));
+        let join = match &config.begin {
+            Begin::Bootstrap => Vec::new(),
+            Begin::Join(join) | Begin::JoinOrBootstrap { join, .. } => join.clone(),
+        };
         let begun = identity::establish(&mut config, &registry, &router).await?;
         let node_id = begun.identity.node_id;
         config.transport.set_identity(begun.identity.cluster_id(), NodeId(node_id));
         registry.set_own(node_id);
-        let (log_dir, wal_options, raft_tasks) =
-            (config.log_dir.clone(), config.wal.clone(), config.raft_tasks.clone());
-        let wal = config.raft_tasks.blocking(move || Wal::open(log_dir, wal_options, raft_tasks)).await?;
-        let host = GroupHost::new(
-            NodeId(node_id),
-            wal.clone(),
-            config.transport.clone(),
-            config.raft_tasks.clone(),
-            config.random.fork(&format!("raft {node_id}")),
-            config.groups.clone(),
-        )?;
-        let disk = Arc::new(DiskGuard::new(config.data_dir.clone(), &config.settings));
-        let store = Store::start(StoreParts {
-            node_id,
-            engine: config.engine.clone(),
-            host,
-            router: router.clone(),
-            hlc: config.hlc.clone(),
-            tasks: config.tasks.clone(),
-            random: config.random.fork(&format!("store {node_id}")),
-            settings: config.settings.clone(),
-            disk,
-        })
-        .await?;
+        let (wal, store) = open_store(&config, node_id, &router).await?;
         let as_local: Arc<dyn LocalRanges> = store.clone();
         router.set_local(Arc::downgrade(&as_local));
-        while !config.hlc.may_serve() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until_clock_serves(&config.hlc).await?;
         config.hlc.keep_ceiling(&config.tasks);
         let descriptor = NodeDescriptor {
             node_id,
@@ -220,12 +211,16 @@ impl Node {
             wal,
             hlc: config.hlc,
             tasks: config.tasks,
+            raft_tasks: config.raft_tasks,
             settings: config.settings,
             keeper: keeper::Keeper::default(),
+            join,
+            hints: Mutex::default(),
             draining: AtomicBool::new(false),
+            fenced: watch::Sender::new(None),
         });
         shared.transport.register(Class::Kv, Arc::new(handler::KvHandler::new(&shared)));
-        let node = Node { shared, loops: Mutex::default() };
+        let node = Node { shared };
         if begun.is_new_cluster {
             node.shared.found().await.map_err(NodeError::Bootstrap)?;
         }
@@ -236,12 +231,10 @@ impl Node {
 
     fn start_loops(&self) {
         let (shared, tasks) = (&self.shared, &self.shared.tasks);
-        let loops = vec![
-            tasks.spawn("heartbeat", heartbeat::run(shared.clone())),
-            tasks.spawn("keeper", keeper::run(shared.clone())),
-            tasks.spawn("disk", heartbeat::watch_disk(shared.clone())),
-        ];
-        self.loops.lock().extend(loops);
+        drop(tasks.spawn("heartbeat", heartbeat::run(shared.clone())));
+        drop(tasks.spawn("keeper", keeper::run(shared.clone())));
+        drop(tasks.spawn("disk", heartbeat::watch_disk(shared.clone())));
+        drop(tasks.spawn("fence", fence::run(shared.clone())));
     }
 
     /// This node's ID.
@@ -269,34 +262,96 @@ impl Node {
         &self.shared.wal
     }
 
+    /// Returns once the node has stopped serving because its clock must not be relied on, with the reason: its process must
+    /// end.
+    pub async fn fenced(&self) -> ClockFault {
+        let mut fenced = self.shared.fenced.subscribe();
+        loop {
+            if let Some(fault) = fenced.borrow_and_update().clone() {
+                return fault;
+            }
+            if fenced.changed().await.is_err() {
+                // Its sender is gone, and so is the node: there is nothing left to fence.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// The replicas.
     pub fn store(&self) -> &Arc<Store> {
         &self.shared.store
     }
 
-    /// Stops in order: says so, hands its leases to others, and makes everything durable.
+    /// Stops in order: says so, hands its leases to others, and makes everything durable. On return nothing of the node
+    /// runs any more; once those who hold it, its sender or its admin let go of them, engine and log can be opened anew.
     ///
     /// # Errors
     /// When the engine cannot be synced; the log has everything all the same.
     pub async fn shutdown(&self) -> Result<(), NodeError> {
-        self.shared.draining.store(true, Ordering::SeqCst);
-        // Without a quorum neither gets through; then there is nothing to hand over either.
-        let _ = tokio::time::timeout(GOODBYE_TIMEOUT, heartbeat::say(&self.shared)).await;
-        let _ = tokio::time::timeout(2 * GOODBYE_TIMEOUT, self.shared.give_leases_away()).await;
-        self.halt().await;
-        self.shared.store.sync_engine().await?;
-        self.shared.wal.close().await;
-        Ok(())
+        let shared = &self.shared;
+        shared.draining.store(true, Ordering::SeqCst);
+        // Without a quorum it does not get through, and then there is nothing to hand over either.
+        let said = tokio::time::timeout(GOODBYE_TIMEOUT, heartbeat::say(shared)).await;
+        if matches!(said, Ok(Ok(()))) {
+            let _ = tokio::time::timeout(2 * GOODBYE_TIMEOUT, shared.give_leases_away()).await;
+        }
+        shared.store.shutdown().await;
+        let synced = shared.store.sync_engine().await;
+        shared.wal.close().await;
+        self.end_tasks().await;
+        Ok(synced?)
     }
 
     /// Stops at once, as if the process ended: no goodbye, and nothing made durable.
     pub async fn halt(&self) {
         self.shared.draining.store(true, Ordering::SeqCst);
-        for handle in std::mem::take(&mut *self.loops.lock()) {
-            handle.abort();
-        }
         self.shared.store.shutdown().await;
+        self.end_tasks().await;
     }
+
+    async fn end_tasks(&self) {
+        self.shared.tasks.stop().await;
+        self.shared.raft_tasks.stop().await;
+    }
+}
+
+/// Opens the log and the store, and starts the replicas.
+async fn open_store(config: &NodeConfig, node_id: u64, router: &Arc<Router>) -> Result<(Wal, Arc<Store>), NodeError> {
+    let (log_dir, wal_options, raft_tasks) = (config.log_dir.clone(), config.wal.clone(), config.raft_tasks.clone());
+    let wal = config.raft_tasks.blocking(move || Wal::open(log_dir, wal_options, raft_tasks)).await?;
+    let host = GroupHost::new(
+        NodeId(node_id),
+        wal.clone(),
+        config.transport.clone(),
+        config.raft_tasks.clone(),
+        config.random.fork(&format!("raft {node_id}")),
+        config.groups.clone(),
+    )?;
+    let disk = Arc::new(DiskGuard::new(config.data_dir.clone(), &config.settings));
+    let store = Store::start(StoreParts {
+        node_id,
+        engine: config.engine.clone(),
+        host,
+        router: router.clone(),
+        hlc: config.hlc.clone(),
+        tasks: config.tasks.clone(),
+        random: config.random.fork(&format!("store {node_id}")),
+        settings: config.settings.clone(),
+        disk,
+    })
+    .await?;
+    Ok((wal, store))
+}
+
+/// Waits until the timestamps of the node's former life lie in the past.
+async fn until_clock_serves(hlc: &Hlc) -> Result<(), NodeError> {
+    while !hlc.may_serve() {
+        if let Some(fault) = hlc.fault() {
+            return Err(NodeError::ClockFault(fault));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
 }
 
 impl std::fmt::Debug for Node {

@@ -76,11 +76,19 @@ pub struct Store {
     parts: StoreParts,
     held: RwLock<BTreeMap<u64, Held>>,
     work: mpsc::UnboundedSender<Work>,
-    /// REQUIRES to be held while a replica is created, replaced or destroyed.
-    lifecycle: tokio::sync::Mutex<()>,
+    /// REQUIRES to be held while a replica is created, replaced or destroyed, and to be open for that.
+    lifecycle: tokio::sync::Mutex<Lifecycle>,
     /// Told when placement or the directory may have something to do.
     pub(crate) changed: Notify,
     this: Weak<Store>,
+}
+
+/// Whether replicas may come and go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lifecycle {
+    Open,
+    /// The store has stopped, for good.
+    Closed,
 }
 
 /// A replica with its log.
@@ -152,9 +160,10 @@ impl Store {
         }
     }
 
-    /// Stops all replicas. What they hold stays.
+    /// Stops all replicas, and starts none any more. What they hold stays.
     pub async fn shutdown(&self) {
-        let _turn = self.lifecycle.lock().await;
+        let mut lifecycle = self.lifecycle.lock().await;
+        *lifecycle = Lifecycle::Closed;
         // First no more requests, then no more log.
         let held = std::mem::take(&mut *self.held.write());
         held.values().for_each(|held| held.replica.shut_down());

@@ -17,8 +17,7 @@ const CLOCK_ERROR: Duration = Duration::from_millis(1);
 
 struct Machine {
     dir: tempfile::TempDir,
-    /// Outlives the node's lives: its file lock is the process's.
-    engine: Arc<FjallEngine>,
+    tasks: Tasks,
     transport: Option<GrpcTransport>,
     node: Option<Node>,
 }
@@ -26,13 +25,14 @@ struct Machine {
 impl Machine {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory for the test");
-        let engine = FjallEngine::open(&dir.path().join("data"), FjallOptions::default()).expect("the engine opens");
-        Machine { dir, engine: Arc::new(engine), transport: None, node: None }
+        Machine { dir, tasks: Tasks::on(tokio::runtime::Handle::current()), transport: None, node: None }
     }
 
-    /// Starts the machine's node; returns its address.
+    /// Starts the machine's node on what its former life left; returns its address, another one each time.
     async fn start(&mut self, seed: u64, join: Option<String>, ceiling: Timestamp) -> String {
-        let tasks = Tasks::on(tokio::runtime::Handle::current());
+        self.tasks = self.tasks.scope();
+        let tasks = self.tasks.clone();
+        let engine = FjallEngine::open(&self.dir.path().join("data"), FjallOptions::default());
         let source = Arc::new(SystemTime::with_error(CLOCK_ERROR));
         let hlc = Arc::new(Hlc::new(source, CLOCK_ERROR, Arc::new(VolatileCeiling), ceiling));
         let transport = GrpcTransport::new(NodeId(0), 0, hlc.clone(), tasks.clone(), GrpcConfig::default());
@@ -45,7 +45,7 @@ impl Machine {
         let config = NodeConfig {
             log_dir: dir("log"),
             data_dir: dir("ballast"),
-            engine: self.engine.clone(),
+            engine: Arc::new(engine.expect("nobody uses the directory")),
             transport: Arc::new(transport.clone()),
             hlc,
             tasks: tasks.clone(),
@@ -73,6 +73,7 @@ impl Machine {
         let node = self.node.take().expect("the node runs");
         node.shutdown().await.expect("the node stops");
         self.transport.take().expect("the node runs").close();
+        self.tasks.stop().await;
     }
 }
 
@@ -144,9 +145,40 @@ async fn three_real_nodes_replicate_and_go_on_without_the_first() {
         assert_eq!(get(machine.node(), "k7").await.expect("read").as_deref(), Some(&b"v"[..]));
     }
     println!("read by the others after {:?}", begun.elapsed());
-    for machine in &mut machines[1..] {
+    machines[0].start(4, None, now().plus(CLOCK_ERROR)).await;
+    println!("the first node restarted elsewhere after {:?}", begun.elapsed());
+    for key in ["after", "k7"] {
+        assert_eq!(get(machines[0].node(), key).await.expect("read").as_deref(), Some(&b"v"[..]));
+    }
+    println!("read through it after {:?}", begun.elapsed());
+    machines[1].stop().await;
+    put(machines[2].node(), "without", "v").await.expect("written by the third and the first at its new address");
+    println!("written without the second after {:?}", begun.elapsed());
+    assert_eq!(get(machines[0].node(), "without").await.expect("read").as_deref(), Some(&b"v"[..]));
+    for machine in [0, 2] {
+        machines[machine].stop().await;
+    }
+    println!("all stopped after {:?}", begun.elapsed());
+    // Everybody moves at once: nobody is where the others last saw it.
+    let meeting_point = machines[0].start(5, None, now().plus(CLOCK_ERROR)).await;
+    for (index, machine) in machines.iter_mut().enumerate().skip(1) {
+        machine.start(5 + index as u64, Some(meeting_point.clone()), now().plus(CLOCK_ERROR)).await;
+    }
+    println!("all restarted elsewhere after {:?}", begun.elapsed());
+    for (index, machine) in machines.iter().enumerate() {
+        put(machine.node(), &format!("again {index}"), "v").await.expect("written");
+        assert_eq!(get(machine.node(), "without").await.expect("read").as_deref(), Some(&b"v"[..]));
+    }
+    println!("written and read after {:?}", begun.elapsed());
+    for machine in &mut machines {
         machine.stop().await;
     }
+    println!("all stopped again after {:?}", begun.elapsed());
+}
+
+fn now() -> Timestamp {
+    use clock::TimeSource;
+    Timestamp::new(SystemTime::with_error(CLOCK_ERROR).now().latest_ns, 0)
 }
 
 /// A key among the rows.

@@ -2,13 +2,13 @@
 //! `POST /faults/link?node=2&delay_us=1000&cut=false`.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use clock::Tasks;
 use kv::node::Admin;
@@ -22,8 +22,8 @@ use crate::metrics::{Metrics, Readings};
 /// What the HTTP port answers from.
 #[derive(Clone)]
 pub struct HttpState {
-    /// The node.
-    pub admin: Arc<dyn Admin>,
+    /// The node; a connection that is kept open does not keep it.
+    pub admin: Weak<dyn Admin>,
     /// Its counters.
     pub metrics: Arc<Metrics>,
     /// The node's network, where its faults may be set from outside.
@@ -59,8 +59,9 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// 200 while the node takes part in the cluster, 503 when it refuses writes.
-async fn health(State(state): State<HttpState>) -> impl IntoResponse {
-    let status = state.admin.status();
+async fn health(State(state): State<HttpState>) -> Response {
+    let Some(admin) = state.admin.upgrade() else { return stopped() };
+    let status = admin.status();
     let body = serde_json::json!({
         "status": if status.disk_full { "disk full" } else { "ok" },
         "cluster_id": format!("{:032x}", status.cluster_id),
@@ -69,12 +70,17 @@ async fn health(State(state): State<HttpState>) -> impl IntoResponse {
         "leases": status.leases,
     });
     let code = if status.disk_full { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    (code, [(header::CONTENT_TYPE, "application/json")], format!("{body}\n"))
+    (code, [(header::CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
 }
 
-async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
-    let status = state.admin.status();
-    let live_nodes = state.admin.nodes().iter().filter(|node| node.live).count();
+fn stopped() -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, "the node has stopped\n").into_response()
+}
+
+async fn metrics(State(state): State<HttpState>) -> Response {
+    let Some(admin) = state.admin.upgrade() else { return stopped() };
+    let status = admin.status();
+    let live_nodes = admin.nodes().iter().filter(|node| node.live).count();
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let readings = Readings {
         replicas: count(status.replicas),
@@ -87,6 +93,7 @@ async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
         [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")],
         state.metrics.render(readings),
     )
+        .into_response()
 }
 
 async fn set_link(State(state): State<HttpState>, RawQuery(query): RawQuery) -> (StatusCode, &'static str) {

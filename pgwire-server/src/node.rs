@@ -21,7 +21,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
-use clock::{Random, Tasks, TimeSource};
+use clock::{ClockFault, Random, Tasks, TimeSource};
 use kv::liveness::Locality;
 use kv::node::message::{NodeAnswer, NodeAnswerKind, NodeRequest, NodeRequestKind, Pong};
 use kv::node::{Begin, Node, NodeConfig};
@@ -32,7 +32,6 @@ use raft_groups::{Class, GroupConfig, Handler, NodeId, Transport, WalOptions};
 use sql::{SqlNode, SqlNodeConfig, SqlSettings};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
 use crate::cancel::CancelRegistry;
 use crate::connection::Shared;
@@ -122,7 +121,12 @@ pub struct RunningNode {
     sql_addr: SocketAddr,
     rpc_address: String,
     http_addr: SocketAddr,
-    ports: Vec<JoinHandle<()>>,
+    /// The ports, and whoever is connected.
+    connections: Tasks,
+    /// What else runs for clients.
+    client_tasks: Tasks,
+    /// Everything that serves other nodes.
+    raft_tasks: Tasks,
     /// Given back when everything else has stopped.
     _lock: raft_groups::disk::DirLock,
 }
@@ -145,7 +149,8 @@ impl StartingNode {
     /// # Errors
     /// When the directory cannot be used, or the address is taken.
     pub async fn open(options: NodeOptions, runtimes: &Runtimes) -> Result<StartingNode> {
-        let (raft, clients) = (Tasks::on(runtimes.raft.handle().clone()), Tasks::on(runtimes.clients.handle().clone()));
+        let scope = |runtime: &Runtime| Tasks::on(runtime.handle().clone()).scope();
+        let (raft, clients) = (scope(&runtimes.raft), scope(&runtimes.clients));
         let (path, time, error) = (options.data.clone(), Arc::clone(&options.time), options.max_clock_error);
         let storage = raft.blocking(move || Storage::open(&path, time, error)).await?;
         let transport = GrpcTransport::new(NodeId(0), 0, Arc::clone(&storage.hlc), raft.clone(), GrpcConfig::default());
@@ -162,6 +167,14 @@ impl StartingNode {
         &self.rpc_address
     }
 
+    /// The network as the layers above see it: with faults, where it can have any.
+    fn seen_transport(&self) -> Arc<dyn Transport> {
+        match &self.faults {
+            Some(faulty) => Arc::clone(faulty) as Arc<dyn Transport>,
+            None => Arc::new(self.transport.clone()),
+        }
+    }
+
     /// Becomes part of a cluster, and serves clients.
     ///
     /// # Errors
@@ -172,18 +185,8 @@ impl StartingNode {
         let http_listener = http::bind(self.options.http_addr).await;
         let http_listener = http_listener.with_context(|| format!("cannot listen on {}", self.options.http_addr))?;
         let http_addr = http_listener.local_addr()?;
-        let transport: Arc<dyn Transport> = match &self.faults {
-            Some(faulty) => Arc::clone(faulty) as Arc<dyn Transport>,
-            None => Arc::new(self.transport.clone()),
-        };
-        let begin = match self.options.beginning {
-            Beginning::Bootstrap => Begin::Bootstrap,
-            Beginning::Join(join) => {
-                let (told, bootstrap) = oneshot::channel();
-                transport.register(Class::Kv, Arc::new(InitHandler { told: Mutex::new(Some(told)) }));
-                Begin::JoinOrBootstrap { join, bootstrap }
-            }
-        };
+        let transport = self.seen_transport();
+        let begin = begin(self.options.beginning, &*transport);
         let hlc = Arc::clone(&self.storage.hlc);
         let config = NodeConfig {
             log_dir: self.storage.log_dir,
@@ -214,7 +217,7 @@ impl StartingNode {
         );
         let sql = SqlNode::start(SqlNodeConfig {
             database,
-            cluster: cluster_view::of(kv.admin()),
+            cluster: cluster_view::of(&kv.admin()),
             node_id: kv.node_id(),
             tasks: self.clients.clone(),
             random: self.random.fork("sql"),
@@ -222,15 +225,17 @@ impl StartingNode {
         });
         let sql = sql.await.map_err(|error| anyhow::anyhow!("the catalog cannot be read: {error}"))?;
         let metrics = Metrics::new();
+        let connections = self.clients.scope();
         let shared = Arc::new(Shared {
             sql,
             cancels: CancelRegistry::new(kv.node_id(), self.random.fork("cancel")),
-            tasks: self.clients.clone(),
+            tasks: connections.clone(),
             metrics: Arc::clone(&metrics),
         });
         let hooks = if self.options.fault_hooks { self.faults.clone() } else { None };
-        let state = HttpState { admin: kv.admin(), metrics, faults: hooks };
-        let ports = vec![sql_port::serve(sql_listener, shared), http::serve(http_listener, state, &self.clients)];
+        let state = HttpState { admin: Arc::downgrade(&kv.admin()), metrics, faults: hooks };
+        drop(sql_port::serve(sql_listener, shared));
+        drop(http::serve(http_listener, state, &connections));
         Ok(RunningNode {
             kv,
             transport: self.transport,
@@ -238,9 +243,23 @@ impl StartingNode {
             sql_addr,
             rpc_address: self.rpc_address,
             http_addr,
-            ports,
+            connections,
+            client_tasks: self.clients,
+            raft_tasks: self.raft,
             _lock: self.storage.lock,
         })
+    }
+}
+
+/// What the node's first life begins with; one that is to join can be told to found a cluster instead.
+fn begin(beginning: Beginning, transport: &dyn Transport) -> Begin {
+    match beginning {
+        Beginning::Bootstrap => Begin::Bootstrap,
+        Beginning::Join(join) => {
+            let (told, bootstrap) = oneshot::channel();
+            transport.register(Class::Kv, Arc::new(InitHandler { told: Mutex::new(Some(told)) }));
+            Begin::JoinOrBootstrap { join, bootstrap }
+        }
     }
 }
 
@@ -275,16 +294,23 @@ impl RunningNode {
         self.faults.as_ref()
     }
 
-    /// Stops in order: no more clients, leases handed over, everything durable.
+    /// Returns once the node has stopped serving because its clock must not be relied on: it must be shut down then.
+    pub async fn fenced(&self) -> ClockFault {
+        self.kv.fenced().await
+    }
+
+    /// Stops in order: no more clients, leases handed over, everything durable. On return nothing of the node runs any more,
+    /// and its data directory may be opened anew.
     ///
     /// # Errors
     /// When the store cannot be synced.
     pub async fn shutdown(self) -> Result<()> {
-        for port in &self.ports {
-            port.abort();
-        }
+        // Clients first: what their transactions hold can still be let go while the rest says goodbye.
+        self.connections.stop().await;
         let stopped = self.kv.shutdown().await;
+        self.client_tasks.stop().await;
         self.transport.close();
+        self.raft_tasks.stop().await;
         Ok(stopped?)
     }
 }

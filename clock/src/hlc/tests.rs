@@ -236,3 +236,19 @@ proptest! {
         prop_assert!(persisted.windows(2).all(|pair| pair[0] < pair[1]), "the ceiling never falls");
     }
 }
+
+#[test]
+fn clock_fencing_is_for_good() {
+    let bench = Bench::at(10_000);
+    let hlc = bench.hlc();
+    let last = hlc.now().expect("the disk takes it");
+    let fault = ClockFault::PeersDisagree { disagreeing: 2, peers: 2 };
+    hlc.fence(fault.clone());
+    hlc.fence(ClockFault::Unsynchronised);
+    assert_eq!(hlc.fault(), Some(fault), "the first reason stands");
+    assert!(!hlc.may_serve());
+    assert!(matches!(hlc.now(), Err(HlcError::Fenced(_))), "nothing is issued");
+    assert!(matches!(hlc.absorb(last), Err(HlcError::Fenced(_))), "and nothing absorbed");
+    bench.set(20_000);
+    assert!(matches!(hlc.now(), Err(HlcError::Fenced(_))));
+}

@@ -4,12 +4,14 @@ use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use clock::Interval;
 use prost::Message;
 use raft_groups::{Class, Handler, NodeId};
 
 use super::Shared;
 use super::message::{
-    Join, Joined, Known, Measure, Measured, NodeAnswer, NodeAnswerKind, NodeRequest, NodeRequestKind, Pong,
+    ClockReading, Join, Joined, Known, Measure, Measured, NodeAnswer, NodeAnswerKind, NodeRequest, NodeRequestKind,
+    Pong,
 };
 use crate::api::{BatchHeader, BatchRequest, Increment, KvError, RequestKind, ResponseKind, Sender, WireError};
 use crate::keys;
@@ -54,6 +56,10 @@ impl Handler for KvHandler {
                 NodeAnswerKind::Done(Pong {})
             }
             NodeRequestKind::Measure(measure) => NodeAnswerKind::Measured(node.measure(measure)),
+            NodeRequestKind::ReadClock(_) => {
+                let Interval { earliest_ns, latest_ns } = node.hlc.interval();
+                NodeAnswerKind::Clock(ClockReading { earliest_ns, latest_ns })
+            }
             NodeRequestKind::Init(_) => return Err("the node is part of a cluster already".to_owned()),
         };
         Ok(NodeAnswer::encode_kind(answer))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use prost::Message;
 use raft_groups::{Class, NodeId};
 
@@ -27,6 +28,8 @@ impl Shared {
         }
         tracing::info!(node = node.node_id, address = node.address, "node met");
         self.transport.set_address(NodeId(node.node_id), node.address.clone());
+        // At once: a node that restarts elsewhere before its next heartbeat is found by nobody, and must find them.
+        self.keep_hints();
         self.store.changed.notify_one();
     }
 
@@ -44,9 +47,14 @@ impl Shared {
         Ok(())
     }
 
-    /// Tells every known node that this one has started, and hears from them who else there is.
+    /// Tells every known node that this one has started, and hears from them who else there is. First those at the addresses
+    /// it was told to join: the whole cluster may have moved while it was away.
     pub(super) async fn announce(&self) {
         let body = NodeRequest::encode_kind(NodeRequestKind::Announce(Announce { node: self.descriptor.clone() }));
+        let others = self.join.iter().filter(|address| **address != self.descriptor.address);
+        let calls =
+            others.map(|address| self.transport.call_address(address, Class::Kv, body.clone(), ANNOUNCE_TIMEOUT));
+        futures::future::join_all(calls).await.into_iter().flatten().for_each(|answer| self.hear(answer));
         let mut told = vec![self.identity.node_id];
         loop {
             let nodes: Vec<u64> = self.registry.nodes().into_iter().filter(|node| !told.contains(node)).collect();
@@ -55,13 +63,16 @@ impl Shared {
             }
             let calls =
                 nodes.iter().map(|node| self.transport.call(NodeId(*node), Class::Kv, body.clone(), ANNOUNCE_TIMEOUT));
-            for answer in futures::future::join_all(calls).await.into_iter().flatten() {
-                if let Ok(NodeAnswer { kind: Some(NodeAnswerKind::Known(known)) }) = NodeAnswer::decode(answer) {
-                    known.nodes.iter().for_each(|node| self.meet(node));
-                    known.first_range.iter().for_each(|first| self.router.learn(first));
-                }
-            }
+            futures::future::join_all(calls).await.into_iter().flatten().for_each(|answer| self.hear(answer));
             told.extend(nodes);
+        }
+    }
+
+    /// Takes note of what another node knows.
+    fn hear(&self, answer: Bytes) {
+        if let Ok(NodeAnswer { kind: Some(NodeAnswerKind::Known(known)) }) = NodeAnswer::decode(answer) {
+            known.nodes.iter().for_each(|node| self.meet(node));
+            known.first_range.iter().for_each(|first| self.router.learn(first));
         }
     }
 
@@ -80,7 +91,8 @@ impl Shared {
     }
 
     /// Keeps what a restart needs to find the others.
-    fn keep_hints(&self, kept: &mut Hints) {
+    fn keep_hints(&self) {
+        let mut kept = self.hints.lock();
         let known = self.known();
         let hints = Hints { first_range: known.first_range, nodes: known.nodes };
         if hints == *kept {
@@ -107,7 +119,6 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let interval = Duration::from_millis(shared.settings.liveness_interval_ms);
     let timeout_ms = shared.settings.liveness_interval_ms;
     let mut is_registered = false;
-    let mut hints = Hints::default();
     loop {
         if !is_registered {
             match liveness::write_descriptor(&*shared.router, &shared.descriptor, timeout_ms).await {
@@ -117,6 +128,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
         }
         if let Err(error) = say(&shared).await {
             tracing::debug!(%error, "a heartbeat was not written");
+            // The others may have moved, and this node too: whoever has heard of either brings them together.
+            shared.announce().await;
         }
         match shared.registry.refresh(&*shared.router, timeout_ms).await {
             Ok(fresh) => {
@@ -127,7 +140,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             }
             Err(error) => tracing::debug!(%error, "the other nodes' heartbeats were not read"),
         }
-        shared.keep_hints(&mut hints);
+        shared.keep_hints();
         tokio::time::sleep(interval).await;
     }
 }

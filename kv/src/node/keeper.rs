@@ -94,14 +94,15 @@ impl Shared {
         let nodes = self.registry.views();
         let now = self.wall_now();
         for (range_id, held) in self.store.all() {
-            if held.group.leader_term().is_some() {
-                if tend::has_something_to_do(self, range_id, &held, &nodes) && self.keeper.begin(range_id) {
-                    let shared = self.clone();
-                    self.tasks.spawn("tend", async move {
-                        tend::tend(&shared, range_id, &held).await;
-                        shared.keeper.end(range_id);
-                    });
-                }
+            if held.group.leader_term().is_some()
+                && tend::has_something_to_do(self, range_id, &held, &nodes)
+                && self.keeper.begin(range_id)
+            {
+                let shared = self.clone();
+                self.tasks.spawn("tend", async move {
+                    tend::tend(&shared, range_id, &held).await;
+                    shared.keeper.end(range_id);
+                });
             }
             self.look_after_membership(range_id, now);
         }

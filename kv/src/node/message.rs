@@ -12,7 +12,7 @@ use crate::liveness::{Locality, NodeDescriptor};
 #[derive(Clone, PartialEq, Message)]
 pub struct NodeRequest {
     /// Which one. `None` comes only from a newer or broken peer.
-    #[prost(oneof = "NodeRequestKind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "NodeRequestKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub kind: Option<NodeRequestKind>,
 }
 
@@ -43,13 +43,16 @@ pub enum NodeRequestKind {
     /// A node that waits for a cluster shall found one.
     #[prost(message, tag = "8")]
     Init(Ping),
+    /// What time is it?
+    #[prost(message, tag = "9")]
+    ReadClock(Ping),
 }
 
 /// An answer from node to node.
 #[derive(Clone, PartialEq, Message)]
 pub struct NodeAnswer {
     /// Which one.
-    #[prost(oneof = "NodeAnswerKind", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "NodeAnswerKind", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub kind: Option<NodeAnswerKind>,
 }
 
@@ -74,6 +77,9 @@ pub enum NodeAnswerKind {
     /// To a measurement.
     #[prost(message, tag = "6")]
     Measured(Measured),
+    /// To the question for the time.
+    #[prost(message, tag = "7")]
+    Clock(ClockReading),
 }
 
 /// See [`NodeRequestKind::Ping`].
@@ -83,6 +89,17 @@ pub struct Ping {}
 /// See [`NodeAnswerKind::Done`].
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct Pong {}
+
+/// See [`NodeAnswerKind::Clock`]: an interval that contains true time, if the node's clock is as good as it says.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct ClockReading {
+    /// In nanoseconds since the Unix epoch.
+    #[prost(fixed64, tag = "1")]
+    pub earliest_ns: u64,
+    /// In nanoseconds since the Unix epoch.
+    #[prost(fixed64, tag = "2")]
+    pub latest_ns: u64,
+}
 
 /// See [`NodeRequestKind::Join`].
 #[derive(Clone, PartialEq, Message)]

@@ -20,7 +20,7 @@ use crate::api::{BatchHeader, BatchRequest, CollectGarbage, KvError, RequestKind
 use crate::descriptor::{RangeDescriptor, ReplicaDescriptor, ReplicaRole};
 use crate::directory;
 use crate::mvcc;
-use crate::placement::{self, Action, NodeView, RangeView};
+use crate::placement::{self, Action, NodeHealth, NodeView, RangeView};
 use crate::store::Held;
 
 /// A learner this many entries behind the leader counts as caught up.
@@ -237,7 +237,7 @@ impl Shared {
         self.router.send(BatchRequest { header: BatchHeader::default(), requests: vec![kind.into()] }).await
     }
 
-    /// Hands every lease, and with it leadership, to another live voter.
+    /// Hands every lease, and with it leadership, to another voter, one that stays.
     pub(super) async fn give_leases_away(&self) {
         let own = self.identity.node_id;
         for (_, held) in self.store.all() {
@@ -249,7 +249,7 @@ impl Shared {
                 .replicas
                 .iter()
                 .filter(|replica| replica.role() == ReplicaRole::Voter && replica.node_id != own)
-                .find(|replica| self.registry.is_live(replica.node_id));
+                .find(|replica| self.registry.health(replica.node_id) == NodeHealth::Live);
             let Some(heir) = heir else { continue };
             let transfer = TransferLease { key: descriptor.start.clone(), target_node: heir.node_id };
             if let Err(error) = self.send_one(RequestKind::TransferLease(transfer)).await {

@@ -1,4 +1,7 @@
+mod clocks;
 mod cluster;
+mod commits;
+mod garbage;
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, mpsc};
 use super::local::{self, Tombstone};
 use super::log::Log;
 use super::snapshot;
-use super::{Held, Store, StoreParts, data};
+use super::{Held, Lifecycle, Store, StoreParts, data};
 use crate::descriptor::RangeDescriptor;
 use crate::engine::{Engine, EngineError, WriteBatch};
 use crate::keys::{self, RangeLocal};
@@ -54,7 +54,7 @@ impl Store {
             parts,
             held: RwLock::new(BTreeMap::new()),
             work,
-            lifecycle: tokio::sync::Mutex::new(()),
+            lifecycle: tokio::sync::Mutex::new(Lifecycle::Open),
             changed: Notify::new(),
             this: this.clone(),
         });
@@ -139,7 +139,10 @@ impl Store {
     }
 
     async fn work(&self, work: Work) -> Result<(), StoreError> {
-        let _turn = self.lifecycle.lock().await;
+        let lifecycle = self.lifecycle.lock().await;
+        if *lifecycle == Lifecycle::Closed {
+            return Ok(());
+        }
         match work {
             Work::Wanted { range_id, replica_id } => self.start_wanted(range_id, replica_id).await,
             Work::StartRight { right, campaign } => self.start_right(&right, campaign).await,

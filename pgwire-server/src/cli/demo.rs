@@ -26,11 +26,15 @@ pub(super) fn run(demo: &Demo) -> Result<()> {
     let result = runtimes.clients.block_on(async {
         let nodes = start(demo, &path, &runtimes).await?;
         println!("{}", welcome(demo, &nodes, temporary));
-        stop_signal().await?;
+        let fenced = futures::future::select_all(nodes.iter().map(|node| Box::pin(node.fenced())));
+        tokio::select! {
+            signal = stop_signal() => signal?,
+            (fault, _, _) = fenced => println!("\nthe clock must not be relied on: {fault}"),
+        }
         println!("stopping");
         for node in nodes {
-            // Each hands its leases to the next; the last has nobody left, and its data is not needed.
-            let _ = tokio::time::timeout(Duration::from_secs(3), node.shutdown()).await;
+            // Each hands its leases to those that are left.
+            node.shutdown().await?;
         }
         Ok(())
     });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clock::{SystemTime, TimeSource};
+use clock::{Adjtimex, Interval, KernelClock, KernelTime, SystemTime, TimeSource};
 
 use super::args::Start;
 use crate::node::{Beginning, NodeOptions, Runtimes, StartingNode};
@@ -27,9 +27,9 @@ pub(super) fn run(start: Start) -> Result<()> {
 
 fn run_node(start: Start, beginning: Beginning) -> Result<()> {
     check_exposure(&start)?;
-    announce_clock_error(start.clock_error);
-    let runtimes = Runtimes::start()?;
     let options = options(start, beginning)?;
+    announce_clock_error(options.time.now());
+    let runtimes = Runtimes::start()?;
     let result = runtimes.clients.block_on(async {
         let node = StartingNode::open(options, &runtimes).await?;
         tracing::info!(rpc = node.rpc_address(), "listening for other nodes");
@@ -46,9 +46,19 @@ fn run_node(start: Start, beginning: Beginning) -> Result<()> {
             node.sql_addr().ip(),
             node.sql_addr().port()
         );
-        stop.await?;
-        tracing::info!("stopping");
-        node.shutdown().await
+        let fault = tokio::select! {
+            signal = &mut stop => {
+                signal?;
+                tracing::info!("stopping");
+                None
+            }
+            fault = node.fenced() => Some(fault),
+        };
+        node.shutdown().await?;
+        match fault {
+            None => Ok(()),
+            Some(fault) => Err(anyhow::Error::new(fault).context("this node's clock must not be relied on any more")),
+        }
     });
     runtimes.stop();
     result
@@ -82,7 +92,9 @@ fn check_exposure(start: &Start) -> Result<()> {
     Ok(())
 }
 
-fn announce_clock_error(error: Duration) {
+/// Each commit waits for about as long as the clock's interval is wide.
+fn announce_clock_error(interval: Interval) {
+    let error = Duration::from_nanos((interval.latest_ns - interval.earliest_ns) / 2);
     if error >= Duration::from_millis(50) {
         tracing::warn!(
             "clock error bound {} ms: each commit waits up to {} ms before it is acknowledged. Where a time daemon keeps the clocks \
@@ -107,7 +119,7 @@ fn options(start: Start, beginning: Beginning) -> Result<NodeOptions> {
         advertise_addr: start.advertise_addr,
         http_addr: start.http_addr,
         locality,
-        time: time_source(start.clock_error, start.maintained_clock),
+        time: time_source(start.clock_error, start.maintained_clock.then(|| Arc::new(Adjtimex) as _))?,
         max_clock_error: start.clock_error,
         settings,
         faulty: start.fault_hooks,
@@ -116,6 +128,21 @@ fn options(start: Start, beginning: Beginning) -> Result<NodeOptions> {
     })
 }
 
-fn time_source(error: Duration, _maintained: bool) -> Arc<dyn TimeSource> {
-    Arc::new(SystemTime::with_error(error))
+/// The clock with the error bound that was configured, or, where a daemon maintains it, with the one that the kernel vouches
+/// for.
+fn time_source(error: Duration, maintained: Option<Arc<dyn KernelClock>>) -> Result<Arc<dyn TimeSource>> {
+    let Some(kernel) = maintained else { return Ok(Arc::new(SystemTime::with_error(error))) };
+    let time = KernelTime::start(kernel, error).with_context(|| {
+        format!(
+            "--maintained-clock asks for a clock that the kernel knows to be within --clock-error ({} ms): run a time daemon such \
+             as chrony, raise --clock-error on all nodes, or leave --maintained-clock out",
+            error.as_micros() as f64 / 1_000.0
+        )
+    })?;
+    let interval = time.now();
+    tracing::info!(bound_us = (interval.latest_ns - interval.earliest_ns) / 2_000, "the kernel vouches for the clock");
+    Ok(Arc::new(time))
 }
+
+#[cfg(test)]
+mod tests;

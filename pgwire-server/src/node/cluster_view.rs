@@ -1,6 +1,6 @@
 //! The cluster as SQL asks for it: `SHOW RANGES`, `SHOW NODES`, `SPLIT AT`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,18 +8,26 @@ use kv::api::Span;
 use kv::node::Admin;
 use sql::{ClusterView, NodeView, RangeView, SqlError};
 
-struct View(Arc<dyn Admin>);
+/// Does not keep the node: a plan that is still being torn down may hold the view.
+struct View(Weak<dyn Admin>);
 
 /// The view on a node's cluster.
-pub(super) fn of(admin: Arc<dyn Admin>) -> Arc<dyn ClusterView> {
-    Arc::new(View(admin))
+pub(super) fn of(admin: &Arc<dyn Admin>) -> Arc<dyn ClusterView> {
+    Arc::new(View(Arc::downgrade(admin)))
+}
+
+impl View {
+    fn admin(&self) -> Result<Arc<dyn Admin>, SqlError> {
+        let stopped = || kv::api::KvError::unavailable(0, "this node has stopped".to_owned(), Vec::new());
+        self.0.upgrade().ok_or_else(|| SqlError::from(txn::Error::from(stopped())))
+    }
 }
 
 #[async_trait]
 impl ClusterView for View {
     async fn ranges(&self, start: Bytes, end: Bytes) -> Result<Vec<RangeView>, SqlError> {
         let ranges =
-            self.0.ranges(Span { start, end }).await.map_err(|error| SqlError::from(txn::Error::from(error)))?;
+            self.admin()?.ranges(Span { start, end }).await.map_err(|error| SqlError::from(txn::Error::from(error)))?;
         Ok(ranges
             .into_iter()
             .map(|range| RangeView {
@@ -35,7 +43,7 @@ impl ClusterView for View {
     }
 
     fn nodes(&self) -> Vec<NodeView> {
-        let nodes = self.0.nodes().into_iter();
+        let nodes = self.0.upgrade().map(|admin| admin.nodes()).unwrap_or_default().into_iter();
         nodes
             .map(|node| NodeView {
                 node_id: node.descriptor.node_id,
@@ -47,6 +55,6 @@ impl ClusterView for View {
     }
 
     async fn split_at(&self, key: Bytes) -> Result<(), SqlError> {
-        self.0.split_at(key).await.map(|_| ()).map_err(|error| SqlError::from(txn::Error::from(error)))
+        self.admin()?.split_at(key).await.map(|_| ()).map_err(|error| SqlError::from(txn::Error::from(error)))
     }
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::net::TcpListener;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 use crate::connection::{self, Shared};
 
@@ -15,17 +17,17 @@ pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen for clients on {address}"))
 }
 
-/// Accepts clients until the task is ended, which ends their connections with it.
+/// Accepts clients until the tasks that they share are ended, their connections among them.
 pub(super) fn serve(listener: TcpListener, shared: Arc<Shared>) -> JoinHandle<()> {
     let tasks = shared.tasks.clone();
     tasks.spawn("sql port", async move {
-        let mut connections = JoinSet::new();
+        let mut connections = FuturesUnordered::new();
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((socket, _)) => {
                         let shared = Arc::clone(&shared);
-                        connections.spawn_on(serve_one(socket, Arc::clone(&shared)), shared.tasks.runtime());
+                        connections.push(shared.tasks.spawn("connection", serve_one(socket, Arc::clone(&shared))));
                     }
                     Err(error) => {
                         // Out of file descriptors, say: those that are open go on, and some will close.
@@ -33,7 +35,7 @@ pub(super) fn serve(listener: TcpListener, shared: Arc<Shared>) -> JoinHandle<()
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }
                 },
-                Some(ended) = connections.join_next(), if !connections.is_empty() => {
+                Some(ended) = connections.next(), if !connections.is_empty() => {
                     if let Err(error) = ended
                         && error.is_panic()
                     {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use clock::{Hlc, Random, SimulatedTime, Tasks, Timestamp, VolatileCeiling};
+use clock::{Hlc, Random, SimulatedTime, Tasks, TimeSource, Timestamp, VolatileCeiling};
 use raft_groups::disk::{SimDir, SimFaults};
 use raft_groups::{GroupConfig, NodeId, SimNetwork, WalOptions};
 
@@ -35,6 +35,8 @@ struct Machine {
     engine: Arc<MemoryEngine>,
     locality: &'static str,
     node: Option<Node>,
+    /// The machine's clock.
+    time: SimulatedTime,
     last_time: Timestamp,
 }
 
@@ -76,7 +78,8 @@ impl Cluster {
         let id = self.machines.len() as u64 + 1;
         let log = SimDir::new(self.random.fork(&format!("disk {id}")));
         let engine = Arc::new(MemoryEngine::new());
-        self.machines.insert(id, Machine { log, engine, locality, node: None, last_time: Timestamp::MIN });
+        let time = self.time.another(0);
+        self.machines.insert(id, Machine { log, engine, locality, node: None, time, last_time: Timestamp::MIN });
         self.start(id).await;
         assert_eq!(self.node(id).node_id(), id);
         id
@@ -87,7 +90,7 @@ impl Cluster {
         self.lives += 1;
         let machine = &self.machines[&id];
         let is_new = machine.last_time.is_min();
-        let hlc = Hlc::new(Arc::new(self.time.clone()), CLOCK_ERROR, Arc::new(VolatileCeiling), machine.last_time);
+        let hlc = Hlc::new(Arc::new(machine.time.clone()), CLOCK_ERROR, Arc::new(VolatileCeiling), machine.last_time);
         let hlc = Arc::new(hlc);
         let address = format!("node-{id}");
         let known = NodeId(if is_new { 0 } else { id });
@@ -131,8 +134,7 @@ impl Cluster {
     pub async fn crash(&mut self, id: u64) {
         self.network.disconnect(NodeId(id));
         let surviving = self.random.range(0, self.machines[&id].engine.unsynced_batches() as u64 + 1);
-        // The ceiling is kept as the production clock keeps it: ahead of everything issued.
-        let ceiling = Timestamp::new(self.time.true_ns(), 0).plus(CLOCK_ERROR);
+        let ceiling = self.ceiling();
         let machine = self.machine(id);
         machine.log = machine.log.crash();
         machine.engine = Arc::new(machine.engine.crash(usize::try_from(surviving).expect("few batches")));
@@ -141,9 +143,36 @@ impl Cluster {
         node.halt().await;
     }
 
+    /// The ceiling is kept as the production clock keeps it: ahead of everything issued by anyone it may have heard from.
+    fn ceiling(&self) -> Timestamp {
+        let latest = self.machines.values().map(|machine| machine.time.now().latest_ns).max().unwrap_or(0);
+        Timestamp::new(latest, u32::MAX)
+    }
+
+    /// A timestamp of a machine's clock, at its latest.
+    pub fn now(&self, id: u64) -> Timestamp {
+        Timestamp::new(self.machines[&id].time.now().latest_ns, 0)
+    }
+
+    /// Sets how far a machine's clock reads from true time, in milliseconds.
+    pub fn skew(&self, id: u64, skew_ms: i64) {
+        self.machines[&id].time.set_skew_ns(skew_ms * 1_000_000);
+    }
+
+    /// The node that holds the lease of the range that contains the key, by its own word.
+    pub fn leaseholder(&self, key: &str) -> Option<u64> {
+        self.running().into_iter().find(|id| {
+            self.node(*id)
+                .store()
+                .all()
+                .iter()
+                .any(|(_, held)| held.replica.descriptor().contains(&row(key)) && held.replica.is_leaseholder())
+        })
+    }
+
     /// Stops a node in order.
     pub async fn stop(&mut self, id: u64) {
-        let ceiling = Timestamp::new(self.time.true_ns(), 0).plus(CLOCK_ERROR);
+        let ceiling = self.ceiling();
         let machine = self.machine(id);
         machine.last_time = ceiling;
         let node = machine.node.take().expect("the node runs");

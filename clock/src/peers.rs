@@ -1,0 +1,87 @@
+//! Whether this node's clock and those of its peers can all be right.
+//!
+//! ```text
+//!   own clock     [─ asked ─]                    [─ answered ─]
+//!                      │                               │
+//!   true time  ────────┼───────────── T ───────────────┼──────▶     the peer read its clock at some T in between
+//!                      │              │                │
+//!   peer's clock                [─ theirs ─]                        T is in there, if the peer's bound holds
+//! ```
+//!
+//! If both bounds hold, `theirs` does not end before `asked` begins, and does not begin after `answered` ends, however long
+//! the messages took and whoever was stopped meanwhile. If that fails, one of the two clocks is wrong. Which one, the others
+//! tell: a node that disagrees with so many that it and those who agree with it are no majority of the clocks takes
+//! its own for the wrong one (`clock_fencing`). Hence one wrong clock among three fences itself, and only itself; of two
+//! that disagree, neither can know, and both are fenced.
+//!
+//! A disagreement counts once it was seen [`ROUNDS`] times in a row, so that a clock that was set in the middle of one
+//! exchange ends nobody. The module knows nothing of how readings travel.
+
+use std::collections::BTreeMap;
+
+use crate::{ClockFault, Interval};
+
+/// How often in a row a peer must have disagreed.
+const ROUNDS: u32 = 3;
+
+/// A peer that was silent so often in a row is no witness any more. Counted, since a clock that may be wrong cannot tell how
+/// long it was.
+const SILENCES: u32 = 600;
+
+/// What one exchange of readings with a peer showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// Both clocks may be right.
+    Agree,
+    /// One of the two is wrong.
+    Disagree,
+    /// The peer did not answer, which says nothing.
+    Unknown,
+}
+
+impl Comparison {
+    /// Compares a peer's reading with the own ones before its question was sent and after the answer came.
+    pub fn of(asked: Interval, theirs: Interval, answered: Interval) -> Self {
+        let may_agree = theirs.latest_ns >= asked.earliest_ns && theirs.earliest_ns <= answered.latest_ns;
+        if may_agree { Comparison::Agree } else { Comparison::Disagree }
+    }
+}
+
+/// How the peers' clocks compared lately.
+#[derive(Debug, Default)]
+pub struct PeerClocks {
+    peers: BTreeMap<u64, Peer>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Peer {
+    /// How often in a row it disagreed.
+    disagreed: u32,
+    /// How often in a row it was silent.
+    silent: u32,
+}
+
+impl PeerClocks {
+    /// Takes note of one exchange with a peer. Silence changes nothing, unless it lasts.
+    pub fn note(&mut self, peer: u64, comparison: Comparison) {
+        let peer = self.peers.entry(peer).or_default();
+        *peer = match comparison {
+            Comparison::Agree => Peer::default(),
+            Comparison::Disagree => Peer { disagreed: peer.disagreed.saturating_add(1), silent: 0 },
+            Comparison::Unknown => Peer { silent: peer.silent.saturating_add(1), ..*peer },
+        };
+    }
+
+    /// Why this node must take its own clock for the wrong one, if so. `peers` are the others of the cluster.
+    pub fn verdict(&self, peers: &[u64]) -> Option<ClockFault> {
+        let known = |peer: &u64| self.peers.get(peer).copied().unwrap_or_default();
+        let witnesses: Vec<Peer> = peers.iter().map(known).filter(|peer| peer.silent < SILENCES).collect();
+        let disagreeing = witnesses.iter().filter(|peer| peer.disagreed >= ROUNDS).count();
+        let clocks = witnesses.len() + 1;
+        let fault = || ClockFault::PeersDisagree { disagreeing, peers: witnesses.len() };
+        (2 * disagreeing >= clocks).then(fault)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const MS: u64 = 1_000_000;
+
+fn at(reading_ms: u64, error_ms: u64) -> Interval {
+    Interval::around(reading_ms * MS, Duration::from_millis(error_ms))
+}
+
+fn after(rounds: u32, disagreeing: &[u64], agreeing: &[u64]) -> PeerClocks {
+    let mut clocks = PeerClocks::default();
+    for _ in 0..rounds {
+        disagreeing.iter().for_each(|peer| clocks.note(*peer, Comparison::Disagree));
+        agreeing.iter().for_each(|peer| clocks.note(*peer, Comparison::Agree));
+    }
+    clocks
+}
+
+#[test]
+fn only_a_gap_between_the_bounds_is_a_disagreement() {
+    let (asked, answered) = (at(1_000, 10), at(1_004, 10));
+    assert_eq!(Comparison::of(asked, at(1_002, 10), answered), Comparison::Agree);
+    assert_eq!(Comparison::of(asked, at(980, 10), answered), Comparison::Agree, "990 may have been true");
+    assert_eq!(Comparison::of(asked, at(979, 10), answered), Comparison::Disagree);
+    assert_eq!(Comparison::of(asked, at(1_024, 10), answered), Comparison::Agree, "1014 may have been true");
+    assert_eq!(Comparison::of(asked, at(1_025, 10), answered), Comparison::Disagree);
+    assert_eq!(
+        Comparison::of(asked, at(5_000, 10), at(6_000, 10)),
+        Comparison::Agree,
+        "an answer may be under way for long"
+    );
+}
+
+#[test]
+fn one_wrong_clock_among_three_fences_itself_only() {
+    let wrong = after(ROUNDS, &[1, 3], &[]);
+    assert_eq!(wrong.verdict(&[1, 3]), Some(ClockFault::PeersDisagree { disagreeing: 2, peers: 2 }));
+    let right = after(ROUNDS, &[2], &[3]);
+    assert_eq!(right.verdict(&[2, 3]), None);
+}
+
+#[test]
+fn of_two_clocks_neither_can_know() {
+    assert!(after(ROUNDS, &[2], &[]).verdict(&[2]).is_some());
+    assert_eq!(after(ROUNDS, &[], &[]).verdict(&[]), None, "a clock alone has nobody to disagree with");
+}
+
+#[test]
+fn it_takes_several_rounds_in_a_row() {
+    assert_eq!(after(ROUNDS - 1, &[1, 3], &[]).verdict(&[1, 3]), None);
+    let mut clocks = after(ROUNDS - 1, &[1, 3], &[]);
+    clocks.note(1, Comparison::Agree);
+    clocks.note(1, Comparison::Disagree);
+    clocks.note(3, Comparison::Unknown);
+    clocks.note(3, Comparison::Disagree);
+    assert_eq!(clocks.verdict(&[1, 3]), None, "the first agreed in between, the third was only silent");
+    assert!(clocks.verdict(&[3]).is_some(), "and the third has disagreed often enough");
+}
+
+#[test]
+fn peers_that_left_do_not_count() {
+    let clocks = after(ROUNDS, &[2, 3], &[4]);
+    assert!(clocks.verdict(&[2, 3, 4]).is_some(), "two of four clocks");
+    assert_eq!(clocks.verdict(&[4]), None);
+    assert_eq!(clocks.verdict(&[2, 4]), None);
+}
+
+#[test]
+fn peers_that_are_silent_for_long_do_not_count() {
+    let mut clocks = after(ROUNDS, &[2], &[3, 4]);
+    assert_eq!(clocks.verdict(&[2, 3, 4]), None, "one of four clocks");
+    for _ in 0..SILENCES {
+        clocks.note(3, Comparison::Unknown);
+        clocks.note(4, Comparison::Unknown);
+    }
+    assert!(clocks.verdict(&[2, 3, 4]).is_some(), "one of two");
+}
+
+proptest! {
+    #[test]
+    fn clocks_within_their_bounds_never_disagree(
+        error_ms in 0u64..300,
+        own_skew in -1.0f64..=1.0,
+        their_skew in -1.0f64..=1.0,
+        there_ms in 0u64..10_000,
+        back_ms in 0u64..10_000,
+    ) {
+        let error = Duration::from_millis(error_ms);
+        let read = |true_ms: u64, skew: f64| {
+            let reading = (true_ms * MS).saturating_add_signed((skew * (error_ms * MS) as f64) as i64);
+            Interval::around(reading, error)
+        };
+        let (asked, theirs) = (read(100_000, own_skew), read(100_000 + there_ms, their_skew));
+        let answered = read(100_000 + there_ms + back_ms, own_skew);
+        prop_assert_eq!(Comparison::of(asked, theirs, answered), Comparison::Agree);
+    }
+}
