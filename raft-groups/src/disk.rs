@@ -12,6 +12,7 @@
 //!
 //! Knows nothing of what the bytes mean.
 
+mod ceiling_cell;
 mod durable_cell;
 mod os_dir;
 mod sim_dir;
@@ -23,7 +24,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use durable_cell::{CeilingCell, DurableCell};
+pub use ceiling_cell::CeilingCell;
+pub use durable_cell::DurableCell;
 pub use os_dir::{DirLock, OsDir};
 pub use sim_dir::{SimDir, SimFaults};
 

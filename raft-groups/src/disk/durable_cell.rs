@@ -9,17 +9,16 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use clock::{CeilingStore, Timestamp};
 
 use super::Dir;
 
-/// A named value in a directory: the cluster's ID, a format version, the clock's ceiling.
+/// A named value in a directory: the cluster's ID, a format version.
 ///
 /// One writer at a time.
 #[derive(Clone)]
 pub struct DurableCell {
-    dir: Arc<dyn Dir>,
-    name: String,
+    pub(super) dir: Arc<dyn Dir>,
+    pub(super) name: String,
 }
 
 impl DurableCell {
@@ -66,33 +65,5 @@ impl DurableCell {
         file.sync_all()?;
         self.dir.rename(&next, &self.name)?;
         self.dir.sync()
-    }
-}
-
-/// The clock's ceiling in a [`DurableCell`].
-pub struct CeilingCell {
-    cell: DurableCell,
-}
-
-impl CeilingCell {
-    /// The ceiling kept in the given cell.
-    pub fn new(cell: DurableCell) -> Self {
-        CeilingCell { cell }
-    }
-
-    /// The ceiling persisted last; [`Timestamp::MIN`] when there is none.
-    ///
-    /// # Errors
-    /// As [`DurableCell::read`].
-    pub fn read(&self) -> io::Result<Timestamp> {
-        let Some(bytes) = self.cell.read()? else { return Ok(Timestamp::MIN) };
-        let bytes = bytes.as_ref().try_into().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-        Ok(Timestamp::from_bytes(bytes))
-    }
-}
-
-impl CeilingStore for CeilingCell {
-    fn persist(&self, ceiling: Timestamp) -> io::Result<()> {
-        self.cell.write(&ceiling.to_bytes())
     }
 }

@@ -73,3 +73,42 @@ fn the_clocks_ceiling_is_found_again_on_a_real_disk() {
     ceiling.persist(Timestamp::new(7, 3)).expect("the disk works");
     assert_eq!(ceiling.read().expect("it can be read"), Timestamp::new(7, 3));
 }
+
+#[test]
+fn ceiling_survives_power_loss_in_the_middle_of_its_rise() {
+    for operations in 0..12 {
+        for seed in 0..20 {
+            let dir = SimDir::new(Random::from_seed(seed));
+            let cell = |dir: &SimDir| CeilingCell::new(DurableCell::new(Arc::new(dir.clone()), "ceiling"));
+            let mut durable = Timestamp::MIN;
+            let mut tried = Timestamp::MIN;
+            dir.set_faults(SimFaults { power_loss_after: Some(operations), ..SimFaults::default() });
+            let ceiling = cell(&dir);
+            for wall_ns in 1..9 {
+                tried = Timestamp::new(wall_ns, 0);
+                if ceiling.persist(tried).is_err() {
+                    break;
+                }
+                durable = tried;
+            }
+            let dir = dir.crash();
+            let found = cell(&dir).read().expect("one slot can be read");
+            assert!((durable..=tried).contains(&found), "ceiling_survives: {operations} {seed}: {found}, {durable}");
+            let next = tried.next();
+            cell(&dir).persist(next).expect("a sound disk works");
+            assert_eq!(cell(&dir.crash()).read().expect("it can be read"), next);
+        }
+    }
+}
+
+#[test]
+fn the_ceiling_rises_on_a_full_disk() {
+    let dir = SimDir::new(Random::from_seed(1));
+    let ceiling = CeilingCell::new(DurableCell::new(Arc::new(dir.clone()), "ceiling"));
+    ceiling.persist(Timestamp::new(1, 0)).expect("there is room");
+    dir.set_faults(SimFaults { capacity_bytes: Some(2 * SECTOR_BYTES as u64), ..SimFaults::default() });
+    for wall_ns in 2..6 {
+        ceiling.persist(Timestamp::new(wall_ns, 0)).expect("it takes no room");
+        assert_eq!(ceiling.read().expect("it can be read"), Timestamp::new(wall_ns, 0));
+    }
+}
