@@ -2,6 +2,7 @@ mod clocks;
 mod cluster;
 mod commits;
 mod garbage;
+mod leases;
 
 use std::time::Duration;
 

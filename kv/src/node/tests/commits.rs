@@ -8,7 +8,7 @@ use super::cluster::{Cluster, row, simulate};
 use crate::api::*;
 
 /// One-phase commit of two rows by a transaction that has read nothing.
-fn commit_of_two(cluster: &Cluster, gateway: u64, name: u128, keys: [&str; 2], value: &str) -> BatchRequest {
+pub fn commit_of_two(cluster: &Cluster, gateway: u64, name: u128, keys: [&str; 2], value: &str) -> BatchRequest {
     let now = cluster.now(gateway);
     let txn = TxnMeta {
         id: TxnId::from_random(name),
