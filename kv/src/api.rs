@@ -23,7 +23,7 @@ mod txn_meta;
 pub use error::{KvError, RetryReason, WireError, error_detail};
 pub use requests::*;
 pub use responses::*;
-pub use txn_meta::{LockStrength, TxnId, TxnMeta, TxnStatus};
+pub use txn_meta::{LockStrength, SequenceSpan, TxnId, TxnMeta, TxnStatus};
 
 use async_trait::async_trait;
 

@@ -66,7 +66,14 @@ async fn clean_up(core: &Core, leftovers: Leftovers, ending: Ending) {
     };
     let mut requests: Vec<Request> = Vec::with_capacity(intents.len() + locks.len());
     requests.extend(intents.into_iter().map(|span| {
-        let resolve = ResolveIntents { span, txn: meta.id, epoch: meta.epoch, status: status as i32, timestamp };
+        let resolve = ResolveIntents {
+            span,
+            txn: meta.id,
+            epoch: meta.epoch,
+            status: status as i32,
+            timestamp,
+            ignored: meta.ignored.clone(),
+        };
         Request::from(RequestKind::ResolveIntents(resolve))
     }));
     requests.extend(

@@ -1,6 +1,7 @@
 //! The door to the ranges: begins transactions, and does the few things that need none.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use clock::{Hlc, Random, Tasks, Timestamp};
@@ -19,6 +20,8 @@ pub struct TxnOptions {
     pub relaxed: bool,
     /// Read a past snapshot, and nothing else.
     pub as_of: Option<Timestamp>,
+    /// How long each wait for a lock may take; `None`: as long as it takes.
+    pub lock_timeout: Option<Duration>,
     /// The higher one wins a conflict or a deadlock. Raise it with each automatic retry.
     pub priority: u32,
 }
@@ -81,8 +84,9 @@ impl Database {
             relaxed: options.relaxed,
             sequence: 0,
             gateway: self.core.gateway,
+            ignored: Vec::new(),
         };
-        Ok(Transaction::begin(self.core.clone(), meta, options.as_of.is_some()))
+        Ok(Transaction::begin(self.core.clone(), meta, options))
     }
 
     /// The gateway's clock now: what `AS OF` is measured against, and what `now()` in SQL may be made from.

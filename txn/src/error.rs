@@ -72,9 +72,6 @@ pub enum Error {
     /// The transaction has ended already.
     #[error("the transaction has ended")]
     Finished,
-    /// A feature whose place is kept, but which is not there yet (0A000).
-    #[error("{0} are not supported yet")]
-    NotSupported(&'static str),
     /// The node's clock may not be used.
     #[error("the clock does not answer")]
     Clock(#[source] Arc<HlcError>),
@@ -122,11 +119,8 @@ impl Conflict {
         Conflict { reason: RetryReason::Aborted, message: refused.to_string(), ..Conflict::pushed(Timestamp::MIN) }
     }
 
-    pub(crate) fn spilled() -> Self {
-        Conflict {
-            message: "the statement's writes had left the gateway already".into(),
-            ..Conflict::pushed(Timestamp::MIN)
-        }
+    pub(crate) fn loaded() -> Self {
+        Conflict { message: "the statement has loaded rows in bulk".into(), ..Conflict::pushed(Timestamp::MIN) }
     }
 
     pub(crate) fn aborted(detail: error_detail::Ended) -> Self {

@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use clock::{Interval, TimeSource, Timestamp};
-use kv::api::{BatchRequest, BatchResponse, KvError, Sender, Span, TxnId, TxnMeta, TxnStatus, error_detail};
+use kv::api::{
+    BatchRequest, BatchResponse, KvError, Sender, SequenceSpan, Span, TxnId, TxnMeta, TxnStatus, error_detail,
+};
 use parking_lot::Mutex;
 
 pub use trace::{time, value};
@@ -85,14 +87,29 @@ struct Ranges {
     intents: BTreeMap<Bytes, Intent>,
     locks: BTreeMap<Bytes, TxnId>,
     reads: Vec<(Span, Timestamp, Option<TxnId>)>,
-    records: BTreeMap<TxnId, (TxnStatus, Timestamp)>,
+    records: BTreeMap<TxnId, Record>,
+}
+
+#[derive(Clone)]
+struct Record {
+    status: TxnStatus,
+    at: Timestamp,
+    ignored: Vec<SequenceSpan>,
 }
 
 #[derive(Clone)]
 struct Intent {
     txn: TxnMeta,
-    sequence: u32,
-    value: Option<Bytes>,
+    /// By sequence number.
+    writes: BTreeMap<u32, Option<Bytes>>,
+}
+
+impl Intent {
+    /// The newest write through a sequence number that counts.
+    fn newest(&self, through: u32, ignored: &[SequenceSpan]) -> Option<&Option<Bytes>> {
+        let counts = |sequence: &u32| !ignored.iter().any(|span| span.contains(*sequence));
+        self.writes.range(..=through).rev().find(|(sequence, _)| counts(sequence)).map(|(_, value)| value)
+    }
 }
 
 impl SerialRanges {

@@ -44,6 +44,7 @@ scripts! {
     relaxed,
     restart,
     rollback,
+    savepoints,
     spill,
     statement_retry,
     two_phase_commit,

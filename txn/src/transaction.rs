@@ -13,6 +13,8 @@
 //!   former snapshot is never recorded: the request is sent again.
 //! - It commits at or above `read_timestamp`, with its reads valid there; so it is serializable at its commit timestamp.
 //! - After [`Error::StatementRetry`] nothing is accepted but a rewind or a rollback; after a fatal error, nothing but a rollback.
+//! - What was written above a savepoint that was rolled back to does not count, in the buffer or in intents (`meta.ignored`). What
+//!   was read there does: it stays among the spans, and its locks stay.
 //! - It is answered only after commit wait for the effect timestamp: the newest of its commit timestamp and of every version
 //!   observed (`external_consistency`), unless it is relaxed.
 //!
@@ -25,9 +27,11 @@ mod commit;
 mod finish;
 mod read;
 mod refresh;
+mod savepoint;
 mod write;
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use clock::Timestamp;
@@ -36,9 +40,10 @@ use parking_lot::Mutex;
 
 pub use commit::CommitOutcome;
 pub use read::{OwnWrites, Page, ScanRequest};
+pub use savepoint::Savepoint;
 
 use crate::buffer::WriteBuffer;
-use crate::database::Core;
+use crate::database::{Core, TxnOptions};
 use crate::spans::SpanSet;
 use crate::{Conflict, Error};
 use bulk::Bulk;
@@ -58,6 +63,7 @@ pub struct Transaction {
 
 struct State {
     meta: TxnMeta,
+    lock_timeout: Option<Duration>,
     phase: Phase,
     /// Why nothing but a rollback is left.
     failure: Option<Error>,
@@ -74,8 +80,10 @@ struct State {
     statement: u64,
     /// The newest sequence number before the statement in hand.
     statement_sequence: u32,
-    /// The statement in hand has written intents, which a rewind cannot undo.
+    /// The statement in hand has written intents, which a rewind must ignore.
     statement_spilled: bool,
+    /// The statement in hand has loaded rows in bulk, which a rewind cannot undo.
+    statement_loaded: bool,
     locks: SpanSet,
     /// The ranges that answered locking reads, in order.
     lock_ranges: Vec<u64>,
@@ -110,9 +118,11 @@ pub struct StatementMark {
 }
 
 impl Transaction {
-    pub(crate) fn begin(core: Arc<Core>, meta: TxnMeta, historical: bool) -> Arc<Self> {
+    pub(crate) fn begin(core: Arc<Core>, meta: TxnMeta, options: TxnOptions) -> Arc<Self> {
+        let historical = options.as_of.is_some();
         let state = State {
             meta,
+            lock_timeout: options.lock_timeout,
             phase: Phase::Active,
             failure: None,
             must_rewind: None,
@@ -123,6 +133,7 @@ impl Transaction {
             statement: 0,
             statement_sequence: 0,
             statement_spilled: false,
+            statement_loaded: false,
             locks: SpanSet::default(),
             lock_ranges: Vec::new(),
             lock_requests_open: 0,
@@ -177,6 +188,11 @@ impl Transaction {
         self.state.lock().buffer.bytes()
     }
 
+    /// Changes how long each wait for a lock may take; `None`: as long as it takes.
+    pub fn set_lock_timeout(&self, limit: Option<Duration>) {
+        self.state.lock().lock_timeout = limit;
+    }
+
     /// Takes in that a version was observed on this transaction's behalf outside it (a cached catalog entry): commit wait
     /// covers it.
     pub fn observe(&self, version_timestamp: Timestamp) {
@@ -188,20 +204,15 @@ impl Transaction {
     pub fn statement(&self) -> StatementMark {
         let cap_bytes = self.core.settings.read_span_bytes;
         let mut state = self.state.lock();
-        let state = &mut *state;
         state.buffer.mark();
-        state.reads.take_from(&mut state.statement_reads, cap_bytes);
-        state.statement += 1;
-        state.statement_sequence = state.meta.sequence;
-        state.statement_spilled = false;
-        StatementMark { statement: state.statement }
+        state.begin_statement(cap_bytes)
     }
 
     /// Undoes what the statement has written and forgets what it has read, so that it can be executed again. Locks stay.
     ///
     /// # Errors
-    /// [`Error::Retry`] when the statement's writes were spilled already: the transaction must start over. The error that
-    /// ended it, when it cannot go on.
+    /// [`Error::Retry`] when the statement has loaded rows in bulk: the transaction must start over. The error that ended it, when
+    /// it cannot go on.
     ///
     /// # Panics
     /// When the mark is not that of the statement in hand.
@@ -215,22 +226,18 @@ impl Transaction {
             return Err(Error::Finished);
         }
         let conflict = state.must_rewind.take();
-        if state.statement_spilled {
-            let conflict = conflict.unwrap_or_else(|| Box::new(Conflict::spilled()));
+        if state.statement_loaded {
+            let conflict = conflict.unwrap_or_else(|| Box::new(Conflict::loaded()));
             state.failure = Some(Error::Retry(conflict.clone()));
             return Err(Error::Retry(conflict));
         }
         state.buffer.rewind();
+        if std::mem::take(&mut state.statement_spilled) {
+            let before = state.statement_sequence;
+            state.ignore_above(before);
+        }
         state.statement_reads.clear();
         Ok(())
-    }
-
-    /// Savepoints have their place here.
-    ///
-    /// # Errors
-    /// Always [`Error::NotSupported`].
-    pub fn savepoint(&self, _name: &str) -> Result<(), Error> {
-        Err(Error::NotSupported("savepoints"))
     }
 
     /// What a heartbeat sends, or none when the transaction is over or cannot have a record.
@@ -275,7 +282,16 @@ impl Transaction {
             }
             self.keep_alive(&state);
         }
-        Ok((self.core.header(Some(state.meta.clone())), state.moves))
+        Ok((self.header(&state), state.moves))
+    }
+
+    /// The header of a batch that may wait for locks.
+    fn header(&self, state: &State) -> BatchHeader {
+        let mut header = self.core.header(Some(state.meta.clone()));
+        if let Some(limit) = state.lock_timeout {
+            header.lock_timeout_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).max(1);
+        }
+        header
     }
 
     /// Sees to it that the record is kept alive from an interval from now on.
@@ -296,6 +312,15 @@ impl State {
             return Err(Error::StatementRetry(conflict.clone()));
         }
         if self.phase == Phase::Active { Ok(()) } else { Err(Error::Finished) }
+    }
+
+    fn begin_statement(&mut self, read_span_bytes: usize) -> StatementMark {
+        self.reads.take_from(&mut self.statement_reads, read_span_bytes);
+        self.statement += 1;
+        self.statement_sequence = self.meta.sequence;
+        self.statement_spilled = false;
+        self.statement_loaded = false;
+        StatementMark { statement: self.statement }
     }
 
     /// Anchors the record at the key, if it has no anchor yet.

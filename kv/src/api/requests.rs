@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use clock::Timestamp;
 
-use super::{LockStrength, TxnId, TxnMeta, TxnStatus};
+use super::{LockStrength, SequenceSpan, TxnId, TxnMeta, TxnStatus};
 
 /// Several requests, evaluated in order at one timestamp.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -46,6 +46,9 @@ pub struct BatchHeader {
     /// Read as of a past timestamp, outside any transaction's own writes: below every promise, no uncertainty.
     #[prost(bool, tag = "9")]
     pub historical: bool,
+    /// Fail with `KvError` `LockUnavailable` after waiting that long for one lock, in milliseconds. 0: as long as for all else.
+    #[prost(uint64, tag = "10")]
+    pub lock_timeout_ms: u64,
 }
 
 /// One request.
@@ -290,6 +293,9 @@ pub struct ResolveIntents {
     /// Its commit timestamp, or the one it was pushed to.
     #[prost(message, required, tag = "5")]
     pub timestamp: Timestamp,
+    /// Its writes that do not count, although it committed.
+    #[prost(message, repeated, tag = "6")]
+    pub ignored: Vec<SequenceSpan>,
 }
 
 /// See [`RequestKind::QueryIntent`].

@@ -75,6 +75,27 @@ pub struct TxnMeta {
     /// The node whose gateway coordinates it.
     #[prost(uint64, tag = "11")]
     pub gateway: u64,
+    /// Its writes that do not count, being rolled back to a savepoint: in order, apart from each other.
+    #[prost(message, repeated, tag = "12")]
+    pub ignored: Vec<SequenceSpan>,
+}
+
+/// Sequence numbers of writes, of one transaction in one epoch.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct SequenceSpan {
+    /// They lie above it.
+    #[prost(uint32, tag = "1")]
+    pub above: u32,
+    /// The last one.
+    #[prost(uint32, tag = "2")]
+    pub through: u32,
+}
+
+impl SequenceSpan {
+    /// Whether the write of that number is among them.
+    pub fn contains(&self, sequence: u32) -> bool {
+        self.above < sequence && sequence <= self.through
+    }
 }
 
 /// Where a transaction stands, as its record says.

@@ -102,6 +102,7 @@ impl Evaluation<'_> {
             write_timestamp: commit_timestamp,
             intents,
             ended: Some(self.input.now),
+            ignored: txn.ignored.clone(),
             ..StoredRecord::default()
         };
         self.put_record(&txn.anchor, txn.id, &record);
@@ -117,7 +118,7 @@ impl Evaluation<'_> {
         status: TxnStatus,
         timestamp: Timestamp,
     ) -> Result<Vec<Span>, Refusal> {
-        let resolution = Resolution { txn: txn.id, epoch: txn.epoch, status, timestamp };
+        let resolution = Resolution { txn: txn.id, epoch: txn.epoch, status, timestamp, ignored: txn.ignored.clone() };
         let mut left = Vec::new();
         let mut budget = RESOLVED_AT_ONCE;
         for key in std::mem::take(&mut self.written) {

@@ -49,6 +49,9 @@ pub(crate) struct StoredRecord {
     /// When it ended; finished records only.
     #[prost(message, optional, tag = "7")]
     pub ended: Option<Timestamp>,
+    /// Its writes that do not count, although it committed.
+    #[prost(message, repeated, tag = "8")]
+    pub ignored: Vec<SequenceSpan>,
 }
 
 /// Access to records by key.
@@ -107,7 +110,7 @@ impl Evaluation<'_> {
                 heartbeat: Some(now),
                 intents: Vec::new(),
                 priority: txn.priority,
-                ended: None,
+                ..StoredRecord::default()
             },
         };
         self.put_record(&txn.anchor, txn.id, &record);
@@ -201,6 +204,7 @@ impl Evaluation<'_> {
             epoch: record.epoch.max(txn.epoch),
             write_timestamp: record.write_timestamp,
             priority: txn.priority.max(record.priority),
+            ignored: record.ignored.clone(),
             ..txn.clone()
         };
         ResponseKind::Record(TxnRecord {

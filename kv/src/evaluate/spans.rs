@@ -19,7 +19,13 @@ impl Evaluation<'_> {
     pub(super) fn resolve_intents(&mut self, resolve: &ResolveIntents) -> Result<(), Refusal> {
         let status = TxnStatus::try_from(resolve.status)
             .map_err(|_| crate::replica::invalid("a resolution names an unknown status: the sender is newer"))?;
-        let resolution = Resolution { txn: resolve.txn, epoch: resolve.epoch, status, timestamp: resolve.timestamp };
+        let resolution = Resolution {
+            txn: resolve.txn,
+            epoch: resolve.epoch,
+            status,
+            timestamp: resolve.timestamp,
+            ignored: resolve.ignored.clone(),
+        };
         let ended = matches!(status, TxnStatus::Committed | TxnStatus::Aborted);
         let (txn, timestamp) = (resolve.txn, resolve.timestamp);
         if resolve.span.end.is_empty() {

@@ -7,12 +7,12 @@ use super::key;
 use super::stats::{MvccStats, walk};
 use super::value::Intent;
 use super::write::KeyState;
-use crate::api::{Span, TxnId, TxnStatus};
+use crate::api::{SequenceSpan, Span, TxnId, TxnStatus};
 use crate::engine::{EngineError, Overlay, Reader};
 use crate::keys;
 
 /// What a transaction came to.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Resolution {
     /// Which transaction.
     pub txn: TxnId,
@@ -22,6 +22,8 @@ pub struct Resolution {
     pub status: TxnStatus,
     /// The commit timestamp, or the one it was pushed to.
     pub timestamp: Timestamp,
+    /// Writes that do not count, having been rolled back to a savepoint.
+    pub ignored: Vec<SequenceSpan>,
 }
 
 /// What became of a span's intents.
@@ -66,8 +68,13 @@ pub fn resolve_key(
                     state.newest_timestamp()
                 )));
             }
-            let value = intent.value.take();
-            state.put_version(overlay, stats, resolution.timestamp, value.as_deref(), intent.txn.relaxed);
+            match intent.newest(u32::MAX, &resolution.ignored) {
+                Some(value) => {
+                    let value = value.cloned();
+                    state.put_version(overlay, stats, resolution.timestamp, value.as_deref(), intent.txn.relaxed);
+                }
+                None => state.remove_intent(overlay, stats),
+            }
         }
         TxnStatus::Committed | TxnStatus::Aborted => state.remove_intent(overlay, stats),
         TxnStatus::Pending | TxnStatus::Staging if intent.txn.epoch < resolution.epoch => {

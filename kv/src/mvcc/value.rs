@@ -11,7 +11,7 @@ use bytes::Bytes;
 use clock::Timestamp;
 use prost::Message;
 
-use crate::api::TxnMeta;
+use crate::api::{SequenceSpan, TxnMeta};
 use crate::engine::EngineError;
 
 const TOMBSTONE: u8 = 1;
@@ -88,16 +88,22 @@ impl Intent {
         self.txn.write_timestamp
     }
 
-    /// What a reader of the same transaction sees: the newest write at or below its sequence, of its epoch. `None` when there is
-    /// none, so that it sees what is committed.
+    /// What a reader of the same transaction sees: the newest write at or below its sequence, of its epoch, that counts. `None`
+    /// when there is none, so that it sees what is committed.
     pub(super) fn own_value(&self, reader: &TxnMeta) -> Option<Option<&Bytes>> {
         if self.txn.epoch != reader.epoch {
             return None;
         }
-        if self.txn.sequence <= reader.sequence {
+        self.newest(reader.sequence, &reader.ignored)
+    }
+
+    /// The newest write through a sequence number that is not ignored: `None` when none of them counts.
+    pub(super) fn newest(&self, through: u32, ignored: &[SequenceSpan]) -> Option<Option<&Bytes>> {
+        let counts = |sequence| sequence <= through && !ignored.iter().any(|span| span.contains(sequence));
+        if counts(self.txn.sequence) {
             return Some(self.value.as_ref());
         }
-        self.history.iter().rev().find(|past| past.sequence <= reader.sequence).map(|past| past.value.as_ref())
+        self.history.iter().rev().find(|past| counts(past.sequence)).map(|past| past.value.as_ref())
     }
 
     /// Adds a write of the same epoch, in its place by sequence. A repeated one replaces itself.

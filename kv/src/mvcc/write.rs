@@ -189,6 +189,8 @@ pub fn write(
                 _ => Intent { txn: TxnMeta { sequence, ..txn.clone() }, value, history: Vec::new() },
             };
             intent.txn.write_timestamp = write_timestamp;
+            // What counts is said by whoever reads or resolves.
+            intent.txn.ignored = Vec::new();
             state.put_intent(overlay, stats, intent);
             Ok(WriteOutcome::Written { write_timestamp, newest })
         }

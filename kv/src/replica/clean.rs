@@ -72,6 +72,7 @@ impl Replica {
                 epoch: record.epoch,
                 status: record.status,
                 timestamp: record.write_timestamp,
+                ignored: record.ignored.clone(),
             };
             let requests = vec![RequestKind::ResolveIntents(resolve).into()];
             self.sender.send(BatchRequest { requests, ..BatchRequest::default() }).await?;

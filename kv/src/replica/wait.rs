@@ -40,7 +40,7 @@ impl Replica {
     /// Returns once the request should try again.
     ///
     /// # Errors
-    /// `LockUnavailable` for a request that does not wait, `Deadlock` for a victim, `TxnAborted`.
+    /// `LockUnavailable` for a request that does not wait, or not for so long, `Deadlock` for a victim, `TxnAborted`.
     pub(super) async fn wait_for_lock(
         &self,
         request: &LockRequest,
@@ -48,9 +48,15 @@ impl Replica {
         batch: &BatchRequest,
     ) -> Result<(), KvError> {
         let mut edge = EdgeGuard { replica: self, txn: None, wait: self.random.next_u64() };
-        let result = self.wait_in_rounds(request, blocked, batch, &mut edge).await;
-        drop(edge);
-        result
+        let limit_ms = batch.header.lock_timeout_ms;
+        if limit_ms == 0 {
+            return self.wait_in_rounds(request, blocked, batch, &mut edge).await;
+        }
+        let (key, other) = (blocked.key.clone(), blocked.holder.as_ref().map(|holder| holder.txn.id));
+        let waiting = self.wait_in_rounds(request, blocked, batch, &mut edge);
+        tokio::time::timeout(Duration::from_millis(limit_ms), waiting).await.unwrap_or_else(|_| {
+            Err(KvError::LockUnavailable(error_detail::Conflict { key, actual: Timestamp::MIN, other }))
+        })
     }
 
     async fn wait_in_rounds(
@@ -122,8 +128,7 @@ impl Replica {
             self.locks.update(&blocked.key, holder.txn.id, ended, record.txn.write_timestamp);
             return Pushed::Cleared;
         }
-        let epoch = if status == TxnStatus::Committed { record.txn.epoch } else { holder.txn.epoch };
-        self.resolve_met_intents(blocked, holder, epoch, status, record.txn.write_timestamp).await
+        self.resolve_met_intents(blocked, holder, status, &record.txn).await
     }
 
     /// Resolves the intents of a holder that were met in this range, the one in the way first.
@@ -131,10 +136,10 @@ impl Replica {
         &self,
         blocked: &Blocked,
         holder: &LockHolder,
-        epoch: u32,
         status: TxnStatus,
-        timestamp: Timestamp,
+        recorded: &TxnMeta,
     ) -> Pushed {
+        let epoch = if status == TxnStatus::Committed { recorded.epoch } else { holder.txn.epoch };
         let mut keys = vec![blocked.key.clone()];
         let ended = matches!(status, TxnStatus::Committed | TxnStatus::Aborted);
         if ended {
@@ -142,7 +147,14 @@ impl Replica {
         }
         let resolve = |key| {
             let span = Span { start: key, end: bytes::Bytes::new() };
-            let resolve = ResolveIntents { span, txn: holder.txn.id, epoch, status: status as i32, timestamp };
+            let resolve = ResolveIntents {
+                span,
+                txn: holder.txn.id,
+                epoch,
+                status: status as i32,
+                timestamp: recorded.write_timestamp,
+                ignored: recorded.ignored.clone(),
+            };
             RequestKind::ResolveIntents(resolve).into()
         };
         let header = BatchHeader { timeout_ms: STEP_TIMEOUT_MS, ..BatchHeader::default() };

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use clock::Timestamp;
 use kv::api::{
     BatchHeader, BatchRequest, BatchResponse, Counter, Done, EndTxn, Ended, KeyValue, KvError, LockStrength, NotBegun,
-    Refresh, Request, RequestKind, ResolveIntents, Response, ResponseKind, Rows, Scan, Span, TxnId, TxnRecord,
-    TxnStatus, Value, error_detail,
+    Refresh, Request, RequestKind, ResolveIntents, Response, ResponseKind, Rows, Scan, SequenceSpan, Span, TxnId,
+    TxnRecord, TxnStatus, Value, error_detail,
 };
 
-use super::{Intent, Ranges, ended};
+use super::{Intent, Ranges, Record, ended};
 
 /// What the evaluation of one batch gathers.
 struct Progress<'a> {
@@ -61,7 +61,7 @@ impl Ranges {
         };
         if let Some(txn) = &header.txn
             && one_phase
-            && let Some((status, at)) = self.records.get(&txn.id)
+            && let Some(Record { status, at, .. }) = self.records.get(&txn.id)
         {
             match status {
                 TxnStatus::Committed => return Err(KvError::AlreadyCommitted(conflict(&txn.anchor, *at, None))),
@@ -116,8 +116,8 @@ impl Ranges {
             RequestKind::Refresh(refresh) => self.refresh(refresh, progress),
             RequestKind::HeartbeatTxn(_) => {
                 let txn = progress.header.txn.clone().expect("a heartbeat is of a transaction");
-                let record = self.records.entry(txn.id).or_insert((TxnStatus::Pending, txn.write_timestamp));
-                let status = record.0 as i32;
+                let pending = Record { status: TxnStatus::Pending, at: txn.write_timestamp, ignored: Vec::new() };
+                let status = self.records.entry(txn.id).or_insert(pending).status as i32;
                 Ok(ResponseKind::Record(TxnRecord { txn, status, exists: true, ..TxnRecord::default() }))
             }
             RequestKind::ResolveIntents(resolve) => {
@@ -147,14 +147,13 @@ impl Ranges {
             return Ok(());
         }
         let (id, at) = (intent.txn.id, intent.txn.write_timestamp);
-        match self.records.get(&id) {
-            Some((TxnStatus::Committed, at)) => {
-                let at = *at;
-                self.settle(key, TxnStatus::Committed, at);
+        match self.records.get(&id).cloned() {
+            Some(Record { status: TxnStatus::Committed, at, ignored }) => {
+                self.settle(key, TxnStatus::Committed, at, &ignored);
                 Ok(())
             }
-            Some((TxnStatus::Aborted, _)) => {
-                self.settle(key, TxnStatus::Aborted, at);
+            Some(Record { status: TxnStatus::Aborted, .. }) => {
+                self.settle(key, TxnStatus::Aborted, at, &[]);
                 Ok(())
             }
             _ if at <= up_to => Err(KvError::LockUnavailable(conflict(key, at, Some(id)))),
@@ -175,9 +174,9 @@ impl Ranges {
         }
         if let (Some(intent), Some(txn)) = (self.intents.get(key), &progress.header.txn)
             && intent.txn.id == txn.id
-            && intent.sequence <= txn.sequence
+            && let Some(value) = intent.newest(txn.sequence, &txn.ignored)
         {
-            return Ok(intent.value.clone());
+            return Ok(value.clone());
         }
         let newest = self.versions.get(key).and_then(|versions| versions.range(..=at).next_back());
         progress.observed = progress.observed.max(newest.map_or(Timestamp::MIN, |(at, _)| *at));
@@ -248,17 +247,19 @@ impl Ranges {
         }
         let mut txn = txn;
         txn.write_timestamp = progress.write_timestamp;
-        self.intents.insert(key.clone(), Intent { txn, sequence, value });
+        let mut writes = self.intents.remove(key).map(|intent| intent.writes).unwrap_or_default();
+        writes.insert(sequence, value);
+        self.intents.insert(key.clone(), Intent { txn, writes });
         Ok(ResponseKind::Done(Done {}))
     }
 
     fn end(&mut self, end: &EndTxn, progress: &mut Progress<'_>) -> Result<ResponseKind, KvError> {
         let txn = progress.header.txn.clone().expect("an end is of a transaction");
         match self.records.get(&txn.id) {
-            Some((TxnStatus::Committed, at)) => {
+            Some(Record { status: TxnStatus::Committed, at, .. }) => {
                 return Err(KvError::AlreadyCommitted(conflict(&txn.anchor, *at, None)));
             }
-            Some((TxnStatus::Aborted, _)) if end.commit => {
+            Some(Record { status: TxnStatus::Aborted, .. }) if end.commit => {
                 return Err(KvError::TxnAborted(ended("its record says so")));
             }
             _ => {}
@@ -270,11 +271,12 @@ impl Ranges {
             }
             status = TxnStatus::Committed;
         }
-        self.records.insert(txn.id, (status, at));
+        let ignored = txn.ignored.clone();
+        self.records.insert(txn.id, Record { status, at, ignored: ignored.clone() });
         if progress.one_phase {
             let whole = Span { start: Bytes::new(), end: Bytes::from_static(&[0xff]) };
             let status = status as i32;
-            self.resolve(&ResolveIntents { span: whole, txn: txn.id, epoch: 0, status, timestamp: at });
+            self.resolve(&ResolveIntents { span: whole, txn: txn.id, epoch: 0, status, timestamp: at, ignored });
             self.locks.retain(|_, holder| *holder != txn.id);
         }
         Ok(ResponseKind::Ended(Ended { status: status as i32, commit_timestamp: at, one_phase: progress.one_phase }))
@@ -301,15 +303,17 @@ impl Ranges {
         let (start, end) = (resolve.span.start.clone(), end_of(&resolve.span));
         let keys: Vec<Bytes> = self.intents.range(start..end).map(|(key, _)| key.clone()).collect();
         for key in keys.iter().filter(|key| self.intents[*key].txn.id == resolve.txn).cloned().collect::<Vec<_>>() {
-            self.settle(&key, resolve.status(), resolve.timestamp);
+            self.settle(&key, resolve.status(), resolve.timestamp, &resolve.ignored);
         }
     }
 
-    fn settle(&mut self, key: &Bytes, status: TxnStatus, at: Timestamp) {
+    fn settle(&mut self, key: &Bytes, status: TxnStatus, at: Timestamp, ignored: &[SequenceSpan]) {
         let Some(intent) = self.intents.remove(key) else { return };
         self.locks.retain(|locked, holder| locked != key || *holder != intent.txn.id);
-        if status == TxnStatus::Committed {
-            self.versions.entry(key.clone()).or_default().insert(at, intent.value);
+        if status == TxnStatus::Committed
+            && let Some(value) = intent.newest(u32::MAX, ignored)
+        {
+            self.versions.entry(key.clone()).or_default().insert(at, value.clone());
             self.writers.insert((key.clone(), at), intent.txn.id);
         }
     }

@@ -150,8 +150,12 @@ pub fn dump(state: &Ranges) -> String {
         out += &format!("{}: {}\n", key(name), versions.join(" "));
     }
     for (name, intent) in &state.intents {
-        let found = intent.value.as_ref().map_or("none".into(), value);
-        out += &format!("intent {}: {found}@{}\n", key(name), time(intent.txn.write_timestamp));
+        let show = |found: &Option<Bytes>| found.as_ref().map_or("none".into(), value);
+        let writes: Vec<String> = match intent.writes.len() {
+            1 => intent.writes.values().map(show).collect(),
+            _ => intent.writes.iter().map(|(sequence, found)| format!("{sequence}:{}", show(found))).collect(),
+        };
+        out += &format!("intent {}: {}@{}\n", key(name), writes.join(" "), time(intent.txn.write_timestamp));
     }
     for name in state.locks.keys() {
         out += &format!("lock {}\n", key(name));

@@ -13,14 +13,26 @@ use goldenscript::{Argument, ArgumentConsumer, Command, Context};
 use kv::api::{KvError, LockStrength, error_detail};
 
 use crate::testing::{Fault, SerialRanges, TickingTime};
-use crate::{Database, OwnWrites, Page, ScanRequest, Settings, StatementMark, Transaction, TxnOptions};
+use crate::{Database, OwnWrites, Page, Savepoint, ScanRequest, Settings, StatementMark, Transaction, TxnOptions};
 
 pub struct Runner {
     runtime: tokio::runtime::Runtime,
     ranges: Arc<SerialRanges>,
     time: Arc<TickingTime>,
     database: Database,
-    open: BTreeMap<String, (Arc<Transaction>, Option<StatementMark>)>,
+    open: BTreeMap<String, Open>,
+}
+
+struct Open {
+    transaction: Arc<Transaction>,
+    mark: Option<StatementMark>,
+    savepoints: BTreeMap<String, Savepoint>,
+}
+
+impl Open {
+    fn savepoint(&self, name: Option<&&str>) -> Result<Savepoint, Box<dyn Error>> {
+        name.and_then(|name| self.savepoints.get(*name)).copied().ok_or_else(|| "which savepoint?".into())
+    }
 }
 
 type Outcome = Result<String, Box<dyn Error>>;
@@ -106,17 +118,15 @@ impl Runner {
         let mut args = command.consume_args();
         let as_of = parsed::<u64>(&mut args, "as_of")?.map(|ms| Timestamp::new(ms * 1_000_000, 0));
         let relaxed = parsed(&mut args, "relaxed")?.unwrap_or(false);
-        let transaction = self.database.begin(TxnOptions { as_of, relaxed, priority: 0 })?;
+        let transaction =
+            self.database.begin(TxnOptions { as_of, relaxed, lock_timeout: Some(Duration::ZERO), priority: 0 })?;
         let told = format!("reads at {}\n", ms(transaction.read_timestamp()));
-        self.open.insert(name.into(), (transaction, None));
+        self.open.insert(name.into(), Open { transaction, mark: None, savepoints: BTreeMap::new() });
         Ok(told)
     }
 
-    async fn transact(
-        time: &TickingTime,
-        (transaction, mark): &mut (Arc<Transaction>, Option<StatementMark>),
-        command: &Command,
-    ) -> Outcome {
+    async fn transact(time: &TickingTime, open: &mut Open, command: &Command) -> Outcome {
+        let transaction = open.transaction.clone();
         let flags: Vec<&str> = command.args.iter().filter_map(positional).collect();
         let lock = if flags.contains(&"lock") { LockStrength::Exclusive } else { LockStrength::None };
         let keys = || flags.iter().filter(|word| **word != "lock").map(|key| bytes(key));
@@ -146,15 +156,24 @@ impl Runner {
                 Ok(String::new())
             }
             "statement" => {
-                *mark = Some(transaction.statement());
+                open.mark = Some(transaction.statement());
                 Ok(String::new())
             }
             "rewind" => {
-                transaction.rewind(mark.ok_or("no statement")?)?;
+                transaction.rewind(open.mark.ok_or("no statement")?)?;
                 Ok(format!("reads at {}\n", ms(transaction.read_timestamp())))
             }
             "savepoint" => {
-                transaction.savepoint("s")?;
+                let name = flags.first().ok_or("which name?")?;
+                open.savepoints.insert((*name).into(), transaction.savepoint()?);
+                Ok(String::new())
+            }
+            "rollback_to" => {
+                transaction.roll_back_to(open.savepoint(flags.first())?)?;
+                Ok(String::new())
+            }
+            "release" => {
+                transaction.release(open.savepoint(flags.first())?)?;
                 Ok(String::new())
             }
             "commit" => {

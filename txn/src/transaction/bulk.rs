@@ -44,6 +44,7 @@ impl Transaction {
     /// Any [`Error`].
     pub async fn put_invisible(&self, key: Bytes, value: Bytes) -> Result<(), Error> {
         self.check_size(&key, Some(&value))?;
+        self.state.lock().statement_loaded = true;
         let mut load = self.bulk.load.lock().await;
         self.bulk.busy.store(true, Ordering::Release);
         load.bytes += key.len() + value.len();
@@ -93,7 +94,6 @@ impl Transaction {
             let mut state = self.state.lock();
             state.check_active()?;
             state.loaded = true;
-            state.statement_spilled = true;
             state.meta.clone()
         };
         load.bytes = 0;

@@ -30,6 +30,8 @@ pub struct CommitOutcome {
     pub commit_timestamp: Timestamp,
     /// Whether it took one phase, or wrote nothing.
     pub one_phase: bool,
+    /// Whether there was anything to write.
+    pub wrote: bool,
     /// The identifiers of the ranges that took part in the transaction, in order.
     pub ranges: Vec<u64>,
 }
@@ -113,7 +115,7 @@ impl Transaction {
             state.ranges.clone()
         };
         self.end(Phase::Committed, Ending::Committed(committed.timestamp));
-        Ok(CommitOutcome { commit_timestamp: committed.timestamp, one_phase: committed.one_phase, ranges })
+        Ok(CommitOutcome { commit_timestamp: committed.timestamp, one_phase: committed.one_phase, wrote: true, ranges })
     }
 
     /// Nothing was written: the reads hold at the snapshot, and that is all there is to it.
@@ -124,7 +126,7 @@ impl Transaction {
                 state.observed = state.observed.max(state.meta.write_timestamp);
             }
             let commit_timestamp = state.meta.read_timestamp;
-            CommitOutcome { commit_timestamp, one_phase: true, ranges: state.ranges.clone() }
+            CommitOutcome { commit_timestamp, one_phase: true, wrote: state.loaded, ranges: state.ranges.clone() }
         };
         self.end(Phase::Committed, Ending::RollBack);
         outcome
@@ -145,7 +147,7 @@ impl Transaction {
                     one_phase: true,
                 };
                 requests.push(RequestKind::EndTxn(end).into());
-                (self.core.header(Some(state.meta.clone())), requests, state.moves)
+                (self.header(&state), requests, state.moves)
             };
             match self.core.send(header.clone(), requests.clone()).await {
                 Err(KvError::NotOnePhase(_)) => return Ok(None),
@@ -158,7 +160,7 @@ impl Transaction {
     }
 
     async fn two_phases(&self) -> Result<Committed, Error> {
-        self.write_intents().await?;
+        self.write_intents(false).await?;
         let mut attempts = Attempts::default();
         loop {
             // An intent may lie above the snapshot: what was read must hold there too.

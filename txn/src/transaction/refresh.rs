@@ -18,6 +18,8 @@ use crate::{Conflict, Error};
 pub(super) struct Attempts {
     made: u32,
     lost: u32,
+    /// Full times of a request that went by in waiting for a lock.
+    waits: u32,
 }
 
 const MAX_ATTEMPTS: u32 = 100;
@@ -40,6 +42,9 @@ impl Transaction {
     ///
     /// `moves` tells at which snapshot the request was sent.
     pub(super) async fn recover(&self, error: KvError, moves: u64, attempts: &mut Attempts) -> Result<(), Error> {
+        if matches!(error, KvError::LockUnavailable(_)) && self.waits_on(attempts) {
+            return Ok(());
+        }
         attempts.made += 1;
         attempts.lost += u32::from(matches!(error, KvError::Ambiguous(_)));
         let conflict = match error {
@@ -55,6 +60,13 @@ impl Transaction {
             return Err(self.fail(Error::Retry(Box::new(conflict))));
         }
         self.advance(conflict, moves).await
+    }
+
+    /// Whether to wait on for a lock after a request's time went by. A limit shorter than that ended the wait itself.
+    fn waits_on(&self, attempts: &mut Attempts) -> bool {
+        attempts.waits += 1;
+        let waited = self.core.settings.request_timeout * attempts.waits;
+        self.state.lock().lock_timeout.is_none_or(|limit| waited < limit)
     }
 
     /// Moves the snapshot up to the write timestamp, before a commit.
@@ -164,7 +176,7 @@ impl State {
             statement: self.statement_reads.to_sorted(),
             inserted: self.inserted(),
             may_retry_statement: self.phase == Phase::Active
-                && !self.statement_spilled
+                && !self.statement_loaded
                 && !self.statement_reads.is_empty(),
         })
     }

@@ -38,7 +38,7 @@ impl Transaction {
             }
             state.statement_spilled = true;
         }
-        self.write_intents().await
+        self.write_intents(true).await
     }
 
     pub(super) fn check_size(&self, key: &Bytes, value: Option<&Bytes>) -> Result<(), Error> {
@@ -49,9 +49,9 @@ impl Transaction {
         if bytes > limit { Err(Error::TooLarge { bytes, limit }) } else { Ok(()) }
     }
 
-    /// Makes intents of all that is buffered. The buffer is emptied only when all are there: until then, a failure changes nothing
-    /// but that some intents are known.
-    pub(super) async fn write_intents(&self) -> Result<(), Error> {
+    /// Makes intents of all that is buffered; of what a rewind or a savepoint may go back to as well, when it `may_go_back`. The
+    /// buffer is emptied only when all are there: until then, a failure changes nothing but that some intents are known.
+    pub(super) async fn write_intents(&self, may_go_back: bool) -> Result<(), Error> {
         let (batches, through) = {
             let mut state = self.state.lock();
             let state = &mut *state;
@@ -59,7 +59,10 @@ impl Transaction {
             let cap_bytes = self.core.settings.intent_span_bytes;
             state.buffer.keys().for_each(|key| state.intents.insert(point(key.clone()), cap_bytes));
             self.keep_alive(state);
-            (state.buffer.to_batches(self.core.settings.write_batch_bytes), state.meta.sequence)
+            let batch_bytes = self.core.settings.write_batch_bytes;
+            let batches =
+                if may_go_back { state.buffer.to_spill(batch_bytes) } else { state.buffer.to_batches(batch_bytes) };
+            (batches, state.meta.sequence)
         };
         try_join_all(batches.into_iter().map(|batch| self.send_writes(batch))).await?;
         self.state.lock().buffer.forget_through(through);
@@ -71,7 +74,7 @@ impl Transaction {
         loop {
             let (header, moves) = {
                 let state = self.state.lock();
-                (self.core.header(Some(state.meta.clone())), state.moves)
+                (self.header(&state), state.moves)
             };
             match self.core.send(header, requests.clone()).await {
                 Ok(response) => {

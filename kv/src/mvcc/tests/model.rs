@@ -6,7 +6,7 @@ use bytes::Bytes;
 use clock::Timestamp;
 use proptest::prelude::*;
 
-use crate::api::{TxnId, TxnMeta, TxnStatus};
+use crate::api::{SequenceSpan, TxnId, TxnMeta, TxnStatus};
 use crate::engine::{Engine, MemoryEngine, Overlay};
 use crate::mvcc::*;
 
@@ -24,6 +24,7 @@ enum Op {
     Commit { key: usize, value: Option<u8>, at: u64, relaxed: bool },
     Intend { key: usize, value: Option<u8>, txn: usize, at: u64 },
     Restart { txn: usize },
+    RollBack { txn: usize, writes: u32 },
     Resolve { txn: usize, status: usize, by: u64 },
     Gc { at: u64 },
     Clear { start: usize, end: usize },
@@ -43,6 +44,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(key, value, at, relaxed)| Op::Commit { key, value, at, relaxed }),
         6 => (key.clone(), value, 0usize..3, 1u64..40).prop_map(|(key, value, txn, at)| Op::Intend { key, value, txn, at }),
         1 => (0usize..3).prop_map(|txn| Op::Restart { txn }),
+        2 => (0usize..3, 1u32..4).prop_map(|(txn, writes)| Op::RollBack { txn, writes }),
         3 => (0usize..3, 0usize..3, 0u64..5).prop_map(|(txn, status, by)| Op::Resolve { txn, status, by }),
         1 => (1u64..40).prop_map(|at| Op::Gc { at }),
         1 => (key.clone(), key.clone()).prop_map(|(start, end)| Op::Clear { start, end }),
@@ -132,6 +134,21 @@ impl World {
         model.intent = Some((TxnMeta { write_timestamp, ..txn }, written));
     }
 
+    /// The last writes of a transaction do not count any more.
+    fn roll_back(&mut self, txn: usize, writes: u32) {
+        let txn = &mut self.txns[txn];
+        let above = txn.sequence.saturating_sub(writes);
+        txn.ignored.push(SequenceSpan { above, through: txn.sequence });
+        for key in self.model.values_mut() {
+            if let Some((own, written)) = &mut key.intent
+                && own.id == txn.id
+                && own.epoch == txn.epoch
+            {
+                written.retain(|sequence, _| *sequence <= above);
+            }
+        }
+    }
+
     fn resolve(&mut self, txn: usize, status: usize, by: u64) {
         let txn = &self.txns[txn];
         let status = [TxnStatus::Pending, TxnStatus::Committed, TxnStatus::Aborted][status];
@@ -144,15 +161,16 @@ impl World {
                 .max()
         };
         let timestamp = stands(&self.model).unwrap_or_default().plus(std::time::Duration::from_nanos(by));
-        let resolution = Resolution { txn: txn.id, epoch: txn.epoch, status, timestamp };
+        let resolution = Resolution { txn: txn.id, epoch: txn.epoch, status, timestamp, ignored: txn.ignored.clone() };
         let epoch = txn.epoch;
         let mut resolved = 0;
         for key in self.model.values_mut() {
             let Some((mut own, written)) = key.intent.take_if(|(own, _)| own.id == resolution.txn) else { continue };
             resolved += 1;
             if status == TxnStatus::Committed && own.epoch == epoch {
-                let value = written.values().last().expect("an intent has a value");
-                key.versions.insert(timestamp, (*value, own.relaxed));
+                if let Some(value) = written.values().last() {
+                    key.versions.insert(timestamp, (*value, own.relaxed));
+                }
             } else if status == TxnStatus::Pending && own.epoch == epoch {
                 own.write_timestamp = timestamp;
                 key.intent = Some((own, written));
@@ -266,7 +284,11 @@ impl World {
                 self.commit(KEYS[key], value, self.threshold.max(timestamp(at)), relaxed)
             }
             Op::Intend { key, value, txn, at } => self.intend(KEYS[key], value, txn, timestamp(at)),
-            Op::Restart { txn } => self.txns[txn].epoch += 1,
+            Op::Restart { txn } => {
+                self.txns[txn].epoch += 1;
+                self.txns[txn].ignored.clear();
+            }
+            Op::RollBack { txn, writes } => self.roll_back(txn, writes),
             Op::Resolve { txn, status, by } => self.resolve(txn, status, by),
             Op::Gc { at } => self.gc(timestamp(at)),
             Op::Clear { start, end } => {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   begin a at=5 [limit=9] [epoch=1] [relaxed]   a transaction that reads and writes at 5; again to move or restart it
+//!   a: ignore 2 5                                its writes above 2, through 5, do not count
 //!   [a:] get k [at=5] [limit=9] [seq=2]          a prefix makes the transaction act
 //!   [a:] scan k z [at=5] [reverse] [rows=2] [bytes=9]
 //!   put k v at=5 [relaxed] · del k at=5          committed at once;   a: put k v · a: del k     intents
@@ -17,7 +18,7 @@ use bytes::Bytes;
 use clock::Timestamp;
 use goldenscript::{Argument, Command, Context};
 
-use crate::api::{TxnId, TxnMeta, TxnStatus};
+use crate::api::{SequenceSpan, TxnId, TxnMeta, TxnStatus};
 use crate::engine::{Engine as _, MemoryEngine, Overlay};
 use crate::mvcc::*;
 
@@ -234,7 +235,7 @@ impl Runner {
             other => return Err(format!("unknown status {other}").into()),
         };
         let timestamp = args.timestamps.first().copied().unwrap_or(txn.write_timestamp);
-        let resolution = Resolution { txn: txn.id, epoch: txn.epoch, status, timestamp };
+        let resolution = Resolution { txn: txn.id, epoch: txn.epoch, status, timestamp, ignored: txn.ignored.clone() };
         let words = args.words[2..].to_vec();
         let max = args.number("max");
         let outcome = self.change(|overlay, stats| match words[..] {
@@ -283,6 +284,11 @@ impl goldenscript::Runner for Runner {
         let txn = context.prefix.as_deref();
         match command.name.as_str() {
             "begin" => self.begin(&args),
+            "ignore" => {
+                let acting = txn.and_then(|name| self.txns.get_mut(name)).ok_or("no such transaction")?;
+                acting.ignored.push(SequenceSpan { above: args.word(0)?.parse()?, through: args.word(1)?.parse()? });
+                Ok(String::new())
+            }
             "put" => self.write(txn, &args, Some(Bytes::copy_from_slice(args.word(1)?.as_bytes()))),
             "del" => self.write(txn, &args, None),
             "get" => self.get(txn, &args),
