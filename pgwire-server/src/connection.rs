@@ -87,6 +87,8 @@ struct Connection<S> {
     scratch: Scratch,
     /// An error was sent: everything up to the next Sync is skipped.
     skipping: bool,
+    /// The client was told that it may go on, and has not.
+    is_ready: bool,
 }
 
 /// Serves a client until it leaves.
@@ -108,6 +110,7 @@ where
         portals: HashMap::new(),
         scratch: Scratch::default(),
         skipping: false,
+        is_ready: false,
     };
     if let Err(error) = connection.run().await {
         connection.say_goodbye(error).await;
@@ -122,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     async fn run(&mut self) -> Result<(), WireError> {
         startup::welcome(&mut self.framed, &self.session, self.key);
         self.ready().await?;
-        while let Some(message) = self.framed.read().await? {
+        while let Some(message) = self.next_message().await? {
             if message == Frontend::Terminate {
                 return Ok(());
             }
@@ -137,6 +140,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             }
         }
         Ok(())
+    }
+
+    /// The next message; none once the client has left, or has kept its transaction waiting for too long.
+    async fn next_message(&mut self) -> Result<Option<Frontend>, WireError> {
+        let limit = match self.session.transaction_status() {
+            TransactionStatus::Idle => None,
+            _ if !self.is_ready => None,
+            _ => self.session.timeouts().idle_in_transaction,
+        };
+        let read = self.framed.read();
+        let message = match limit {
+            None => read.await?,
+            Some(limit) => match tokio::time::timeout(limit, read).await {
+                Ok(message) => message?,
+                Err(_) => {
+                    let said = "terminating connection due to idle-in-transaction timeout";
+                    self.framed.send(&backend::error("FATAL", &SqlError::new("25P03", said)));
+                    self.framed.flush().await?;
+                    None
+                }
+            },
+        };
+        self.is_ready = false;
+        Ok(message)
     }
 
     async fn handle(&mut self, message: Frontend) -> Result<(), Failure> {
@@ -180,7 +207,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             return self.ready().await;
         }
         self.skipping = true;
-        Ok(())
+        // A client that prepares with Flush learns of the error by this alone, and sends Sync only then.
+        Ok(self.framed.flush().await?)
     }
 
     async fn send_error(&mut self, error: &SqlError) {
@@ -199,6 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             TransactionStatus::Failed => WireStatus::Error,
         };
         self.framed.send(&ReadyForQuery::new(status));
+        self.is_ready = true;
         Ok(self.framed.flush().await?)
     }
 

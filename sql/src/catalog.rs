@@ -28,6 +28,7 @@ mod descriptor;
 mod keys;
 mod lease;
 mod manager;
+mod readable;
 mod snapshot;
 mod store;
 mod table;
@@ -36,6 +37,7 @@ pub use descriptor::{
     CheckDescriptor, ColumnDescriptor, DatabaseDescriptor, Descriptor, Identity, IndexColumn, IndexDescriptor,
     SchemaDescriptor, SequenceDescriptor, TableDescriptor, TableLock,
 };
+pub use readable::{readable_end, readable_key};
 pub use snapshot::{Catalog, RelationRef};
 pub use table::{Table, index_span};
 

@@ -22,7 +22,6 @@ mod sequence;
 mod split;
 mod truncate;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast;
@@ -64,7 +63,7 @@ impl Session {
         let handle = self.handle().await?;
         if handle.ddl.is_none() {
             let writer = CatalogWriter::begin(&handle.transaction, handle.catalog.clone()).await?;
-            handle.ddl = Some(DdlState { writer, fresh: BTreeSet::new(), stale: BTreeSet::new() });
+            handle.ddl = Some(DdlState::new(writer));
         }
         Ok(())
     }
@@ -129,11 +128,6 @@ impl Session {
         if let Some(ddl) = &mut self.open_handle().ddl {
             ddl.stale.insert((table_id, index_id));
         }
-    }
-
-    /// Whether nobody but this transaction can see an index.
-    pub(crate) fn is_fresh(&mut self, table_id: u32, index_id: u32) -> bool {
-        self.open_handle().ddl.as_ref().is_some_and(|ddl| ddl.fresh.contains(&(table_id, index_id)))
     }
 }
 

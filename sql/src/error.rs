@@ -34,6 +34,7 @@ pub mod code {
     pub const DEPENDENT_OBJECTS_STILL_EXIST: &str = "2BP01";
     pub const INVALID_CATALOG_NAME: &str = "3D000";
     pub const INVALID_SCHEMA_NAME: &str = "3F000";
+    pub const INVALID_SAVEPOINT_SPECIFICATION: &str = "3B001";
     pub const SERIALIZATION_FAILURE: &str = "40001";
     pub const STATEMENT_COMPLETION_UNKNOWN: &str = "40003";
     pub const DEADLOCK_DETECTED: &str = "40P01";
@@ -84,6 +85,8 @@ pub struct ErrorFields {
     pub hint: Option<String>,
     /// Where in the statement's text: the character, counted from 1.
     pub position: Option<u32>,
+    /// Where in the data or the work in hand.
+    pub context: Option<String>,
     /// The table it is about.
     pub table: Option<String>,
     /// The column it is about.
@@ -161,6 +164,13 @@ impl SqlError {
         self
     }
 
+    /// Adds where in the data it was met.
+    #[must_use]
+    pub fn context(mut self, context: impl Into<String>) -> Self {
+        self.0.context = Some(context.into());
+        self
+    }
+
     /// Names the table.
     #[must_use]
     pub fn table(mut self, table: impl Into<String>) -> Self {
@@ -222,7 +232,6 @@ impl From<txn::Error> for SqlError {
             Error::TooLarge { .. } => SqlError::new(code::PROGRAM_LIMIT_EXCEEDED, message),
             Error::AsOfFuture { .. } => SqlError::new(code::INVALID_PARAMETER_VALUE, message),
             Error::ReadOnly => SqlError::new(code::READ_ONLY_SQL_TRANSACTION, message),
-            Error::NotSupported(_) => SqlError::new(code::FEATURE_NOT_SUPPORTED, message),
             Error::Clock(_) => SqlError::new(code::SYSTEM_ERROR, message),
             Error::Finished | Error::Internal(_) => SqlError::new(code::INTERNAL_ERROR, message),
         }

@@ -20,6 +20,7 @@ mod json;
 mod math;
 mod moments;
 mod registry;
+mod sleep;
 mod strings;
 mod system;
 mod to_char;
@@ -27,6 +28,7 @@ mod udf;
 
 pub use aggregate::{aggregate, aggregates};
 pub use registry::{Call, FunctionContext, Resolved, Volatile, exists, resolve};
+pub use sleep::sleep;
 pub use udf::{function, functions, name_of};
 
 #[cfg(test)]

@@ -26,5 +26,5 @@ pub use query::{ExplainOptions, QueryContext, QueryPlan, QueryPlanner};
 pub use select::Planner;
 pub use session::{
     CancelToken, Column, CopyStream, ExecuteOptions, Notice, Outcome, Prepared, Row, RowStream, RowsTag, Session,
-    SessionParams, SessionView, Statement, TransactionStatus,
+    SessionParams, SessionView, Statement, Timeouts, TransactionStatus,
 };

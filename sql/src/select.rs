@@ -169,6 +169,7 @@ fn function_context(context: &QueryContext) -> FunctionContext {
         version: hidden::version(context),
         backend_pid: session.backend_pid as i32,
         parameters: Arc::new(session.settings.clone()),
+        asked_settings: session.asked_settings.clone(),
         random: session.random.clone(),
     }
 }

@@ -13,6 +13,7 @@
 //!
 //! Knows nothing of the wire's messages, nor of ranges.
 
+mod as_of;
 mod cancel;
 mod execute;
 mod outcome;
@@ -20,8 +21,10 @@ mod parse;
 mod plan;
 mod prepared;
 mod running;
+mod savepoint;
 mod settings;
 mod statement;
+mod timeouts;
 mod transaction;
 mod utility;
 mod view;
@@ -33,11 +36,13 @@ pub use cancel::CancelToken;
 pub use outcome::{Column, CopyStream, Outcome, Row, RowStream, RowsTag};
 pub use prepared::Prepared;
 pub use statement::Statement;
-pub use view::{RowIds, SessionBase, SessionView};
+pub use timeouts::Timeouts;
+pub use view::{AskedSettings, RowIds, SessionBase, SessionView};
 
 pub(crate) use parse::{parse_expression, position_of};
 pub(crate) use plan::find_table;
 pub(crate) use running::{Running, Source};
+pub(crate) use timeouts::{Deadline, timed_out};
 pub(crate) use transaction::{DdlState, Handle};
 pub(crate) use utility::done;
 
@@ -158,6 +163,11 @@ impl Session {
         if self.open.failed && !statement.ends_transaction() {
             return Err(SqlError::in_failed_transaction());
         }
+        if statement.as_of.is_some() && !statement.begins_transaction() && !statement.sets_transaction() {
+            // The tables are those of that time.
+            self.adopt_as_of(statement).await?;
+            self.handle().await?;
+        }
         let planned = self.plan(statement, param_types).await?;
         Ok(Arc::new(Prepared::new(statement.clone(), param_types, planned)))
     }
@@ -169,6 +179,11 @@ impl Session {
             (true, false) => TransactionStatus::InTransaction,
             (false, _) => TransactionStatus::Idle,
         }
+    }
+
+    /// How long things may take, by the session's settings.
+    pub fn timeouts(&self) -> Timeouts {
+        self.settings.timeouts()
     }
 
     /// What the client is to be told since the last call.

@@ -11,13 +11,18 @@ use crate::wire::Frontend;
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     /// Takes the client's data to its end; returns the command tag.
-    pub(super) async fn copy_in(&mut self, mut copy: CopyIn) -> Result<String, Failure> {
+    pub(super) async fn copy_in(&mut self, mut copy: CopyIn, cancel: &CancelToken) -> Result<String, Failure> {
         let columns = copy.columns as i16;
         self.send_notices();
         self.framed.send(&CopyInResponse::new(0, columns, vec![0; columns as usize]));
         self.framed.flush().await?;
         loop {
-            let Some(message) = self.framed.read().await? else {
+            let message = tokio::select! {
+                biased;
+                () = cancel.cancelled() => return Err(canceled().into()),
+                message = self.framed.read() => message?,
+            };
+            let Some(message) = message else {
                 return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
             };
             match message {

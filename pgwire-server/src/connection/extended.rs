@@ -140,7 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                     return Ok(());
                 }
                 Outcome::Command { tag } => tag,
-                Outcome::CopyIn(copy) => self.copy_in(copy).await?,
+                Outcome::CopyIn(copy) => self.copy_in(copy, cancel).await?,
                 Outcome::CopyOut { columns, data } => self.copy_out(columns, data, cancel).await?,
             };
             self.complete(tag);

@@ -68,7 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 }
                 tag.render(count)
             }
-            Outcome::CopyIn(copy) => self.copy_in(copy).await?,
+            Outcome::CopyIn(copy) => self.copy_in(copy, cancel).await?,
             Outcome::CopyOut { columns, data } => self.copy_out(columns, data, cancel).await?,
         };
         self.send_notices();

@@ -34,7 +34,14 @@ fn fields(severity: &str, error: &SqlError) -> Vec<(u8, String)> {
         (b'C', error.code.to_string()),
         (b'M', shorten(&error.message)),
     ];
-    let optional = [(b'D', error.detail.as_deref()), (b'H', error.hint.as_deref())];
+    let optional = [
+        (b'D', error.detail.as_deref()),
+        (b'H', error.hint.as_deref()),
+        (b'W', error.context.as_deref()),
+        (b't', error.table.as_deref()),
+        (b'c', error.column.as_deref()),
+        (b'n', error.constraint.as_deref()),
+    ];
     fields.extend(optional.into_iter().filter_map(|(kind, text)| Some((kind, shorten(text?)))));
     if let Some(position) = error.position {
         fields.push((b'P', position.to_string()));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use txn::{LockStrength, TxnOptions};
+use txn::{LockStrength, Transaction, TxnOptions};
 
 use super::lease::Lease;
 use super::{Catalog, keys, store};
@@ -129,6 +129,21 @@ impl CatalogManager {
         pins.next += 1;
         pins.open.insert(id, (catalog.version, Vec::new()));
         (catalog, Pin { manager: self.clone(), id, noted: Vec::new() })
+    }
+
+    /// The catalog as a transaction of the past sees it.
+    ///
+    /// # Errors
+    /// What reading it meets; 55000 when there was none yet.
+    pub async fn catalog_of(&self, past: &Transaction, known: Arc<Catalog>) -> Result<Arc<Catalog>, SqlError> {
+        let version = store::read_counter(past, keys::version_key(), LockStrength::None).await?;
+        if version == Some(known.version) {
+            return Ok(known);
+        }
+        let loaded = store::load(past, &known).await?;
+        loaded.map(Arc::new).ok_or_else(|| {
+            SqlError::new(code::OBJECT_NOT_IN_PREREQUISITE_STATE, "the cluster did not exist at that time")
+        })
     }
 
     /// Returns once the lease is good for a statement.

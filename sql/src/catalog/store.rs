@@ -102,7 +102,7 @@ fn decode(value: &[u8]) -> Result<Descriptor, SqlError> {
 }
 
 /// Changes the catalog within a transaction: in the keyspace, and in the transaction's own copy.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CatalogWriter {
     /// The catalog as the transaction sees it, its own changes included.
     pub catalog: Arc<Catalog>,

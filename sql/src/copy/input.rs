@@ -11,11 +11,13 @@ use crate::dml::rules::{Rules, default_of};
 use crate::dml::writer::Writer;
 use crate::error::{SqlError, code};
 use crate::scalar::{EvalContext, Scalar};
-use crate::session::{Row, Running};
+use crate::session::{Deadline, Row, Running, timed_out};
 use crate::types::parse_text;
 
 /// Rows written at a time.
 const BATCH_ROWS: usize = 1024;
+/// Characters of the data that an error shows.
+const MAX_SHOWN: usize = 100;
 
 /// A COPY under way: the client's data goes in. After [`CopyIn::finish`] end the statement by [`crate::Session::sync`]; after an
 /// error, or when the client gives up, drop it and call [`crate::Session::fail`]. Nothing else may be asked of the session meanwhile.
@@ -31,10 +33,13 @@ pub struct CopyIn {
     defaults: Vec<(usize, Scalar)>,
     rules: Rules,
     cutter: Cutter,
+    /// The first line names columns.
+    header: bool,
     /// Nobody else can see the table, and nothing of it is unique.
     invisible: bool,
     pending: Vec<Vec<Field>>,
     lines: u64,
+    deadline: Deadline,
 }
 
 impl CopyIn {
@@ -55,6 +60,7 @@ impl CopyIn {
         Ok(CopyIn {
             columns: targets.len(),
             format: options.format,
+            header: options.header,
             cutter: Cutter::new(options),
             running,
             table,
@@ -64,7 +70,13 @@ impl CopyIn {
             invisible,
             pending: Vec::new(),
             lines: 0,
+            deadline: Deadline::after(None),
         })
+    }
+
+    /// Has it end by then.
+    pub(crate) fn until(self, deadline: Deadline) -> Self {
+        CopyIn { deadline, ..self }
     }
 
     /// Takes more data, cut anywhere.
@@ -72,8 +84,9 @@ impl CopyIn {
     /// # Errors
     /// What parsing or writing the rows meets.
     pub async fn write(&mut self, data: Bytes) -> Result<(), SqlError> {
-        self.cutter.push(&data, &mut self.pending)?;
-        if self.pending.len() >= BATCH_ROWS { self.flush().await } else { Ok(()) }
+        let cut = self.cutter.push(&data, &mut self.pending);
+        cut.map_err(|error| self.at_next_line(error))?;
+        if self.pending.len() >= BATCH_ROWS { self.flush_in_time().await } else { Ok(()) }
     }
 
     /// No more data. Returns the command tag, `COPY 5`.
@@ -81,9 +94,21 @@ impl CopyIn {
     /// # Errors
     /// As [`CopyIn::write`].
     pub async fn finish(mut self) -> Result<String, SqlError> {
-        self.cutter.finish(&mut self.pending)?;
-        self.flush().await?;
+        let cut = self.cutter.finish(&mut self.pending);
+        cut.map_err(|error| self.at_next_line(error))?;
+        self.flush_in_time().await?;
         Ok(format!("COPY {}", self.lines))
+    }
+
+    async fn flush_in_time(&mut self) -> Result<(), SqlError> {
+        let mut deadline = std::mem::replace(&mut self.deadline, Deadline::after(None));
+        let result = tokio::select! {
+            biased;
+            () = deadline.reached() => Err(timed_out()),
+            result = self.flush() => result,
+        };
+        self.deadline = deadline;
+        result
     }
 
     async fn flush(&mut self) -> Result<(), SqlError> {
@@ -95,11 +120,7 @@ impl CopyIn {
             let mut rows = Vec::with_capacity(lines.len());
             for fields in lines {
                 self.lines += 1;
-                let row = self.row(fields);
-                rows.push(row.map_err(|error| match &error.detail {
-                    None => error.detail(format!("COPY {}, line {}", self.table.name, self.lines)),
-                    Some(_) => error,
-                })?);
+                rows.push(self.row(fields).map_err(|error| self.in_line(error, fields))?);
             }
             let writer = Writer {
                 transaction: &self.running.transaction,
@@ -107,9 +128,49 @@ impl CopyIn {
                 view: &self.running.view,
                 invisible: self.invisible,
             };
-            writer.insert(&rows).await?;
+            let first = self.lines + 1 - lines.len() as u64;
+            writer.insert(&rows).await.map_err(|error| match lines.len() {
+                1 => error.context(format!("COPY {}, line {}", self.table.name, self.line_number(first))),
+                _ => error.context(format!(
+                    "COPY {}, lines {} to {}",
+                    self.table.name,
+                    self.line_number(first),
+                    self.line_number(self.lines)
+                )),
+            })?;
         }
         Ok(())
+    }
+
+    /// A row's line in the data: a header counts.
+    fn line_number(&self, row: u64) -> u64 {
+        row + u64::from(self.header)
+    }
+
+    /// An error of the line after all that were cut.
+    fn at_next_line(&self, error: SqlError) -> SqlError {
+        let line = self.line_number(self.lines + self.pending.len() as u64 + 1);
+        error.context(format!("COPY {}, line {line}", self.table.name))
+    }
+
+    /// An error of the line in hand, as PostgreSQL places it: by column where the value is at fault, else with the line.
+    fn in_line(&self, error: SqlError, fields: &[Field]) -> SqlError {
+        let line = self.line_number(self.lines);
+        let at_fault = error.column.as_ref().filter(|_| !error.code.starts_with("23")).and_then(|name| {
+            let place = self.targets.iter().position(|target| self.table.columns[*target].name == *name)?;
+            Some((name.clone(), fields.get(place)?.as_deref()))
+        });
+        let table = &self.table.name;
+        let context = match at_fault {
+            Some((column, Some(value))) => format!("COPY {table}, line {line}, column {column}: \"{}\"", shown(value)),
+            Some((column, None)) => format!("COPY {table}, line {line}, column {column}: null input"),
+            None => {
+                let values: Vec<&str> = fields.iter().map(|field| field.as_deref().unwrap_or("\\N")).collect();
+                let separator = if self.format == CopyFormat::Csv { "," } else { "\t" };
+                format!("COPY {table}, line {line}: \"{}\"", shown(&values.join(separator)))
+            }
+        };
+        error.context(context)
     }
 
     fn row(&self, fields: &[Field]) -> Result<Row, SqlError> {
@@ -136,6 +197,14 @@ impl CopyIn {
         }
         self.rules.verify(&self.table, &EvalContext { row: &row, ..context })?;
         Ok(row)
+    }
+}
+
+/// As much of the data as an error shows.
+fn shown(data: &str) -> String {
+    match data.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}...", &data[..end]),
+        None => data.to_owned(),
     }
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use datafusion::sql::sqlparser::ast::{Expr, ObjectName};
 
 use crate::bind::{Binder, ParamTypes, Scope, name_parts};
+use crate::catalog::readable_key;
 use crate::dml::codec::put_key;
 use crate::error::SqlError;
 use crate::session::{Column, Outcome, RowStream, RowsTag, Session, Statement, find_table};
@@ -48,7 +49,7 @@ impl Session {
         let mut split = Vec::with_capacity(keys.len());
         for key in keys {
             self.shared.cluster.split_at(key.clone()).await?;
-            split.push(vec![Datum::Text(key.escape_ascii().to_string())]);
+            split.push(vec![Datum::Text(readable_key(&running.catalog, &key))]);
         }
         Ok(Outcome::Rows {
             columns: Arc::from([Column::computed("key", PgType::Text)]),

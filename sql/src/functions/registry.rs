@@ -24,6 +24,8 @@ pub struct FunctionContext {
     pub backend_pid: i32,
     /// All settings by name, for `current_setting`.
     pub parameters: Arc<BTreeMap<String, String>>,
+    /// Where `set_config` puts what it is called with.
+    pub asked_settings: crate::session::AskedSettings,
     /// Randomness.
     pub random: clock::Random,
 }

@@ -37,6 +37,15 @@ pub(super) fn register(r: &mut Registry) {
         setting(&call.context.parameters, &a[0], a[1] == Datum::Bool(true))
     })
     .stable();
+    r.strict("set_config", &[Text, Text, Bool], Text, |call, a| {
+        let (key, value) = (a[0].as_str().unwrap_or_default(), a[1].as_str().unwrap_or_default());
+        if !key.contains('.') {
+            setting(&call.context.parameters, &a[0], false)?;
+        }
+        call.context.asked_settings.ask(key, value, a[2] == Datum::Bool(true));
+        Ok(a[1].clone())
+    })
+    .volatile();
     r.strict("gen_random_uuid", &[], Uuid, |call, _| {
         let (high, low) = (call.context.random.next_u64(), call.context.random.next_u64());
         let bits = u128::from(high) << 64 | u128::from(low);
@@ -61,7 +70,7 @@ fn setting(
     missing_ok: bool,
 ) -> Result<Datum, SqlError> {
     let key = key.as_str().unwrap_or_default();
-    match parameters.get(&key.to_ascii_lowercase()) {
+    match parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| value) {
         Some(value) => Ok(Datum::from(value.as_str())),
         None if missing_ok => Ok(Datum::Null),
         None => Err(SqlError::new("42704", format!("unrecognized configuration parameter \"{key}\""))),

@@ -17,6 +17,7 @@ fn context() -> Arc<FunctionContext> {
         version: "PostgreSQL 15 (Meridian)".into(),
         backend_pid: 1,
         parameters: Arc::new(BTreeMap::new()),
+        asked_settings: crate::session::AskedSettings::default(),
         random: clock::Random::from_seed(1),
     })
 }

@@ -50,8 +50,6 @@ pub(super) enum Kind {
     Quantified(Comparison, bool),
     /// A number's bytes without its display scale: equal for equal numbers.
     NumericKey,
-    /// `||` of arrays, or of an array and an element.
-    Concat,
     /// The first that is not NULL.
     Coalesce,
     /// NULL if both are equal, else the first.
@@ -153,7 +151,6 @@ impl Call {
             Kind::Quantified(comparison, false) => format!("{} ANY", comparison.symbol()),
             Kind::Quantified(comparison, true) => format!("{} ALL", comparison.symbol()),
             Kind::NumericKey => "key".to_owned(),
-            Kind::Concat => "||".to_owned(),
             Kind::Coalesce => "coalesce".to_owned(),
             Kind::NullIf => "nullif".to_owned(),
             Kind::Extreme(least) => if least { "least" } else { "greatest" }.to_owned(),
@@ -260,10 +257,6 @@ impl ScalarUDFImpl for Call {
                 arrow::field(&self.name, self.meeting(&args)?, -1, nullable)
             }
             Kind::NullIf => arrow::field(&self.name, ty(0), -1, true),
-            Kind::Concat => {
-                let result = if ty(0).is_array() { ty(0) } else { ty(1) };
-                arrow::field(&self.name, result, -1, true)
-            }
         };
         Ok(Arc::new(field))
     }
@@ -399,7 +392,6 @@ impl Call {
                 Ok(ordering.map_or(Datum::Null, |ordering| Datum::Bool(comparison.holds(ordering))))
             }
             Kind::Quantified(comparison, all) => Ok(compute::quantified(comparison, all, &first, &second(1)?)),
-            Kind::Concat => Ok(compute::concat(first, second(1)?)),
             Kind::NullIf => {
                 let equal = types::compare_sql(&first, &second(1)?).is_some_and(std::cmp::Ordering::is_eq);
                 Ok(if equal { Datum::Null } else { first })

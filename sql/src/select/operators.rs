@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::common::{DFSchema, Result};
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
@@ -215,41 +216,33 @@ impl Operators {
         Ok(self.call(Kind::Arithmetic(operator), vec![fold(left), fold(right)]))
     }
 
-    fn concat(&self, left: Expr, right: Expr, known: (Known, Known)) -> Result<PlannerResult<RawBinaryExpr>> {
-        let jsonb = Known::Type(PgType::Jsonb);
-        let (left, right, known) = match known {
-            (Known::Type(PgType::Jsonb), Known::Unknown) => (left, self.settle(right, PgType::Jsonb)?, (jsonb, jsonb)),
-            (Known::Unknown, Known::Type(PgType::Jsonb)) => (self.settle(left, PgType::Jsonb)?, right, (jsonb, jsonb)),
-            known => (left, right, known),
-        };
-        let array = |known| matches!(known, Known::Type(ty) if ty.is_array());
-        if array(known.0) || array(known.1) {
-            let side = |expr, own: Known, other: Known| match (own, other) {
-                (Known::Unknown, Known::Type(ty)) => self.settle(expr, ty),
-                _ => Ok(expr),
-            };
-            let args = vec![side(left, known.0, known.1)?, side(right, known.1, known.0)?];
-            return Ok(PlannerResult::Planned(self.call(Kind::Concat, args)));
-        }
-        if let (Known::Type(a), Known::Type(b)) = known
-            && !a.is_string()
-            && !b.is_string()
-            && functions::resolve("||", &[a, b]).is_ok()
-            && let Some(function) = functions::function("||", &self.functions)
-        {
-            let call = ScalarFunction::new_udf(function, vec![left, right]);
-            return Ok(PlannerResult::Planned(Expr::ScalarFunction(call)));
-        }
+    /// `||`: of two texts as the library does it, of everything else by a function.
+    fn concat(&self, left: Expr, right: Expr, known: (Known, Known)) -> Result<Expr> {
         let stringy = |known| matches!(known, Known::Unknown) || matches!(known, Known::Type(ty) if ty.is_string());
-        if let ((Known::Type(a), Known::Type(b)), false) = (known, stringy(known.0) || stringy(known.1)) {
-            return Err(external(no_operator("||", a, b)));
+        if !stringy(known.0) || !stringy(known.1) {
+            return self.function("||", left, right, known);
         }
         let text = |expr, known| match known {
+            Known::Type(PgType::Bpchar) => Ok(self.call(Kind::Cast(PgType::Text, -1), vec![expr])),
+            Known::Type(_) => Ok(expr),
             Known::Unknown => self.settle(expr, PgType::Text),
-            Known::Type(ty) if ty.is_string() && ty != PgType::Bpchar => Ok(expr),
-            Known::Type(_) => Ok(self.call(Kind::Cast(PgType::Text, -1), vec![expr])),
         };
-        Ok(PlannerResult::Planned(binary(text(left, known.0)?, Operator::StringConcat, text(right, known.1)?)))
+        Ok(binary(text(left, known.0)?, Operator::StringConcat, text(right, known.1)?))
+    }
+
+    /// An operator that is a function of that name.
+    fn function(&self, symbol: &str, left: Expr, right: Expr, known: (Known, Known)) -> Result<Expr> {
+        let resolved = functions::resolve(symbol, &[type_or_unknown(known.0), type_or_unknown(known.1)]);
+        let resolved = resolved.map_err(external)?;
+        let function = functions::function(symbol, &self.functions);
+        let function = function.ok_or_else(|| DataFusionError::Internal(format!("{symbol} is no function")))?;
+        let wanted = resolved.argument_types();
+        let args = vec![self.settle_known(left, known.0, wanted[0])?, self.settle_known(right, known.1, wanted[1])?];
+        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, args)))
+    }
+
+    fn settle_known(&self, expr: Expr, known: Known, ty: PgType) -> Result<Expr> {
+        if known == Known::Unknown { self.settle(expr, ty) } else { Ok(expr) }
     }
 }
 
@@ -272,7 +265,7 @@ impl ExprPlanner for Operators {
             ast::BinaryOperator::Divide => BinaryOperator::Divide,
             ast::BinaryOperator::Modulo => BinaryOperator::Modulo,
             ast::BinaryOperator::PGExp | ast::BinaryOperator::BitwiseXor => BinaryOperator::Power,
-            ast::BinaryOperator::StringConcat => return self.concat(left, right, known),
+            ast::BinaryOperator::StringConcat => return self.concat(left, right, known).map(PlannerResult::Planned),
             ast::BinaryOperator::And | ast::BinaryOperator::Or => {
                 let (left, right) = (self.settle(left, PgType::Bool)?, self.settle(right, PgType::Bool)?);
                 return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
@@ -291,8 +284,31 @@ impl ExprPlanner for Operators {
                 return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }));
             }
         };
-        self.arithmetic(operator, left, right, known).map(PlannerResult::Planned)
+        let planned = if is_computed_by_function(operator, known) {
+            self.function(operator.symbol(), left, right, known)
+        } else {
+            self.arithmetic(operator, left, right, known)
+        };
+        planned.map(PlannerResult::Planned)
     }
+}
+
+fn type_or_unknown(known: Known) -> PgType {
+    match known {
+        Known::Type(ty) => ty,
+        Known::Unknown => PgType::Unknown,
+    }
+}
+
+/// Whether a sign of arithmetic stands between values that are not computed with, such as `jsonb - text`.
+fn is_computed_by_function(operator: BinaryOperator, known: (Known, Known)) -> bool {
+    let types = [type_or_unknown(known.0), type_or_unknown(known.1)];
+    let is_arithmetic = types.iter().filter(|ty| **ty != PgType::Unknown).any(|ty| {
+        types::result_type(operator, *ty, *ty).is_some()
+            || types::result_type(operator, *ty, PgType::Interval).is_some()
+    });
+    let is_unknown = types == [PgType::Unknown; 2];
+    !is_arithmetic && !is_unknown && functions::resolve(operator.symbol(), &types).is_ok()
 }
 
 /// Whether an operator is a function of that name: those on JSON, arrays and bits.

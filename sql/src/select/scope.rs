@@ -113,6 +113,7 @@ impl ContextProvider for Scope<'_> {
         Call::by_name(name, &self.operators.settings)
             .or_else(|| pg_catalog::function(name, &context))
             .or_else(|| functions::function(name, &self.operators.functions))
+            .or_else(|| functions::sleep(name, &self.operators.functions))
             .or_else(|| self.state.scalar_functions().get(name).cloned())
     }
 

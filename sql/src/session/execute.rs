@@ -7,6 +7,8 @@ use datafusion::sql::sqlparser::ast;
 
 use super::plan::{Plan, Planned, Planner};
 use super::statement::StatementKind;
+use super::timeouts::{Deadline, timed_out};
+use super::utility::tell_commit;
 use super::{Column, ExecuteOptions, Outcome, Prepared, RowStream, RowsTag, Session, Statement};
 use crate::dml::change::Changed;
 use crate::error::{RetryScope, SqlError, code};
@@ -35,13 +37,9 @@ impl Session {
                 format!("{} parameters were given where {} are needed", params.len(), prepared.params.len()),
             ));
         }
-        let result = match &*prepared.statement.kind {
-            StatementKind::Empty => Ok(Outcome::Empty),
-            StatementKind::Sql(statement) => match self.control(statement).await {
-                Some(done) => done,
-                None => self.attempt(prepared, params.into(), &options).await,
-            },
-            _ => self.attempt(prepared, params.into(), &options).await,
+        let result = match self.adopt_as_of(&prepared.statement).await {
+            Ok(()) => self.dispatch(prepared, params, &options).await,
+            Err(error) => Err(error),
         };
         if result.is_err() {
             self.fail().await;
@@ -49,22 +47,40 @@ impl Session {
         result
     }
 
+    async fn dispatch(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        params: Vec<Datum>,
+        options: &ExecuteOptions,
+    ) -> Result<Outcome, SqlError> {
+        match &*prepared.statement.kind {
+            StatementKind::Empty => Ok(Outcome::Empty),
+            StatementKind::Sql(statement) => match self.control(statement).await {
+                Some(done) => done,
+                None => self.attempt(prepared, params.into(), options).await,
+            },
+            _ => self.attempt(prepared, params.into(), options).await,
+        }
+    }
+
     /// The end of a batch of statements: commits what is left of the implicit transaction.
     ///
     /// # Errors
     /// What committing meets; the implicit transaction is gone then.
     pub async fn sync(&mut self) -> Result<(), SqlError> {
-        if self.open.explicit { Ok(()) } else { self.commit().await }
+        if self.open.explicit { Ok(()) } else { self.commit().await.map(|_| ()) }
     }
 
     /// Something of the conversation failed: ends the implicit transaction, or marks the explicit one as failed.
     pub async fn fail(&mut self) {
         if self.open.explicit {
-            // A failed transaction holds nothing while its client makes up its mind.
-            let open = std::mem::take(&mut self.open);
-            self.discard(open.handle).await;
-            self.unlock(&open.locked).await;
-            self.open.explicit = true;
+            if self.open.savepoints.is_empty() {
+                // A transaction that cannot go on holds nothing while its client makes up its mind.
+                let open = std::mem::take(&mut self.open);
+                self.discard(open.handle).await;
+                self.undo_ddl(&open.locked, open.abandoned).await;
+                self.open.explicit = true;
+            }
             self.open.failed = true;
         } else {
             self.roll_back().await;
@@ -109,7 +125,7 @@ impl Session {
                 self.open.explicit = *chain;
                 tag("COMMIT")
             }
-            ast::Statement::Rollback { savepoint: Some(_), .. } => Some(Err(SqlError::unsupported("SAVEPOINT"))),
+            ast::Statement::Rollback { savepoint: Some(name), .. } => Some(self.roll_back_to_savepoint(name).await),
             ast::Statement::Rollback { chain, .. } => {
                 if !self.open.explicit {
                     self.no_transaction();
@@ -118,9 +134,8 @@ impl Session {
                 self.open.explicit = *chain;
                 tag("ROLLBACK")
             }
-            ast::Statement::Savepoint { .. } | ast::Statement::ReleaseSavepoint { .. } => {
-                Some(Err(SqlError::unsupported("SAVEPOINT")))
-            }
+            ast::Statement::Savepoint { name } => Some(self.set_savepoint(name).await),
+            ast::Statement::ReleaseSavepoint { name } => Some(self.release_savepoint(name).await),
             _ => None,
         }
     }
@@ -152,6 +167,7 @@ impl Session {
         options: &ExecuteOptions,
     ) -> Result<Outcome, SqlError> {
         let mut attempt = 0;
+        let mut deadline = Deadline::after(self.settings.timeouts().statement);
         loop {
             attempt += 1;
             if options.cancel.is_cancelled() {
@@ -159,16 +175,21 @@ impl Session {
             }
             // Only the first statement of a transaction stands for all of it.
             let first = self.open.statements == 0;
-            let error = match self.once(prepared, &params, options).await {
+            let error = match self.once(prepared, &params, options, &mut deadline).await {
                 Ok(outcome) => {
+                    self.settings.take_asked(&mut self.parameter_changes)?;
                     self.open.statements += 1;
                     let complete = !self.open.explicit && options.end_of_implicit && outcome.is_complete();
                     if !complete {
-                        return Ok(outcome);
+                        return Ok(deadline.bind(outcome));
                     }
                     let attempts = self.open.attempts;
+                    let begun = self.shared.database.now()?;
                     match self.commit().await {
-                        Ok(()) => return Ok(outcome),
+                        Ok(committed) => {
+                            let took = self.shared.database.now()?.wall_ns.saturating_sub(begun.wall_ns);
+                            return Ok(tell_commit(&prepared.statement, outcome, committed, took));
+                        }
                         Err(error) => {
                             self.open.attempts = attempts;
                             error
@@ -202,6 +223,7 @@ impl Session {
         prepared: &Arc<Prepared>,
         params: &Arc<[Datum]>,
         options: &ExecuteOptions,
+        deadline: &mut Deadline,
     ) -> Result<Outcome, SqlError> {
         self.handle().await?;
         let planned = self.current_plan(prepared).await?;
@@ -212,13 +234,16 @@ impl Session {
                 format!("cannot execute {} in a read-only transaction", prepared.statement.verb()),
             ));
         }
+        let lock_timeout = self.settings.timeouts().lock;
         let handle = self.handle().await?;
         let transaction = handle.transaction.clone();
+        transaction.set_lock_timeout(lock_timeout);
         let catalog = handle.ddl.as_ref().map(|ddl| ddl.writer.catalog.clone());
         let mark = transaction.statement();
         let result = tokio::select! {
             biased;
             () = options.cancel.cancelled() => Err(SqlError::cancelled()),
+            () = deadline.reached() => Err(timed_out()),
             result = self.run(&planned, &prepared.statement, params) => result,
         };
         match result {

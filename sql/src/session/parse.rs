@@ -1,5 +1,7 @@
 //! The way from text to statements: tokenize once, cut at semicolons, recognise what the parser library does not know.
 
+mod as_of;
+
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast;
@@ -29,9 +31,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
             .find(|token| !is_blank(&token.token))
             .and_then(|token| offset_of(text, token.span.end))
             .unwrap_or(text.len());
-        let kind = statement(&mut part, text)?;
+        let as_of = as_of::cut(&mut part, text)?;
+        let kind = statement(&mut part, text, as_of.is_some())?;
         let sql = if start == 0 && end == text.len() { whole.clone() } else { Arc::from(&text[start..end.max(start)]) };
-        statements.push(Statement { text: whole.clone(), sql, kind: Arc::new(kind) });
+        statements.push(Statement { text: whole.clone(), sql, kind: Arc::new(kind), as_of });
     }
     Ok(statements)
 }
@@ -78,7 +81,7 @@ fn split(tokens: Vec<TokenWithSpan>) -> Vec<Vec<TokenWithSpan>> {
     parts
 }
 
-fn statement(tokens: &mut Vec<TokenWithSpan>, text: &str) -> Result<StatementKind, SqlError> {
+fn statement(tokens: &mut Vec<TokenWithSpan>, text: &str, as_of: bool) -> Result<StatementKind, SqlError> {
     let words: Vec<String> = tokens
         .iter()
         .filter(|token| !is_blank(&token.token))
@@ -103,6 +106,9 @@ fn statement(tokens: &mut Vec<TokenWithSpan>, text: &str) -> Result<StatementKin
             }
         }
         ("create", "unlogged") => remove_word(tokens, "unlogged"),
+        ("set", "transaction") if as_of && word(2).is_empty() => {
+            return Ok(StatementKind::Ignored { tag: "SET", notice: None });
+        }
         ("copy", _) => spell_switches(tokens),
         ("create", "sequence") => order_sequence_options(tokens),
         _ => {}

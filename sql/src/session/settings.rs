@@ -5,9 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::timeouts::{Timeouts, parse_ms, show_ms};
+use super::view::AskedSettings;
 use super::{SERVER_VERSION, SessionBase, SessionParams, SessionView};
 use crate::catalog::Catalog;
 use crate::error::{SqlError, code};
@@ -96,6 +99,8 @@ const REPORTED: &[&str] = &[
     "TimeZone",
 ];
 
+const UNITS_HINT: &str = "Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\".";
+
 /// A session's settings.
 pub(super) struct Settings {
     base: Arc<SessionBase>,
@@ -108,6 +113,13 @@ pub(super) struct Settings {
     version: u64,
     /// The names behind OIDs, and the catalog and settings they were made for: most transactions see the same.
     names: Mutex<Option<KnownNames>>,
+}
+
+/// How settings stood at a savepoint.
+pub(super) struct SettingsMark {
+    base: Arc<SessionBase>,
+    before: Option<Arc<SessionBase>>,
+    after_local: BTreeMap<String, String>,
 }
 
 type KnownNames = (Arc<Catalog>, Arc<SessionBase>, Arc<dyn Names>);
@@ -126,6 +138,8 @@ impl Settings {
             timezone: TimeZone::UTC,
             backend_pid: params.backend_pid,
             settings: values,
+            timeouts: Timeouts::default(),
+            asked_settings: AskedSettings::default(),
             random: shared.random.fork(&format!("session {}", params.backend_pid)),
             row_ids: shared.row_ids.clone(),
         };
@@ -174,6 +188,11 @@ impl Settings {
     /// Whether commits give up commit wait.
     pub fn relaxed(&self) -> bool {
         self.base.settings.get("consistency").is_some_and(|value| value == "linearizable")
+    }
+
+    /// The settings that are times.
+    pub fn timeouts(&self) -> Timeouts {
+        self.base.timeouts
     }
 
     pub fn reported(&self) -> Vec<(String, String)> {
@@ -236,6 +255,26 @@ impl Settings {
         Ok(())
     }
 
+    /// Takes in what `set_config` was called with.
+    pub fn take_asked(&mut self, changes: &mut Vec<(String, String)>) -> Result<(), SqlError> {
+        for (name, value, local) in self.base.asked_settings.take() {
+            self.set(&name, Some(&value), local, changes)?;
+        }
+        Ok(())
+    }
+
+    /// The settings now, for [`Settings::go_back`] within the same transaction.
+    pub fn mark(&self) -> SettingsMark {
+        SettingsMark { base: self.base.clone(), before: self.before.clone(), after_local: self.after_local.clone() }
+    }
+
+    /// Undoes what was set since the mark.
+    pub fn go_back(&mut self, mark: &SettingsMark, changes: &mut Vec<(String, String)>) {
+        self.before = mark.before.clone();
+        self.after_local = mark.after_local.clone();
+        self.replace(mark.base.clone(), changes);
+    }
+
     /// The open transaction, or the implicit one, is over.
     pub fn end_transaction(&mut self, committed: bool, changes: &mut Vec<(String, String)>) {
         let Some(before) = self.before.take() else { return };
@@ -249,7 +288,14 @@ impl Settings {
             }
             return;
         }
-        let now = std::mem::replace(&mut self.base, before);
+        self.replace(before, changes);
+    }
+
+    fn replace(&mut self, with: Arc<SessionBase>, changes: &mut Vec<(String, String)>) {
+        if Arc::ptr_eq(&self.base, &with) {
+            return;
+        }
+        let now = std::mem::replace(&mut self.base, with);
         self.version += 1;
         for name in REPORTED {
             if now.settings.get(*name) != self.base.settings.get(*name) {
@@ -282,10 +328,13 @@ impl Settings {
                 value = base.timezone.name();
             }
             "search_path" => base.search_path = search_path(&value, &base.user),
-            "client_encoding" => match value.to_uppercase().replace('-', "").as_str() {
-                "UTF8" | "UNICODE" => value = "UTF8".to_owned(),
-                _ => return Err(invalid(&value).hint("Meridian speaks UTF8 only.")),
-            },
+            // Letters and digits alone make an encoding's name: drivers quote it, or write `utf-8`.
+            "client_encoding" => {
+                match value.to_uppercase().replace(|c: char| !c.is_ascii_alphanumeric(), "").as_str() {
+                    "UTF8" | "UNICODE" => value = "UTF8".to_owned(),
+                    _ => return Err(invalid(&value).hint("Meridian speaks UTF8 only.")),
+                }
+            }
             "standard_conforming_strings" if !is_on(&value) => return Err(invalid(&value)),
             "consistency" if !matches!(value.as_str(), "strict" | "linearizable") => {
                 return Err(invalid(&value).hint("Available values: strict, linearizable."));
@@ -296,7 +345,13 @@ impl Settings {
                 }
                 value = "ISO, MDY".to_owned();
             }
-            _ => {}
+            _ => {
+                if let Some(limit) = base.timeouts.by_name(&name) {
+                    let ms = parse_ms(&value).ok_or_else(|| invalid(&value).hint(UNITS_HINT))?;
+                    *limit = (ms > 0).then(|| Duration::from_millis(ms));
+                    value = show_ms(ms);
+                }
+            }
         }
         base.settings.insert(name, value);
         self.version += 1;

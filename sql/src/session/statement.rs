@@ -17,6 +17,8 @@ pub struct Statement {
     pub(crate) sql: Arc<str>,
     /// What it says.
     pub(crate) kind: Arc<StatementKind>,
+    /// The past that it reads, or that its transaction is to read.
+    pub(crate) as_of: Option<Arc<ast::Expr>>,
 }
 
 /// What a statement says.
@@ -62,12 +64,13 @@ impl Statement {
     /// A statement without text.
     pub fn empty() -> Self {
         let nothing: Arc<str> = Arc::from("");
-        Statement { text: nothing.clone(), sql: nothing, kind: Arc::new(StatementKind::Empty) }
+        Statement { text: nothing.clone(), sql: nothing, kind: Arc::new(StatementKind::Empty), as_of: None }
     }
 
     /// A statement within another: what PREPARE prepares, what EXPLAIN explains.
     pub(crate) fn inner(&self, statement: ast::Statement) -> Self {
-        Statement { text: self.text.clone(), sql: self.sql.clone(), kind: Arc::new(StatementKind::Sql(statement)) }
+        let kind = Arc::new(StatementKind::Sql(statement));
+        Statement { text: self.text.clone(), sql: self.sql.clone(), kind, as_of: None }
     }
 
     /// Whether it may be executed in a failed transaction: COMMIT, ROLLBACK and their kin.
@@ -83,6 +86,12 @@ impl Statement {
     /// Whether executing it once more in a new transaction does the same: everything but COPY, whose data is gone.
     pub(crate) fn can_be_repeated(&self) -> bool {
         !matches!(self.ast(), Some(ast::Statement::Copy { .. }))
+    }
+
+    /// Whether it is SET TRANSACTION.
+    pub(crate) fn sets_transaction(&self) -> bool {
+        matches!(&*self.kind, StatementKind::Ignored { tag: "SET", .. })
+            || matches!(self.ast(), Some(ast::Statement::Set(ast::Set::SetTransaction { .. })))
     }
 
     /// Whether it is BEGIN or one of its kin.

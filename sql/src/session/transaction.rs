@@ -10,8 +10,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use txn::{Transaction, TxnOptions};
+use txn::{CommitOutcome, Transaction, TxnOptions};
 
+use super::as_of::AsOf;
+use super::savepoint::Savepoint;
 use super::{Running, Session, SessionView};
 use crate::catalog::{Catalog, CatalogWriter, Descriptor, Pin, Table};
 use crate::error::{RetryScope, SqlError, code};
@@ -26,12 +28,18 @@ pub(crate) struct Open {
     pub failed: bool,
     /// READ ONLY.
     pub read_only: bool,
+    /// The past that it reads.
+    pub as_of: Option<AsOf>,
     /// Statements completed in it.
     pub statements: u64,
     /// Times it was tried before; raises its priority.
     pub attempts: u32,
     /// Existing tables that are locked, to be altered.
     pub locked: Vec<u32>,
+    /// The savepoints that stand, the newest last. There are none without a transaction proper.
+    pub savepoints: Vec<Savepoint>,
+    /// Indexes (table, index) that were made and undone by going back to a savepoint: cleared when the transaction ends.
+    pub abandoned: BTreeSet<(u32, u32)>,
     /// The transaction proper.
     pub handle: Option<Handle>,
 }
@@ -47,12 +55,20 @@ pub(crate) struct Handle {
 }
 
 /// What a transaction has changed in the catalog.
+#[derive(Clone)]
 pub(crate) struct DdlState {
     pub writer: CatalogWriter,
     /// Tables and indexes (table, index) that nobody else can see before the commit.
     pub fresh: BTreeSet<(u32, u32)>,
     /// Indexes (table, index) that nobody uses after the commit.
     pub stale: BTreeSet<(u32, u32)>,
+}
+
+impl DdlState {
+    /// Nothing yet.
+    pub fn new(writer: CatalogWriter) -> Self {
+        DdlState { writer, fresh: BTreeSet::new(), stale: BTreeSet::new() }
+    }
 }
 
 impl Handle {
@@ -67,13 +83,17 @@ impl Session {
     pub(crate) async fn handle(&mut self) -> Result<&mut Handle, SqlError> {
         if self.open.handle.is_none() {
             self.shared.manager.ensure_lease().await?;
-            let (catalog, pin) = self.shared.manager.pin();
+            let (mut catalog, pin) = self.shared.manager.pin();
             let options = TxnOptions {
                 relaxed: self.settings.relaxed(),
                 priority: 1 + self.open.attempts,
-                ..TxnOptions::default()
+                lock_timeout: self.settings.timeouts().lock,
+                as_of: self.open.as_of.as_ref().map(|as_of| as_of.timestamp),
             };
             let transaction = self.shared.database.begin(options)?;
+            if transaction.is_historical() {
+                catalog = self.shared.manager.catalog_of(&transaction, catalog).await?;
+            }
             let micros = i64::try_from(transaction.begin_timestamp().wall_ns / 1_000).unwrap_or(i64::MAX);
             let view = Arc::new(self.settings.view(micros, &catalog));
             self.open.handle = Some(Handle { transaction, catalog, pin, view, ddl: None });
@@ -145,18 +165,22 @@ impl Session {
         }
     }
 
-    /// Commits what is open, explicit or not. Whatever becomes of it, nothing is open afterwards.
-    pub(super) async fn commit(&mut self) -> Result<(), SqlError> {
+    /// Commits what is open, explicit or not. Whatever becomes of it, nothing is open afterwards. Tells how a transaction proper
+    /// was committed that did not change the catalog.
+    pub(super) async fn commit(&mut self) -> Result<Option<CommitOutcome>, SqlError> {
         let open = std::mem::take(&mut self.open);
         self.settings.end_transaction(!open.failed, &mut self.parameter_changes);
-        let Some(mut handle) = open.handle else { return Ok(()) };
+        let Some(mut handle) = open.handle else { return Ok(None) };
         let ddl = handle.ddl.take();
+        let abandoned = open.abandoned;
         if ddl.is_none() && open.locked.is_empty() {
-            handle.transaction.commit().await?;
-            return Ok(());
+            let result = handle.transaction.commit().await;
+            self.clear(abandoned);
+            return Ok(Some(result?));
         }
         let (result, ddl) = self.commit_ddl(&handle.transaction, ddl, &open.locked).await;
         drop(handle);
+        self.clear(abandoned);
         match &result {
             Ok(()) => {
                 if let Err(error) = self.shared.manager.refresh().await {
@@ -171,7 +195,7 @@ impl Session {
                 self.undo_ddl(&open.locked, fresh).await;
             }
         }
-        result
+        result.map(|()| None)
     }
 
     async fn commit_ddl(
@@ -211,7 +235,7 @@ impl Session {
         let open = std::mem::take(&mut self.open);
         self.settings.end_transaction(false, &mut self.parameter_changes);
         self.discard(open.handle).await;
-        self.undo_ddl(&open.locked, BTreeSet::new()).await;
+        self.undo_ddl(&open.locked, open.abandoned).await;
     }
 
     /// Rolls back a transaction proper; its locks on tables stay.
@@ -223,7 +247,7 @@ impl Session {
         }
     }
 
-    async fn undo_ddl(&mut self, locked: &[u32], fresh: BTreeSet<(u32, u32)>) {
+    pub(super) async fn undo_ddl(&mut self, locked: &[u32], fresh: BTreeSet<(u32, u32)>) {
         self.unlock(locked).await;
         self.clear(fresh);
     }
@@ -288,7 +312,7 @@ impl Session {
         } else {
             let mut writer = CatalogWriter::begin(&handle.transaction, handle.catalog.clone()).await?;
             writer.reload(&handle.transaction, table.id).await?;
-            handle.ddl = Some(DdlState { writer, fresh: BTreeSet::new(), stale: BTreeSet::new() });
+            handle.ddl = Some(DdlState::new(writer));
         }
         Ok(())
     }

@@ -2,6 +2,8 @@
 
 mod show;
 
+pub(super) use show::tell_commit;
+
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{self, Expr};

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
+
 use crate::types::TypeSettings;
 
 /// A session as one of its transactions sees it. The settings are reached through [`std::ops::Deref`].
@@ -32,10 +34,30 @@ pub struct SessionBase {
     pub backend_pid: u32,
     /// All settings by name, in order, as SHOW prints them.
     pub settings: BTreeMap<String, String>,
+    /// The settings that are times.
+    pub timeouts: super::Timeouts,
+    /// What `set_config` was called with, until the session takes it in.
+    pub asked_settings: AskedSettings,
     /// Randomness.
     pub random: clock::Random,
     /// Where hidden row IDs come from.
     pub row_ids: Arc<RowIds>,
+}
+
+/// Settings that functions of a query ask to be changed: name, value, and whether only until the transaction ends.
+#[derive(Clone, Debug, Default)]
+pub struct AskedSettings(Arc<Mutex<Vec<(String, String, bool)>>>);
+
+impl AskedSettings {
+    /// Asks for a change.
+    pub fn ask(&self, name: &str, value: &str, local: bool) {
+        self.0.lock().push((name.to_owned(), value.to_owned(), local));
+    }
+
+    /// What was asked for since the last call, in order.
+    pub fn take(&self) -> Vec<(String, String, bool)> {
+        std::mem::take(&mut self.0.lock())
+    }
 }
 
 impl std::ops::Deref for SessionView {

@@ -43,25 +43,6 @@ pub(super) fn quantified(comparison: Comparison, all: bool, value: &Datum, array
     if unknown { Datum::Null } else { Datum::Bool(all) }
 }
 
-/// `array || array`, `array || element`, `element || array`; a NULL array counts as empty.
-pub(super) fn concat(left: Datum, right: Datum) -> Datum {
-    match (left, right) {
-        (Datum::Array(mut left), Datum::Array(right)) => {
-            left.values.extend(right.values);
-            Datum::Array(left)
-        }
-        (Datum::Array(mut array), element) => {
-            array.values.push(element);
-            Datum::Array(array)
-        }
-        (element, Datum::Array(mut array)) => {
-            array.values.insert(0, element);
-            Datum::Array(array)
-        }
-        _ => Datum::Null,
-    }
-}
-
 /// Numbers' bytes without their display scales.
 pub(super) fn numeric_keys(numbers: &ArrayRef) -> Result<ArrayRef> {
     let mut builder = BinaryBuilder::with_capacity(numbers.len(), numbers.len() * 12);

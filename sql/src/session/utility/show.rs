@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use datafusion::sql::sqlparser::ast;
+use txn::CommitOutcome;
 
 use super::super::plan::{Plan, Planned, find_table};
 use super::super::statement::{Statement, StatementKind};
 use super::super::{Column, Outcome, Row, RowStream, RowsTag, Session, Source};
 use crate::bind::name_parts;
-use crate::catalog::{RelationRef, Table};
+use crate::catalog::{RelationRef, Table, readable_end, readable_key};
 use crate::error::SqlError;
 use crate::query::ExplainOptions;
 use crate::types::{Datum, PgType, format_type};
@@ -84,10 +85,11 @@ impl Session {
 
     async fn ranges(&mut self, table: Option<&ast::ObjectName>) -> Result<Vec<Row>, SqlError> {
         let (start, end) = match table {
-            None => (Bytes::new(), Bytes::new()),
+            None => (Bytes::from_static(txn::keys::MIN), Bytes::from_static(txn::keys::MAX)),
             Some(name) => self.shown_table(name)?.span(),
         };
         let ranges = self.shared.cluster.ranges(start, end).await?;
+        let catalog = self.running(Arc::from([])).catalog;
         let number = |value: Option<u64>| value.map_or(Datum::Null, |value| Datum::Int8(value as i64));
         Ok(ranges
             .into_iter()
@@ -95,8 +97,8 @@ impl Session {
                 let replicas: Vec<String> = range.replicas.iter().map(u64::to_string).collect();
                 vec![
                     Datum::Int8(range.range_id as i64),
-                    Datum::Text(range.start.escape_ascii().to_string()),
-                    Datum::Text(range.end.escape_ascii().to_string()),
+                    Datum::Text(readable_key(&catalog, &range.start)),
+                    Datum::Text(readable_end(&catalog, &range.end)),
                     Datum::Text(format!("{{{}}}", replicas.join(","))),
                     number(range.leaseholder),
                     number(range.bytes),
@@ -224,22 +226,35 @@ pub(super) async fn explain(
         }
         let took_ns = session.shared.database.now()?.wall_ns.saturating_sub(start.wall_ns);
         lines.push(format!("Rows: {count}"));
-        if session.stands_alone() {
-            // The commit is part of what was asked for.
-            let outcome = running.transaction.commit().await?;
-            session.forget_transaction();
-            let how = match (outcome.one_phase, planned.plan.writes(statement)) {
-                (_, false) => "read only",
-                (true, true) => "one phase",
-                (false, true) => "two phases",
-            };
-            lines.push(format!("Commit: {how}"));
-        }
-        let ranges: Vec<String> = running.transaction.ranges_touched().iter().map(u64::to_string).collect();
-        lines.push(format!("Ranges: {} ({})", ranges.len(), ranges.join(", ")));
         lines.push(format!("Execution Time: {:.3} ms", took_ns as f64 / 1e6));
+        lines.push(ranges_line(&running.transaction.ranges_touched()));
     }
     Ok(lines)
+}
+
+/// Adds to what EXPLAIN ANALYZE prints how its statement was committed.
+pub(in crate::session) fn tell_commit(
+    statement: &Statement,
+    mut outcome: Outcome,
+    committed: Option<CommitOutcome>,
+    took_ns: u64,
+) -> Outcome {
+    let is_explain = matches!(statement.ast(), Some(ast::Statement::Explain { .. }));
+    if let (true, Some(committed), Outcome::Rows { rows: RowStream::Ready(lines), .. }) =
+        (is_explain, committed.filter(|committed| committed.wrote), &mut outcome)
+    {
+        let phases = if committed.one_phase { "one phase" } else { "two phases" };
+        // The ranges so far stand last.
+        lines.pop();
+        lines.push(vec![text(&format!("Commit: {phases}, {:.3} ms", took_ns as f64 / 1e6))]);
+        lines.push(vec![text(&ranges_line(&committed.ranges))]);
+    }
+    outcome
+}
+
+fn ranges_line(ranges: &[u64]) -> String {
+    let names: Vec<String> = ranges.iter().map(u64::to_string).collect();
+    format!("Ranges Touched: {} ({})", ranges.len(), names.join(", "))
 }
 
 fn capitalized(word: &str) -> String {
