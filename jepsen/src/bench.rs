@@ -5,7 +5,7 @@
 //! same run, alone and with two synchronous standbys.
 
 mod load;
-mod postgres;
+pub(crate) mod postgres;
 
 use std::time::Duration;
 

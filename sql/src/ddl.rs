@@ -54,7 +54,7 @@ impl Session {
             ast::Statement::AlterTable(alter) => self.alter_table(statement, alter).await,
             ast::Statement::AlterIndex { .. } => self.alter_index(sql).await,
             ast::Statement::Copy { .. } => self.copy(statement, sql).await,
-            _ => Err(SqlError::unsupported(statement.verb())),
+            _ => Err(SqlError::unsupported(statement.verbs())),
         }
     }
 

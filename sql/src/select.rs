@@ -36,6 +36,8 @@ mod system;
 mod table;
 mod typing;
 
+pub(crate) use names::name_of as column_name;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

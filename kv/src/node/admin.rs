@@ -18,6 +18,10 @@ use crate::liveness::{NodeDescriptor, NodeStatus};
 /// How long to wait for one node's word on how large its replica is.
 const MEASURE_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How often, and how far apart, the directory is asked until it knows of every range.
+const DIRECTORY_TRIES: u32 = 20;
+const DIRECTORY_PAUSE: Duration = Duration::from_millis(100);
+
 /// One range as the directory and its leaseholder describe it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RangeInfo {
@@ -142,11 +146,28 @@ impl Shared {
     }
 }
 
+/// Whether ranges lie next to each other over the whole span.
+fn covers(ranges: &[RangeInfo], span: &Span) -> bool {
+    let (_, end) = keys::bounds(span);
+    let whole = ranges.last().is_some_and(|last| last.descriptor.end.is_empty() || last.descriptor.end >= end);
+    whole && ranges.windows(2).all(|pair| pair[0].descriptor.end == pair[1].descriptor.start)
+}
+
 #[async_trait]
 impl Admin for Shared {
     async fn ranges(&self, span: Span) -> Result<Vec<RangeInfo>, KvError> {
-        let descriptors = self.descriptors(&span).await?;
-        Ok(futures::future::join_all(descriptors.into_iter().map(|descriptor| self.measure_range(descriptor))).await)
+        let mut tries = 0;
+        loop {
+            let descriptors = self.descriptors(&span).await?;
+            let measured = descriptors.into_iter().map(|descriptor| self.measure_range(descriptor));
+            let ranges = futures::future::join_all(measured).await;
+            tries += 1;
+            if tries == DIRECTORY_TRIES || covers(&ranges, &span) {
+                return Ok(ranges);
+            }
+            // A split that the directory does not know of yet: its leaseholder tells it soon.
+            tokio::time::sleep(DIRECTORY_PAUSE).await;
+        }
     }
 
     fn nodes(&self) -> Vec<NodeInfo> {

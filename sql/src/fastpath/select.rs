@@ -14,6 +14,7 @@ use crate::bind::{BindError, BindResult, Binder, Scope, name_parts, normalize};
 use crate::catalog::{RelationRef, Table};
 use crate::error::{SqlError, code};
 use crate::scalar::{EvalContext, Scalar};
+use crate::select::column_name;
 use crate::session::{Column, Row, RowStream, Running};
 use crate::types::Datum;
 
@@ -56,7 +57,7 @@ impl Output {
             };
             let bound = binder.bind(expr)?;
             let bound = binder.settle(bound)?;
-            let name = alias.unwrap_or_else(|| name_of(expr));
+            let name = alias.unwrap_or_else(|| column_name(expr));
             columns.push(match (&bound.scalar, table) {
                 (Scalar::Column(position), Some((table, _))) if *position < table.columns.len() => {
                     table_column(table, *position, Some(name))
@@ -86,26 +87,6 @@ impl Output {
             out.push(if again { row[*position].clone() } else { std::mem::take(&mut row[*position]) });
         }
         Ok(out)
-    }
-}
-
-/// What PostgreSQL calls an output column that has no alias.
-fn name_of(expr: &Expr) -> String {
-    match expr {
-        Expr::Identifier(ident) => normalize(ident),
-        Expr::CompoundIdentifier(parts) => parts.last().map(normalize).unwrap_or_default(),
-        Expr::Function(function) => {
-            function.name.0.last().and_then(|part| part.as_ident()).map_or_else(|| "?column?".to_owned(), normalize)
-        }
-        Expr::Cast { expr, data_type, .. } => match name_of(expr).as_str() {
-            "?column?" => crate::types::from_sqlparser(data_type)
-                .map_or_else(|_| "?column?".to_owned(), |(ty, _)| ty.typname().to_owned()),
-            name => name.to_owned(),
-        },
-        Expr::Nested(inner) => name_of(inner),
-        Expr::Case { .. } => "case".to_owned(),
-        Expr::Array(_) => "array".to_owned(),
-        _ => "?column?".to_owned(),
     }
 }
 

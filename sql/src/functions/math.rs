@@ -163,10 +163,12 @@ fn integers(r: &mut Registry) {
     });
     r.strict("gcd", &[Int4, Int4], Int4, |_, a| fits(gcd(int(&a[0]), int(&a[1])), Int4));
     r.strict("gcd", &[Int8, Int8], Int8, |_, a| fits(gcd(int(&a[0]), int(&a[1])), Int8));
-    r.strict("lcm", &[Int8, Int8], Int8, |_, a| {
-        let divisor = gcd(int(&a[0]), int(&a[1])).max(1);
-        fits(i128::from(int(&a[0])) / divisor * i128::from(int(&a[1])), Int8)
-    });
+    for ty in [Int4, Int8] {
+        r.strict("lcm", &[ty, ty], ty, |call, a| {
+            let divisor = gcd(int(&a[0]), int(&a[1])).max(1);
+            fits(i128::from(int(&a[0])) / divisor * i128::from(int(&a[1])), call.result)
+        });
+    }
     for ty in [Int4, Int8] {
         r.strict("&", &[ty, ty], ty, |call, a| fits(i128::from(int(&a[0]) & int(&a[1])), call.result));
         r.strict("|", &[ty, ty], ty, |call, a| fits(i128::from(int(&a[0]) | int(&a[1])), call.result));

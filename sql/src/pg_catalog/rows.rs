@@ -12,7 +12,7 @@ mod information;
 mod relation;
 mod sequence;
 
-pub(super) use attribute::has_default;
+pub(super) use attribute::{has_default, shown_default};
 pub(super) use builtin::{Signature, function_id, function_name, function_signature};
 
 use super::{Context, SystemTable};

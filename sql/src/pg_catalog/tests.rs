@@ -128,6 +128,8 @@ fn context() -> Context {
         settings: [("server_version".to_owned(), "15.0".to_owned())].into(),
         random: clock::Random::from_seed(1),
         row_ids: Arc::new(RowIds::new(1, 0)),
+        timeouts: crate::session::Timeouts::default(),
+        asked_settings: crate::session::AskedSettings::default(),
     };
     let session = SessionView { base: Arc::new(base), types: TypeSettings::default() };
     Context { catalog: Arc::new(catalog()), session: Arc::new(session) }

@@ -34,6 +34,8 @@ pub(super) const NEGATE: &str = "meridian_negate";
 const CAST: &str = "meridian_cast";
 const ANY: &str = "meridian_any";
 const ALL: &str = "meridian_all";
+/// Behind the name of ANY or ALL: the array is of a subquery's rows.
+const OF_ROWS: &str = "rows";
 
 /// What a call does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,8 +48,8 @@ pub(super) enum Kind {
     Negate,
     /// A comparison of values that Arrow compares otherwise.
     Compare(Comparison),
-    /// `x op ANY (array)`; ALL with `true`.
-    Quantified(Comparison, bool),
+    /// `x op ANY (array)`; ALL with `true`. With a second `true` the array is of a subquery's rows, NULL when there are none.
+    Quantified(Comparison, bool, bool),
     /// A number's bytes without its display scale: equal for equal numbers.
     NumericKey,
     /// The first that is not NULL.
@@ -126,10 +128,11 @@ pub(super) fn cast_name(ty: PgType, typmod: i32) -> String {
     format!("{CAST} {} {typmod}", ty.oid())
 }
 
-/// The name by which a rewritten query calls ANY or ALL.
-pub(super) fn quantified_name(op: &ast::BinaryOperator, all: bool) -> Option<String> {
+/// The name by which a rewritten query calls ANY or ALL, of an array or of an array of a subquery's rows.
+pub(super) fn quantified_name(op: &ast::BinaryOperator, all: bool, of_rows: bool) -> Option<String> {
     let comparison = Comparison::of(op)?;
-    Some(format!("{} {}", if all { ALL } else { ANY }, comparison.symbol()))
+    let suffix = if of_rows { format!(" {OF_ROWS}") } else { String::new() };
+    Some(format!("{} {}{suffix}", if all { ALL } else { ANY }, comparison.symbol()))
 }
 
 /// One of our functions.
@@ -148,8 +151,8 @@ impl Call {
             Kind::Arithmetic(operator) => operator.symbol().to_owned(),
             Kind::Negate => "-".to_owned(),
             Kind::Compare(comparison) => comparison.symbol().to_owned(),
-            Kind::Quantified(comparison, false) => format!("{} ANY", comparison.symbol()),
-            Kind::Quantified(comparison, true) => format!("{} ALL", comparison.symbol()),
+            Kind::Quantified(comparison, false, _) => format!("{} ANY", comparison.symbol()),
+            Kind::Quantified(comparison, true, _) => format!("{} ALL", comparison.symbol()),
             Kind::NumericKey => "key".to_owned(),
             Kind::Coalesce => "coalesce".to_owned(),
             Kind::NullIf => "nullif".to_owned(),
@@ -178,8 +181,10 @@ impl Call {
                 let ty = PgType::from_oid(words.next()?.parse().ok()?)?;
                 Kind::Cast(ty, words.next()?.parse().ok()?)
             }
-            ANY => Kind::Quantified(Comparison::by_symbol(words.next()?)?, false),
-            ALL => Kind::Quantified(Comparison::by_symbol(words.next()?)?, true),
+            kind @ (ANY | ALL) => {
+                let comparison = Comparison::by_symbol(words.next()?)?;
+                Kind::Quantified(comparison, kind == ALL, words.next() == Some(OF_ROWS))
+            }
             _ => return None,
         };
         Some(Call::udf(kind, settings))
@@ -391,7 +396,10 @@ impl Call {
                 let ordering = types::compare_sql(&first, &second(1)?);
                 Ok(ordering.map_or(Datum::Null, |ordering| Datum::Bool(comparison.holds(ordering))))
             }
-            Kind::Quantified(comparison, all) => Ok(compute::quantified(comparison, all, &first, &second(1)?)),
+            Kind::Quantified(comparison, all, of_rows) => match second(1)? {
+                Datum::Null if of_rows => Ok(Datum::Bool(all)),
+                array => Ok(compute::quantified(comparison, all, &first, &array)),
+            },
             Kind::NullIf => {
                 let equal = types::compare_sql(&first, &second(1)?).is_some_and(std::cmp::Ordering::is_eq);
                 Ok(if equal { Datum::Null } else { first })

@@ -139,6 +139,21 @@ fn plan_error(message: &str) -> SqlError {
             format!("ORDER BY position {place} is not in select list"),
         );
     }
+    if let Some(which) =
+        ["LIMIT", "OFFSET"].into_iter().find(|which| message.starts_with(&format!("{which} must be >=")))
+    {
+        let code = if which == "LIMIT" { "2201W" } else { "2201X" };
+        return SqlError::new(code, format!("{which} must not be negative"));
+    }
+    if message.starts_with("SELECT DISTINCT ON expressions must match") {
+        return SqlError::new(code::INVALID_COLUMN_REFERENCE, message);
+    }
+    if let Some(relation) = message.strip_prefix("Invalid qualifier ") {
+        return SqlError::new(code::UNDEFINED_TABLE, format!("missing FROM-clause entry for table \"{relation}\""));
+    }
+    if message.starts_with("Aggregate functions are not allowed in the WHERE clause") {
+        return SqlError::new("42803", "aggregate functions are not allowed in WHERE");
+    }
     let code = if message.starts_with("Invalid function") || message.contains("No function matches") {
         let name = message.split('\'').nth(1).unwrap_or_default();
         return SqlError::new(code::UNDEFINED_FUNCTION, format!("function {name} does not exist"))

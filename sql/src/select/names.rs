@@ -55,31 +55,45 @@ pub(super) fn last_part(name: &ObjectName) -> String {
     name.0.last().and_then(|part| part.as_ident()).map_or_else(String::new, folded)
 }
 
-fn name_of(expr: &Expr) -> String {
+/// What a computed column without an alias is called.
+pub(crate) fn name_of(expr: &Expr) -> String {
     strong_name(expr).unwrap_or_else(|| "?column?".to_owned())
 }
 
 /// The name an expression gives to its column; none for those that give none.
 fn strong_name(expr: &Expr) -> Option<String> {
+    figured(expr).map(|(name, _)| name)
+}
+
+/// The name, and whether an outer cast or CASE leaves it alone: PostgreSQL's `FigureColname`.
+fn figured(expr: &Expr) -> Option<(String, bool)> {
+    let weak = |data_type| Some((type_name(data_type), false));
+    let strong = match expr {
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => return figured(inner),
+        Expr::CompoundFieldAccess { root, .. } => return figured(root),
+        Expr::Cast { expr, data_type, .. } => match figured(expr) {
+            Some((name, true)) => name,
+            _ => return weak(data_type),
+        },
+        Expr::TypedString(typed) => return weak(&typed.data_type),
+        Expr::Value(value) if matches!(value.value, Value::Boolean(_)) => return Some(("bool".to_owned(), false)),
+        Expr::Interval(_) => return Some(("interval".to_owned(), false)),
+        Expr::Case { else_result, .. } => match else_result.as_deref().and_then(figured) {
+            Some((name, true)) => name,
+            _ => return Some(("case".to_owned(), false)),
+        },
+        Expr::Subquery(query) => return first_column(query).map(|name| (name, true)),
+        other => named_by_kind(other)?,
+    };
+    Some((strong, true))
+}
+
+fn named_by_kind(expr: &Expr) -> Option<String> {
     Some(match expr {
         Expr::Identifier(ident) => folded(ident),
         Expr::CompoundIdentifier(parts) => folded(parts.last()?),
         Expr::Function(function) => last_part(&function.name),
-        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => return strong_name(inner),
-        Expr::CompoundFieldAccess { root, .. } => return strong_name(root),
-        Expr::Cast { expr, data_type, .. } => match strong_name(expr) {
-            Some(name) if name != "case" && name != "bool" => name,
-            _ => type_name(data_type),
-        },
-        Expr::TypedString(typed) => type_name(&typed.data_type),
-        Expr::Value(value) if matches!(value.value, Value::Boolean(_)) => "bool".to_owned(),
-        Expr::Case { else_result, .. } => match else_result.as_deref().and_then(strong_name) {
-            Some(name) => name,
-            None => "case".to_owned(),
-        },
-        Expr::Interval(_) => "interval".to_owned(),
         Expr::Exists { .. } => "exists".to_owned(),
-        Expr::Subquery(query) => return first_column(query),
         Expr::Extract { .. } => "extract".to_owned(),
         Expr::Substring { .. } => "substring".to_owned(),
         Expr::Position { .. } => "position".to_owned(),
@@ -101,7 +115,8 @@ fn strong_name(expr: &Expr) -> Option<String> {
 
 fn type_name(data_type: &datafusion::sql::sqlparser::ast::DataType) -> String {
     match from_sqlparser(data_type) {
-        Ok((ty, _)) => ty.typname().to_owned(),
+        // An array is named by its elements.
+        Ok((ty, _)) => ty.element().unwrap_or(ty).typname().to_owned(),
         Err(_) => "?column?".to_owned(),
     }
 }

@@ -83,6 +83,8 @@ impl Operators {
         match expr {
             Expr::Literal(ScalarValue::Utf8(Some(text)), None) => {
                 if ty.is_string() {
+                    // A char is kept without its padding.
+                    let text = if ty == PgType::Bpchar { text.trim_end_matches(' ').to_owned() } else { text };
                     return Ok(Expr::Literal(ScalarValue::Utf8(Some(text)), None));
                 }
                 let datum = parse_text(&text, ty, -1, &self.settings).map_err(external)?;
@@ -303,10 +305,13 @@ fn type_or_unknown(known: Known) -> PgType {
 /// Whether a sign of arithmetic stands between values that are not computed with, such as `jsonb - text`.
 fn is_computed_by_function(operator: BinaryOperator, known: (Known, Known)) -> bool {
     let types = [type_or_unknown(known.0), type_or_unknown(known.1)];
-    let is_arithmetic = types.iter().filter(|ty| **ty != PgType::Unknown).any(|ty| {
-        types::result_type(operator, *ty, *ty).is_some()
-            || types::result_type(operator, *ty, PgType::Interval).is_some()
-    });
+    let is_arithmetic = match types {
+        [PgType::Unknown, ty] | [ty, PgType::Unknown] => {
+            types::result_type(operator, ty, ty).is_some()
+                || types::result_type(operator, ty, PgType::Interval).is_some()
+        }
+        [left, right] => types::result_type(operator, left, right).is_some(),
+    };
     let is_unknown = types == [PgType::Unknown; 2];
     !is_arithmetic && !is_unknown && functions::resolve(operator.symbol(), &types).is_ok()
 }

@@ -76,6 +76,9 @@ impl VisitorMut for Rewriter {
         if let Some(lock) = query.locks.first() {
             return refuse(format!("SELECT … {lock}"));
         }
+        if let SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) = &*query.body {
+            return refuse("WITH beside a statement that changes rows");
+        }
         if query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some() {
             return refuse("this clause after a SELECT");
         }
@@ -159,9 +162,17 @@ impl VisitorMut for Rewriter {
             TableFactor::Table { with_ordinality: true, .. } | TableFactor::UNNEST { with_ordinality: true, .. } => {
                 refuse("WITH ORDINALITY")
             }
-            TableFactor::Table { name, args: Some(_), .. } => {
+            TableFactor::Table { name, args: Some(_), alias, .. } => {
                 // PostgreSQL's own functions may be named with their schema.
-                *name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(last_part(name)))]);
+                let function = last_part(name);
+                if function == "generate_series" {
+                    query::name_column(alias, &function);
+                }
+                *name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(function))]);
+                ControlFlow::Continue(())
+            }
+            TableFactor::UNNEST { alias, array_exprs, .. } if array_exprs.len() == 1 => {
+                query::name_column(alias, "unnest");
                 ControlFlow::Continue(())
             }
             _ => ControlFlow::Continue(()),
@@ -169,7 +180,18 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> Flow {
+        match special::quantified_rows(expr) {
+            Ok(Some(rewritten)) => *expr = rewritten,
+            Ok(None) => {}
+            Err(error) => return ControlFlow::Break(error),
+        }
         match expr {
+            Expr::InSubquery { expr: row, .. } if matches!(&**row, Expr::Tuple(_)) => {
+                return refuse("IN of a row in a subquery");
+            }
+            Expr::Array(array) if array.elem.iter().any(|item| matches!(item, Expr::Array(_))) => {
+                return refuse("an array of arrays");
+            }
             Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => {
                 if let Expr::Value(value) = &**inner
                     && let Value::Number(number, false) = &value.value
@@ -274,6 +296,10 @@ impl Rewriter {
             && let Some(hidden) = Hidden::by_name(&name)
         {
             return Ok(self.hidden(hidden));
+        }
+        if name == "generate_series" {
+            function.name = object_name(&name);
+            return Ok(call("unnest", vec![Expr::Function(function)]));
         }
         let renamed = match name.as_str() {
             "every" => "bool_and",

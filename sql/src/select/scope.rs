@@ -123,7 +123,7 @@ impl ContextProvider for Scope<'_> {
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
         // Those that the library computes as PostgreSQL does, it computes faster.
-        let library = matches!(name, "count" | "min" | "max" | "bool_and" | "bool_or" | "array_agg" | "string_agg");
+        let library = matches!(name, "count" | "min" | "max" | "bool_and" | "bool_or" | "array_agg");
         if name == aggregates::SINGLE {
             return Some(aggregates::single());
         }

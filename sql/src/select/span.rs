@@ -78,7 +78,7 @@ pub(super) fn condition<'a>(expr: &'a Expr, table: &Table) -> Option<Condition<'
         }
         Expr::IsNull(inner) => Some(Condition { position: column(inner, table)?, demand: Demand::Null }),
         Expr::ScalarFunction(function) => match (Call::kind_of(&function.func)?, &function.args[..]) {
-            (Kind::Quantified(Comparison::Equal, false), [value, array]) if is_constant(array) => {
+            (Kind::Quantified(Comparison::Equal, false, false), [value, array]) if is_constant(array) => {
                 Some(Condition { position: column(value, table)?, demand: Demand::In(array) })
             }
             _ => None,

@@ -10,6 +10,9 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
+mod union;
+mod window;
+
 use super::calls::{Call, Kind};
 use super::operators::{Known, Operators};
 use crate::functions;
@@ -24,6 +27,9 @@ pub(super) fn settle_plan(operators: &Operators, plan: LogicalPlan) -> Result<Lo
             }
             other => merge_schema(&other.inputs()),
         };
+        if let LogicalPlan::Union(union) = plan {
+            return union::meet(operators, union).map(Transformed::yes);
+        }
         let names = NamePreserver::new(&plan);
         let changed = plan.map_expressions(|expr| {
             let name = names.save(&expr);
@@ -71,6 +77,10 @@ fn settle(operators: &Operators, expr: Expr, schema: &DFSchema) -> Result<Transf
                 Transformed::yes(Expr::Case(case))
             }
             Expr::ScalarFunction(function) => call(operators, function, schema)?,
+            Expr::WindowFunction(mut window) => Transformed::yes({
+                window::count_peers(&mut window.params.window_frame);
+                Expr::WindowFunction(window)
+            }),
             Expr::Like(Like { negated, expr, pattern, escape_char, case_insensitive }) => {
                 let expr = Box::new(operators.settle(*expr, PgType::Text)?);
                 let pattern = Box::new(operators.settle(*pattern, PgType::Text)?);

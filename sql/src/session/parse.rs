@@ -1,6 +1,7 @@
 //! The way from text to statements: tokenize once, cut at semicolons, recognise what the parser library does not know.
 
 mod as_of;
+mod tidy;
 
 use std::sync::Arc;
 
@@ -22,7 +23,11 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
         .map_err(|error| at_location(SqlError::syntax(error.message.to_lowercase()), text, error.location))?;
     let whole: Arc<str> = Arc::from(text);
     let mut statements = Vec::new();
+    let (lines, powers) = (text.contains('\n'), text.contains('^'));
     for mut part in split(tokens) {
+        if lines {
+            tidy::join_strings(&mut part);
+        }
         let Some(first) = part.iter().find(|token| !is_blank(&token.token)) else { continue };
         let start = offset_of(text, first.span.start).unwrap_or(0);
         let end = part
@@ -32,7 +37,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
             .and_then(|token| offset_of(text, token.span.end))
             .unwrap_or(text.len());
         let as_of = as_of::cut(&mut part, text)?;
-        let kind = statement(&mut part, text, as_of.is_some())?;
+        let mut kind = statement(&mut part, text, as_of.is_some())?;
+        if let (true, StatementKind::Sql(statement)) = (powers, &mut kind) {
+            tidy::bind_minus_first(statement);
+        }
         let sql = if start == 0 && end == text.len() { whole.clone() } else { Arc::from(&text[start..end.max(start)]) };
         statements.push(Statement { text: whole.clone(), sql, kind: Arc::new(kind), as_of });
     }
@@ -109,6 +117,7 @@ fn statement(tokens: &mut Vec<TokenWithSpan>, text: &str, as_of: bool) -> Result
         ("set", "transaction") if as_of && word(2).is_empty() => {
             return Ok(StatementKind::Ignored { tag: "SET", notice: None });
         }
+        ("table", _) => tidy::spell_table(tokens),
         ("copy", _) => spell_switches(tokens),
         ("create", "sequence") => order_sequence_options(tokens),
         _ => {}
@@ -116,7 +125,7 @@ fn statement(tokens: &mut Vec<TokenWithSpan>, text: &str, as_of: bool) -> Result
     let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(std::mem::take(tokens));
     let parsed = parser.parse_statement().map_err(|error| syntax_error(&error, text))?;
     at_end(&mut parser, text)?;
-    Ok(StatementKind::Sql(parsed))
+    Ok(StatementKind::Sql(tidy::with_into_query(parsed)))
 }
 
 fn at_end(parser: &mut Parser<'_>, text: &str) -> Result<(), SqlError> {

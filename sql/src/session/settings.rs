@@ -158,6 +158,11 @@ impl Settings {
         Ok(settings)
     }
 
+    /// A setting's name as it is printed, whatever case it was written in.
+    pub fn name_of(name: &str) -> String {
+        canonical(name)
+    }
+
     /// Rises whenever a setting changes that plans depend on.
     pub fn version(&self) -> u64 {
         self.version

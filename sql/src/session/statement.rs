@@ -83,6 +83,18 @@ impl Statement {
         self.sql.split_whitespace().next().unwrap_or_default().to_uppercase()
     }
 
+    /// Its first words, in capitals: the verb, and after CREATE, ALTER and DROP what it is about.
+    pub(crate) fn verbs(&self) -> String {
+        let words: Vec<String> = self.sql.split_whitespace().map(str::to_uppercase).collect();
+        let verb = words.first().cloned().unwrap_or_default();
+        if !matches!(verb.as_str(), "CREATE" | "ALTER" | "DROP") {
+            return verb;
+        }
+        let about = words[1..].iter().take_while(|word| word.bytes().all(|byte| byte.is_ascii_alphabetic()));
+        let about: Vec<&str> = about.map(String::as_str).filter(|word| !matches!(*word, "OR" | "REPLACE")).collect();
+        format!("{verb} {}", about.first().copied().unwrap_or_default())
+    }
+
     /// Whether executing it once more in a new transaction does the same: everything but COPY, whose data is gone.
     pub(crate) fn can_be_repeated(&self) -> bool {
         !matches!(self.ast(), Some(ast::Statement::Copy { .. }))

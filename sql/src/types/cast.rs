@@ -240,7 +240,8 @@ fn to_number(datum: &Datum, from: PgType, to: PgType, typmod: i32) -> Result<Dat
                 other => other.as_i64().ok_or_else(mismatch)? as f64,
             };
             if to == PgType::Float8 {
-                return Ok(Datum::Float8(value));
+                let lost = value.is_infinite() && matches!(datum, Datum::Numeric(number) if number.is_finite());
+                return if lost { Err(out_of_range()) } else { Ok(Datum::Float8(value)) };
             }
             let narrow = match datum {
                 Datum::Numeric(value) => value.to_string().parse().unwrap_or(value.to_f64() as f32),

@@ -5,7 +5,7 @@ use super::super::{Context, SystemTable, layout};
 use super::{Rows, TRUE, char, int2, int4, oid, text};
 use crate::catalog::{ColumnDescriptor, Identity};
 use crate::session::Row;
-use crate::types::{Datum, PgType};
+use crate::types::{Datum, PgType, format_type};
 
 /// A sequence's columns, as `SELECT * FROM sequence` shows them.
 const SEQUENCE_COLUMNS: [(&str, PgType); 3] =
@@ -163,11 +163,29 @@ pub(super) fn pg_attrdef(table: &SystemTable, context: &Context) -> Vec<Row> {
                 oid(default_id(user.id, column.id)),
                 oid(user.id),
                 int2(column.id as usize),
-                text(default.as_str()),
+                text(shown_default(column, default)),
             ]);
         }
     }
     rows.finish()
+}
+
+/// A default as PostgreSQL prints it: a literal with the type it is stored as.
+pub(in crate::pg_catalog) fn shown_default(column: &ColumnDescriptor, default: &str) -> String {
+    let ty = || format_type(column.ty, -1);
+    let is_literal = |text: &str| {
+        text.strip_prefix('\'')
+            .and_then(|rest| rest.strip_suffix('\''))
+            .is_some_and(|inner| !inner.replace("''", "").contains('\''))
+    };
+    let is_negative = default.strip_prefix('-').is_some_and(|number| number.trim().parse::<f64>().is_ok());
+    if is_literal(default) || default.eq_ignore_ascii_case("null") {
+        format!("{default}::{}", ty())
+    } else if is_negative {
+        format!("'{default}'::{}", ty())
+    } else {
+        default.to_owned()
+    }
 }
 
 /// The OID of a column's default: made of the table's and the column's, apart from all OIDs given to objects.

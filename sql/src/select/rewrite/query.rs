@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem, SetExpr,
-    Statement, TableAlias, TableFactor, TableWithJoins, UnaryOperator, VisitMut, VisitorMut,
+    Statement, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins, UnaryOperator, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -64,6 +64,42 @@ static SELECT_FROM: LazyLock<Option<Select>> = LazyLock::new(|| {
         _ => None,
     }
 });
+
+/// The one column of a function among the tables is named as the function is there.
+pub(super) fn name_column(alias: &mut Option<TableAlias>, function: &str) {
+    let alias = alias.get_or_insert_with(|| TableAlias {
+        explicit: true,
+        name: Ident::with_quote('"', function),
+        columns: Vec::new(),
+        at: None,
+    });
+    if alias.columns.is_empty() {
+        alias.columns = vec![TableAliasColumnDef { name: alias.name.clone(), data_type: None }];
+    }
+}
+
+/// The rows of a query of one column as one array; NULL when there are none.
+pub(super) fn gathered(query: Query) -> Query {
+    let mut gathering = query.clone();
+    let Some(mut select) = SELECT_FROM.clone() else { return query };
+    let column = Ident::with_quote('"', "gathered");
+    let value = Expr::Identifier(column.clone());
+    select.projection = vec![SelectItem::ExprWithAlias { expr: call("array_agg", vec![value]), alias: column.clone() }];
+    if let Some(from) = select.from.first_mut()
+        && let TableFactor::Derived { subquery, alias, .. } = &mut from.relation
+    {
+        **subquery = query;
+        if let Some(alias) = alias {
+            alias.columns = vec![TableAliasColumnDef::from_name(column.value)];
+            alias.columns.iter_mut().for_each(|column| column.name.quote_style = Some('"'));
+        }
+    }
+    gathering.with = None;
+    gathering.order_by = None;
+    gathering.limit_clause = None;
+    gathering.body = Box::new(SetExpr::Select(Box::new(select)));
+    gathering
+}
 
 /// A query of one row and column: whether the given one has rows.
 fn counting(mut query: Query) -> Query {

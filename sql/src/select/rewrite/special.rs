@@ -78,41 +78,43 @@ pub(super) fn plain_operator(op: BinaryOperator) -> Result<BinaryOperator, SqlEr
     })
 }
 
+/// `x op ANY (SELECT …)` and `x op ALL (SELECT …)`, before what they consist of is rewritten: IN where that says the same, else a
+/// comparison with an array of the rows. None for arrays.
+pub(super) fn quantified_rows(expr: &Expr) -> Result<Option<Expr>, SqlError> {
+    let (left, op, right, all) = match expr {
+        Expr::AnyOp { left, compare_op, right, .. } => (left, compare_op, right, false),
+        Expr::AllOp { left, compare_op, right } => (left, compare_op, right, true),
+        _ => return Ok(None),
+    };
+    let Expr::Subquery(subquery) = unnested(right) else { return Ok(None) };
+    let mut subquery = subquery.clone();
+    if let SetExpr::Query(inner) = *subquery.body.clone() {
+        subquery = inner;
+    }
+    let op = plain_operator(op.clone())?;
+    Ok(Some(match (&op, all) {
+        (BinaryOperator::Eq, false) => Expr::InSubquery { expr: left.clone(), subquery, negated: false },
+        (BinaryOperator::NotEq, true) => Expr::InSubquery { expr: left.clone(), subquery, negated: true },
+        _ => {
+            let rows = Box::new(Expr::Subquery(Box::new(super::query::gathered(*subquery))));
+            match all {
+                false => Expr::AnyOp { left: left.clone(), compare_op: op, right: rows, is_some: false },
+                true => Expr::AllOp { left: left.clone(), compare_op: op, right: rows },
+            }
+        }
+    }))
+}
+
 /// `x op ANY (…)` and `x op ALL (…)`.
 pub(super) fn quantified(left: Expr, op: &BinaryOperator, right: Expr, all: bool) -> Result<Expr, SqlError> {
     let op = plain_operator(op.clone())?;
-    let subquery = match &right {
-        Expr::Subquery(query) => Some(query.clone()),
-        Expr::Nested(inner) => match &**inner {
-            Expr::Subquery(query) => Some(query.clone()),
-            _ => None,
-        },
-        _ => None,
-    };
-    if let Some(mut subquery) = subquery {
-        if let SetExpr::Query(inner) = *subquery.body.clone() {
-            subquery = inner;
-        }
-        return Ok(match (&op, all) {
-            (BinaryOperator::Eq, false) => Expr::InSubquery { expr: Box::new(left), subquery, negated: false },
-            (BinaryOperator::NotEq, true) => Expr::InSubquery { expr: Box::new(left), subquery, negated: true },
-            (_, false) => Expr::AnyOp {
-                left: Box::new(left),
-                compare_op: op,
-                right: Box::new(Expr::Subquery(subquery)),
-                is_some: false,
-            },
-            (_, true) => {
-                Expr::AllOp { left: Box::new(left), compare_op: op, right: Box::new(Expr::Subquery(subquery)) }
-            }
-        });
-    }
     if let (Expr::Array(array), BinaryOperator::Eq, false) = (unnested(&right), &op, all)
         && !array.elem.is_empty()
     {
         return Ok(Expr::InList { expr: Box::new(left), list: array.elem.clone(), negated: false });
     }
-    let name = calls::quantified_name(&op, all)
+    let of_rows = matches!(right, Expr::Subquery(_));
+    let name = calls::quantified_name(&op, all, of_rows)
         .ok_or_else(|| SqlError::unsupported(format!("{op} {}", if all { "ALL" } else { "ANY" })))?;
     Ok(call(&name, vec![left, right]))
 }

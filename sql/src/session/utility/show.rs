@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast;
 use txn::CommitOutcome;
 
 use super::super::plan::{Plan, Planned, find_table};
+use super::super::settings::Settings;
 use super::super::statement::{Statement, StatementKind};
 use super::super::{Column, Outcome, Row, RowStream, RowsTag, Session, Source};
 use crate::bind::name_parts;
@@ -22,7 +23,7 @@ pub(super) fn columns(kind: &StatementKind) -> Option<Arc<[Column]>> {
     };
     match kind {
         StatementKind::ShowSetting { name } if name == "all" => texts(&["name", "setting", "description"]),
-        StatementKind::ShowSetting { name } => texts(&[&name.replace("time zone", "TimeZone")]),
+        StatementKind::ShowSetting { name } => texts(&[&Settings::name_of(name)]),
         StatementKind::ShowRanges { .. } => Some(Arc::from([
             Column::computed("range_id", PgType::Int8),
             Column::computed("start_key", PgType::Text),

@@ -2,7 +2,7 @@
 
 use super::{Context, Datum, Row, Rows, SystemTable, catalog, layout, schema, shown_columns, text, yes_or_no};
 use crate::catalog::{ColumnDescriptor, Identity};
-use crate::pg_catalog::rows::{has_default, optional};
+use crate::pg_catalog::rows::{has_default, optional, shown_default};
 use crate::types::numeric::precision_and_scale;
 use crate::types::{PgType, format_type};
 
@@ -76,6 +76,7 @@ fn column_row(context: &Context, place: &Place<'_>, column: &ColumnDescriptor) -
     let number = Datum::Int4(column.id as i32);
     let sizes = Sizes::of(column.ty, column.typmod);
     let default = column.default.as_deref().filter(|_| has_default(column));
+    let default = default.map(|default| shown_default(column, default));
     let sequence = column.identity.and(column.sequence_id).and_then(|id| context.catalog.sequence(id));
     let bound = |value: fn(&crate::catalog::SequenceDescriptor) -> i64| {
         optional(sequence.map(|sequence| value(sequence).to_string()))

@@ -1,0 +1,88 @@
+//! Where PostgreSQL reads a text otherwise than the parser library: mended before, or after, it is parsed.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr, SetExpr, UnaryOperator, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace};
+
+use super::is_blank;
+
+/// Makes one literal of those with nothing but blanks and the end of a line between them.
+pub(super) fn join_strings(tokens: &mut Vec<TokenWithSpan>) {
+    let mut joined: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    for token in tokens.drain(..) {
+        if let Token::SingleQuotedString(next) = &token.token
+            && let Some(last) = joined.iter().rposition(|token| !is_blank(&token.token))
+            && joined[last + 1..].iter().any(|token| token.token == Token::Whitespace(Whitespace::Newline))
+            && let Token::SingleQuotedString(so_far) | Token::EscapedStringLiteral(so_far) = &mut joined[last].token
+        {
+            so_far.push_str(next);
+            joined.truncate(last + 1);
+            continue;
+        }
+        joined.push(token);
+    }
+    *tokens = joined;
+}
+
+/// `TABLE t` is `SELECT * FROM t`.
+pub(super) fn spell_table(tokens: &mut Vec<TokenWithSpan>) {
+    let Some(at) = tokens.iter().position(|token| !is_blank(&token.token)) else { return };
+    let space = || Token::Whitespace(Whitespace::Space);
+    let spelled = [Token::make_keyword("SELECT"), space(), Token::Mul, space(), Token::make_keyword("FROM")]
+        .map(TokenWithSpan::wrap);
+    tokens.splice(at..=at, spelled);
+}
+
+/// `WITH … INSERT INTO t SELECT …` is an INSERT whose query has the WITH.
+pub(super) fn with_into_query(statement: ast::Statement) -> ast::Statement {
+    let ast::Statement::Query(mut query) = statement else { return statement };
+    match &mut *query.body {
+        SetExpr::Insert(ast::Statement::Insert(insert)) => {
+            let Some(source) = &mut insert.source else { return ast::Statement::Query(query) };
+            match (&mut source.with, query.with.take()) {
+                (_, None) => {}
+                (own @ None, outer) => *own = outer,
+                (Some(own), Some(outer)) => {
+                    let inner = std::mem::replace(&mut own.cte_tables, outer.cte_tables);
+                    own.cte_tables.extend(inner);
+                    own.recursive |= outer.recursive;
+                }
+            }
+            ast::Statement::Insert(insert.clone())
+        }
+        _ => ast::Statement::Query(query),
+    }
+}
+
+/// A minus binds tighter than a power: `-2 ^ 2` is 4.
+pub(super) fn bind_minus_first(statement: &mut ast::Statement) {
+    struct Binder;
+    impl VisitorMut for Binder {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            if let Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } = expr
+                && is_power(inner)
+            {
+                let mut power = std::mem::replace(&mut **inner, Expr::value(ast::Value::Null));
+                let mut base = &mut power;
+                while let Expr::BinaryOp { left, .. } = base {
+                    base = left;
+                    if !is_power(base) {
+                        break;
+                    }
+                }
+                let minus = std::mem::replace(base, Expr::value(ast::Value::Null));
+                *base = Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(minus) };
+                *expr = power;
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = statement.visit(&mut Binder);
+}
+
+fn is_power(expr: &Expr) -> bool {
+    matches!(expr, Expr::BinaryOp { op: BinaryOperator::PGExp | BinaryOperator::BitwiseXor, .. })
+}
