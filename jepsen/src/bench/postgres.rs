@@ -40,8 +40,8 @@ impl Server {
             std::fs::set_permissions(above, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
         }
         let primary = directory.join("primary");
-        let locale = ["-E", "UTF8", "--locale", "C"];
-        let initdb = [&["-D", &text(&primary), "-U", "postgres", "-A", "trust", "--no-sync"][..], &locale].concat();
+        let at = text(&primary);
+        let initdb = ["-D", &at, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale", "C"];
         server.run("initdb", &initdb)?;
         let mut settings = "wal_level = replica\nmax_connections = 200\nunix_socket_directories = ''\n".to_owned();
         if standbys > 0 {
