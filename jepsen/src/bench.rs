@@ -5,7 +5,7 @@
 //! same run, alone and with two synchronous standbys.
 
 mod load;
-pub(crate) mod postgres;
+mod postgres;
 
 use std::time::Duration;
 

@@ -2,7 +2,6 @@
 //!
 //! Each check is named, runs by itself, and says what went wrong. The suite ends with `N passed, N failed`.
 
-mod differential;
 mod drivers;
 mod faults;
 mod pgbench;
@@ -35,7 +34,6 @@ const CHECKS: &[(&str, Check)] = &[
     ("psycopg", |cluster| Box::pin(drivers::check(cluster, "psycopg_check.py"))),
     ("asyncpg", |cluster| Box::pin(drivers::check(cluster, "asyncpg_check.py"))),
     ("sqlalchemy", |cluster| Box::pin(drivers::check(cluster, "sqlalchemy_check.py"))),
-    ("the same as PostgreSQL", |cluster| Box::pin(differential::check(cluster))),
     ("garbage on the ports", |cluster| Box::pin(faults::garbage(cluster))),
     ("a statement is cancelled", |cluster| Box::pin(tools::cancel(cluster))),
     ("pgbench, simple", |cluster| Box::pin(pgbench::check(cluster, "simple"))),

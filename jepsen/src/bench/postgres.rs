@@ -40,9 +40,7 @@ impl Server {
             std::fs::set_permissions(above, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
         }
         let primary = directory.join("primary");
-        let at = text(&primary);
-        let initdb = ["-D", &at, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale", "C"];
-        server.run("initdb", &initdb)?;
+        server.run("initdb", &["-D", &text(&primary), "-U", "postgres", "-A", "trust", "--no-sync"])?;
         let mut settings = "wal_level = replica\nmax_connections = 200\nunix_socket_directories = ''\n".to_owned();
         if standbys > 0 {
             let names: Vec<String> = (1..=standbys).map(|number| format!("s{number}")).collect();

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::cluster::Cluster;
 
 /// The Python with the drivers: `MERIDIAN_DRIVERS` names its virtual environment.
-pub(super) fn python() -> PathBuf {
+fn python() -> PathBuf {
     let environment = std::env::var_os("MERIDIAN_DRIVERS").map(PathBuf::from).or_else(|| {
         let home = std::env::var_os("HOME")?;
         Some(Path::new(&home).join(".cache/meridian/drivers"))

@@ -107,6 +107,10 @@ impl Session {
     /// 40001 to be retried when one has changed since the transaction began; 55P03 when one stays locked.
     pub(crate) async fn use_tables(&mut self, tables: &[u32]) -> Result<(), SqlError> {
         let Some(handle) = &mut self.open.handle else { return Ok(()) };
+        if handle.transaction.is_historical() {
+            // Its tables are those of its time, whatever has become of them.
+            return Ok(());
+        }
         // Whoever alters a table waits for the transactions that use it already.
         let mut new = tables.iter().filter(|id| handle.pin.note(**id)).copied().collect::<Vec<_>>();
         if new.is_empty() {
