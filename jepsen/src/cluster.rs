@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio_postgres::{Client, NoTls};
 
-pub use ports::{Ports, free_ports};
+pub use ports::{Ports, free_port_run, free_ports};
 pub use process::{NodeProcess, Signal};
 
 /// What kind of cluster to start.
@@ -32,6 +32,8 @@ pub struct ClusterConfig {
     pub binary: PathBuf,
     /// SQL port of the first node, if it matters; free ports are found otherwise.
     pub first_sql_port: Option<u16>,
+    /// Let links be slowed down and cut. Latency needs it.
+    pub fault_hooks: bool,
     /// More arguments for every node.
     pub arguments: Vec<String>,
 }
@@ -49,6 +51,7 @@ impl ClusterConfig {
             directory: directory.into(),
             binary: find_binary()?,
             first_sql_port: None,
+            fault_hooks: true,
             arguments: Vec::new(),
         })
     }
@@ -92,11 +95,15 @@ impl Cluster {
     pub async fn start(config: ClusterConfig) -> Result<Self> {
         let ports = ports::assign(config.nodes, config.first_sql_port)?;
         let join: Vec<String> = ports.iter().map(|ports| format!("127.0.0.1:{}", ports.rpc)).collect();
+        let mut arguments = config.arguments.clone();
+        if config.fault_hooks {
+            arguments.push("--fault-hooks".to_owned());
+        }
         let mut nodes = Vec::new();
         for (index, ports) in ports.iter().enumerate() {
             let region = format!("r{}", index % config.regions.max(1) + 1);
             let directory = config.directory.join(format!("n{}", index + 1));
-            let node = NodeProcess::new(&config.binary, directory, *ports, &region, &join, &config.arguments)?;
+            let node = NodeProcess::new(&config.binary, directory, *ports, &region, &join, &arguments)?;
             nodes.push(node);
         }
         let mut cluster = Cluster { config, nodes, node_ids: Vec::new() };

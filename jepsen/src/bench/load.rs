@@ -3,15 +3,17 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use clock::Random;
 use futures::future::try_join_all;
 use hdrhistogram::Histogram;
 use tokio_postgres::{Client, Statement};
 
+use super::report::Line;
 use crate::cluster::{Cluster, connect};
 
 /// What a client does, over and over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Workload {
     /// Reads a row by its key.
     PointRead,
@@ -22,13 +24,29 @@ pub(super) enum Workload {
 }
 
 impl Workload {
-    pub const ALL: [Workload; 3] = [Workload::PointRead, Workload::PointWrite, Workload::TpcB];
-
     pub fn name(self) -> &'static str {
         match self {
             Workload::PointRead => "point read",
             Workload::PointWrite => "point write",
             Workload::TpcB => "TPC-B",
+        }
+    }
+}
+
+/// In which form statements are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(super) enum Protocol {
+    /// Prepared once, then bound and executed.
+    Prepared,
+    /// As text, values included, each time anew.
+    Simple,
+}
+
+impl Protocol {
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Prepared => "prepared",
+            Protocol::Simple => "simple",
         }
     }
 }
@@ -112,31 +130,17 @@ async fn prepare(client: &Client) -> Result<Statements> {
 }
 
 /// Runs a workload with so many clients for so long.
-pub(super) async fn run(port: u16, workload: Workload, clients: usize, time: Duration, rows: u64) -> Result<Figures> {
-    let start = Instant::now();
-    let loops = (0..clients).map(|number| async move {
+pub(super) async fn run(port: u16, line: Line, time: Duration, rows: u64) -> Result<Figures> {
+    let mut clients = Vec::new();
+    for number in 0..line.clients {
         let client = connect(port).await?;
         let statements = prepare(&client).await?;
-        let random = Random::from_seed(number as u64).fork(workload.name());
-        let mut latencies = Histogram::<u64>::new(3)?;
-        let (mut done, mut errors) = (0u64, 0u64);
-        let end = Instant::now() + time;
-        while Instant::now() < end {
-            let begun = Instant::now();
-            match once(&client, &statements, workload, &random, rows).await {
-                Ok(()) => done += 1,
-                Err(_) => {
-                    errors += 1;
-                    client.batch_execute("ROLLBACK").await?;
-                }
-            }
-            latencies.record(begun.elapsed().as_micros() as u64)?;
-        }
-        anyhow::Ok((latencies, done, errors))
-    });
-    // Each client is a task of its own, so that the load uses both cores.
-    let tasks = loops.map(|client| tokio::spawn(client));
-    let results = try_join_all(tasks).await?;
+        let random = Random::from_seed(number as u64).fork(line.workload.name());
+        clients.push(Worker { client, statements, random, line, rows });
+    }
+    let start = Instant::now();
+    // Each client is a task of its own, so that the load uses all processors.
+    let results = try_join_all(clients.into_iter().map(|worker| tokio::spawn(worker.work(start + time)))).await?;
     let elapsed = start.elapsed().as_secs_f64();
     let mut all = Histogram::<u64>::new(3)?;
     let (mut done, mut errors) = (0, 0);
@@ -154,34 +158,101 @@ pub(super) async fn run(port: u16, workload: Workload, clients: usize, time: Dur
     })
 }
 
-async fn once(
-    client: &Client,
-    statements: &Statements,
-    workload: Workload,
-    random: &Random,
+/// One client.
+struct Worker {
+    client: Client,
+    statements: Statements,
+    random: Random,
+    line: Line,
     rows: u64,
-) -> Result<(), tokio_postgres::Error> {
-    let aid = random.range(0, rows) as i32;
-    let delta = random.range(0, 10_001) as i32 - 5_000;
-    match workload {
-        Workload::PointRead => {
-            client.query_one(&statements.read, &[&aid]).await?;
+}
+
+/// The numbers of one transaction.
+#[derive(Clone, Copy)]
+struct Draw {
+    aid: i32,
+    tid: i32,
+    bid: i32,
+    delta: i32,
+}
+
+impl Worker {
+    async fn work(self, end: Instant) -> Result<(Histogram<u64>, u64, u64)> {
+        let mut latencies = Histogram::<u64>::new(3)?;
+        let (mut done, mut errors) = (0u64, 0u64);
+        while Instant::now() < end {
+            let draw = self.draw();
+            let begun = Instant::now();
+            let result = match self.line.protocol {
+                Protocol::Prepared => self.prepared(draw).await,
+                Protocol::Simple => self.simple(draw).await,
+            };
+            match result {
+                Ok(()) => done += 1,
+                Err(_) => {
+                    errors += 1;
+                    self.client.batch_execute("ROLLBACK").await?;
+                }
+            }
+            latencies.record(begun.elapsed().as_micros() as u64)?;
         }
-        Workload::PointWrite => {
-            client.execute(&statements.account, &[&delta, &aid]).await?;
-        }
-        Workload::TpcB => {
-            let branches = rows.div_ceil(ACCOUNTS_PER_BRANCH);
-            let tid = random.range(0, 10 * branches) as i32;
-            let bid = random.range(0, branches) as i32;
-            client.batch_execute("BEGIN").await?;
-            client.execute(&statements.account, &[&delta, &aid]).await?;
-            client.query_one(&statements.read, &[&aid]).await?;
-            client.execute(&statements.teller, &[&delta, &tid]).await?;
-            client.execute(&statements.branch, &[&delta, &bid]).await?;
-            client.execute(&statements.history, &[&tid, &bid, &aid, &delta]).await?;
-            client.batch_execute("END").await?;
+        Ok((latencies, done, errors))
+    }
+
+    fn draw(&self) -> Draw {
+        let branches = self.rows.div_ceil(ACCOUNTS_PER_BRANCH);
+        Draw {
+            aid: self.random.range(0, self.rows) as i32,
+            tid: self.random.range(0, 10 * branches) as i32,
+            bid: self.random.range(0, branches) as i32,
+            delta: self.random.range(0, 10_001) as i32 - 5_000,
         }
     }
-    Ok(())
+
+    async fn prepared(&self, draw: Draw) -> Result<(), tokio_postgres::Error> {
+        let Draw { aid, tid, bid, delta } = draw;
+        let (client, statements) = (&self.client, &self.statements);
+        match self.line.workload {
+            Workload::PointRead => {
+                client.query_one(&statements.read, &[&aid]).await?;
+            }
+            Workload::PointWrite => {
+                client.execute(&statements.account, &[&delta, &aid]).await?;
+            }
+            Workload::TpcB => {
+                client.batch_execute("BEGIN").await?;
+                client.execute(&statements.account, &[&delta, &aid]).await?;
+                client.query_one(&statements.read, &[&aid]).await?;
+                client.execute(&statements.teller, &[&delta, &tid]).await?;
+                client.execute(&statements.branch, &[&delta, &bid]).await?;
+                client.execute(&statements.history, &[&tid, &bid, &aid, &delta]).await?;
+                client.batch_execute("END").await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn simple(&self, draw: Draw) -> Result<(), tokio_postgres::Error> {
+        let Draw { aid, tid, bid, delta } = draw;
+        let read = format!("SELECT abalance FROM accounts WHERE aid = {aid}");
+        let account = format!("UPDATE accounts SET abalance = abalance + {delta} WHERE aid = {aid}");
+        match self.line.workload {
+            Workload::PointRead => self.say(&read).await,
+            Workload::PointWrite => self.say(&account).await,
+            Workload::TpcB => {
+                self.say("BEGIN").await?;
+                self.say(&account).await?;
+                self.say(&read).await?;
+                self.say(&format!("UPDATE tellers SET tbalance = tbalance + {delta} WHERE tid = {tid}")).await?;
+                self.say(&format!("UPDATE branches SET bbalance = bbalance + {delta} WHERE bid = {bid}")).await?;
+                let values = format!("{tid}, {bid}, {aid}, {delta}, CURRENT_TIMESTAMP");
+                self.say(&format!("INSERT INTO history (tid, bid, aid, delta, mtime) VALUES ({values})")).await?;
+                self.say("END").await
+            }
+        }
+    }
+
+    async fn say(&self, text: &str) -> Result<(), tokio_postgres::Error> {
+        self.client.simple_query(text).await.map(|_| ())
+    }
 }

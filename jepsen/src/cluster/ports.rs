@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 /// Where a node listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,22 @@ pub fn free_ports(count: usize) -> Result<Vec<u16>> {
         .collect::<std::io::Result<Vec<_>>>()
         .context("no free port on loopback")?;
     listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+}
+
+/// The first of so many neighbouring ports that nobody listens on now.
+///
+/// # Errors
+/// When none were found.
+pub fn free_port_run(count: u16) -> Result<u16> {
+    for _ in 0..100 {
+        let first = free_ports(1)?[0];
+        let all: Option<Vec<TcpListener>> =
+            (0..count).map(|more| TcpListener::bind(("127.0.0.1", first.checked_add(more)?)).ok()).collect();
+        if all.is_some() {
+            return Ok(first);
+        }
+    }
+    bail!("no {count} neighbouring free ports on loopback")
 }
 
 /// Ports for so many nodes: from the given SQL port on (SQL, RPC and HTTP ports 100 apart), or any free ones.

@@ -60,7 +60,6 @@ impl NodeProcess {
             "--locality",
             &format!("region={region}"),
             "--insecure",
-            "--fault-hooks",
         ]
         .map(str::to_owned)
         .into();
