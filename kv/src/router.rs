@@ -126,7 +126,7 @@ impl Router {
         loop {
             let range = self.range_of(&first.start, trip).await?;
             if !spans.iter().all(|span| spans::covers(&range.descriptor, span)) {
-                return pieces::send(self, batch, &spans, trip).await;
+                return Box::pin(pieces::send(self, batch, &spans, trip)).await;
             }
             match self.send_to_range(range, batch, trip).await {
                 Ok(response) => return Ok(response),

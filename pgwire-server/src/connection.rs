@@ -167,9 +167,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     async fn handle(&mut self, message: Frontend) -> Result<(), Failure> {
+        // What is not the way of a prepared statement is boxed, so that its state does not make that way's future larger, which is
+        // moved for every message.
         match message {
-            Frontend::Query(text) => self.simple_query(&text).await,
-            Frontend::Parse(parse) => self.parse(parse).await,
+            Frontend::Query(text) => Box::pin(self.simple_query(&text)).await,
+            Frontend::Parse(parse) => Box::pin(self.parse(parse)).await,
             Frontend::Bind(bind) => self.bind(bind),
             Frontend::Describe(target) => self.describe(&target),
             Frontend::Execute { portal, max_rows } => self.execute_portal(&portal, max_rows).await,

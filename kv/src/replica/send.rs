@@ -97,11 +97,11 @@ impl Replica {
         if let [Request { kind: Some(kind) }] = &batch.requests[..] {
             match kind {
                 RequestKind::SplitRange(split) => {
-                    let right_range_id = self.split(&split.key).await?;
+                    let right_range_id = Box::pin(self.split(&split.key)).await?;
                     return Ok(self.plain(ResponseKind::Split(SplitDone { right_range_id })));
                 }
                 RequestKind::TransferLease(transfer) => {
-                    self.transfer_lease(transfer.target_node).await?;
+                    Box::pin(self.transfer_lease(transfer.target_node)).await?;
                     return Ok(self.plain(ResponseKind::Done(Done {})));
                 }
                 _ => {}
@@ -167,7 +167,7 @@ impl Replica {
             drop(guard);
             let (key, other) = (blocked.key.clone(), blocked.holder.as_ref().map(|holder| holder.txn.id));
             *phase.lock() = Phase::Locked(error_detail::Conflict { key, actual: Timestamp::MIN, other });
-            self.wait_for_lock(&arrival.request, blocked, batch).await?;
+            Box::pin(self.wait_for_lock(&arrival.request, blocked, batch)).await?;
             return Ok(Round::Again);
         }
         match self.evaluate(batch, times) {

@@ -52,9 +52,13 @@ impl Router {
             trip.enter(&range.descriptor);
             batch.header.range_id = range.descriptor.range_id;
             batch.header.generation = range.descriptor.generation;
-            let mut nodes = self.order_of(&range).into_iter();
-            let (mut hint, mut hints) = (None, 0);
-            while let Some(node) = hint.take().or_else(|| nodes.next()) {
+            // The one that answered last goes first; the rest are put in order only when it does not.
+            let mut hint = range.leaseholder;
+            let mut nodes: Option<std::vec::IntoIter<u64>> = None;
+            let mut hints = 0;
+            while let Some(node) =
+                hint.take().or_else(|| nodes.get_or_insert_with(|| self.order_of(&range).into_iter()).next())
+            {
                 batch.header.timeout_ms = trip.remaining_ms();
                 match self.try_node(node, &range, &batch, trip).await {
                     Verdict::Answer(response) => {
@@ -73,22 +77,17 @@ impl Router {
                 }
             }
             backoff.pause().await;
-            range = self.relearn(&range, trip).await?;
+            range = Box::pin(self.relearn(&range, trip)).await?;
         }
     }
 
-    /// The nodes to ask, best first: who answered last, this node, those that live, the rest.
+    /// The nodes to ask beside who answered last, best first: this node, those that live, the rest.
     fn order_of(&self, range: &CachedRange) -> Vec<u64> {
         let own = self.transport.node_id().0;
-        let mut nodes: Vec<u64> = range.descriptor.replicas.iter().map(|replica| replica.node_id).collect();
+        let replicas = range.descriptor.replicas.iter().map(|replica| replica.node_id);
+        let mut nodes: Vec<u64> = replicas.filter(|node| range.leaseholder != Some(*node)).collect();
         let distance = |node: u64| self.registry.distance(node);
-        nodes.sort_by_key(|node| {
-            let known = range.leaseholder == Some(*node);
-            (!known, *node != own, !self.registry.is_live(*node), distance(*node), *node)
-        });
-        if let Some(leaseholder) = range.leaseholder.filter(|node| !nodes.contains(node)) {
-            nodes.insert(0, leaseholder);
-        }
+        nodes.sort_by_key(|node| (*node != own, !self.registry.is_live(*node), distance(*node), *node));
         nodes
     }
 

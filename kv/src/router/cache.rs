@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -13,7 +14,7 @@ use crate::descriptor::RangeDescriptor;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct CachedRange {
     /// Its descriptor, as of some generation.
-    pub descriptor: RangeDescriptor,
+    pub descriptor: Arc<RangeDescriptor>,
     /// The node that answered last, or was named as the leaseholder.
     pub leaseholder: Option<u64>,
 }
@@ -58,7 +59,7 @@ impl RangeCache {
         if self.by_start.len() >= CACHED_RANGES_MAX {
             self.by_start.pop_first();
         }
-        self.by_start.insert(descriptor.start.clone(), CachedRange { descriptor, leaseholder });
+        self.by_start.insert(descriptor.start.clone(), CachedRange { descriptor: Arc::new(descriptor), leaseholder });
         true
     }
 
@@ -73,7 +74,7 @@ impl RangeCache {
 
     /// Forgets a range, unless something newer was learned since.
     pub fn forget(&mut self, descriptor: &RangeDescriptor) {
-        if self.by_start.get(&descriptor.start).is_some_and(|range| range.descriptor == *descriptor) {
+        if self.by_start.get(&descriptor.start).is_some_and(|range| *range.descriptor == *descriptor) {
             self.by_start.remove(&descriptor.start);
         }
     }

@@ -7,6 +7,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
@@ -49,7 +50,7 @@ async fn send_unlimited(
     trip: &Trip,
 ) -> Result<BatchResponse, KvError> {
     let mut shares: BTreeMap<bytes::Bytes, Share> = BTreeMap::new();
-    let mut ranges: BTreeMap<bytes::Bytes, RangeDescriptor> = BTreeMap::new();
+    let mut ranges: BTreeMap<bytes::Bytes, Arc<RangeDescriptor>> = BTreeMap::new();
     for (origin, (request, span)) in batch.requests.iter().zip(spans).enumerate() {
         let mut position = span.start.clone();
         loop {
@@ -68,7 +69,7 @@ async fn send_unlimited(
             if ends_here {
                 break;
             }
-            position = descriptor.end;
+            position = descriptor.end.clone();
         }
     }
     may_be_split(batch, &shares)?;

@@ -1,6 +1,7 @@
 //! What is remembered while one batch is under way: its deadline, whom it met, and whether it may have taken effect.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -20,7 +21,7 @@ pub(super) struct Trip {
 #[derive(Default)]
 struct State {
     /// The range that was last tried.
-    range: Option<RangeDescriptor>,
+    range: Option<Arc<RangeDescriptor>>,
     /// Nodes that did not answer, and what stood in the way.
     silent: BTreeMap<u64, String>,
     /// What the last replica that answered said.
@@ -48,7 +49,7 @@ impl Trip {
     }
 
     /// A range is about to be tried.
-    pub fn enter(&self, descriptor: &RangeDescriptor) {
+    pub fn enter(&self, descriptor: &Arc<RangeDescriptor>) {
         self.state.lock().range = Some(descriptor.clone());
     }
 

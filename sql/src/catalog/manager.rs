@@ -156,7 +156,7 @@ impl CatalogManager {
             return Ok(());
         }
         let bound = Duration::from_millis(self.settings.ddl_wait_ms);
-        match tokio::time::timeout(bound, self.refresh()).await {
+        match tokio::time::timeout(bound, Box::pin(self.refresh())).await {
             Ok(renewed) => renewed,
             Err(_) => Err(SqlError::new(code::SYSTEM_ERROR, "the node's lease on the catalog could not be renewed")
                 .detail("The range that holds the catalog does not answer.")),

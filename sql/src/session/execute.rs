@@ -272,9 +272,10 @@ impl Session {
         params: &Arc<[Datum]>,
     ) -> Result<Outcome, SqlError> {
         let columns = || planned.columns.clone().unwrap_or_else(|| Arc::from([]));
+        // Boxed where the way is long or rare, so that the future of a read or an update by key stays small: it is moved each time.
         match &planned.plan {
             Plan::Empty => Ok(Outcome::Empty),
-            Plan::Utility => self.run_utility(statement, params).await,
+            Plan::Utility => Box::pin(self.run_utility(statement, params)).await,
             Plan::Rows(source) => {
                 let running = self.running(params.clone());
                 let mut rows = source.execute(&running).await?;
@@ -283,7 +284,7 @@ impl Session {
                 Ok(Outcome::Rows { columns: columns(), rows, tag: RowsTag::Counted("SELECT") })
             }
             Plan::Insert(plan) => {
-                let changed = plan.execute(&self.running(params.clone())).await?;
+                let changed = Box::pin(plan.execute(&self.running(params.clone()))).await?;
                 Ok(written(changed, planned, "INSERT 0"))
             }
             Plan::Change(plan, word) => {
@@ -291,7 +292,7 @@ impl Session {
                 Ok(written(changed, planned, word))
             }
             Plan::Joined(plan, word) => {
-                let changed = plan.execute(&self.running(params.clone())).await?;
+                let changed = Box::pin(plan.execute(&self.running(params.clone()))).await?;
                 Ok(written(changed, planned, word))
             }
         }
@@ -352,7 +353,7 @@ impl Session {
             return Ok(arc_swap::Guard::into_inner(planned));
         }
         drop(planned);
-        let new = self.plan(&prepared.statement, &prepared.given).await?;
+        let new = Box::pin(self.plan(&prepared.statement, &prepared.given)).await?;
         self.handle().await?;
         if new.columns != prepared.columns {
             return Err(SqlError::new(code::FEATURE_NOT_SUPPORTED, "cached plan must not change result type"));

@@ -133,7 +133,7 @@ impl Session {
                 if let Some(handle) = self.open.handle.take() {
                     handle.transaction.rollback().await;
                 }
-                self.shared.manager.wait_unlocked(&table, &self.lock_holder()).await?;
+                Box::pin(self.shared.manager.wait_unlocked(&table, &self.lock_holder())).await?;
             }
             return Err(SqlError::new(
                 code::SERIALIZATION_FAILURE,
@@ -182,12 +182,12 @@ impl Session {
             self.clear(abandoned);
             return Ok(Some(result?));
         }
-        let (result, ddl) = self.commit_ddl(&handle.transaction, ddl, &open.locked).await;
+        let (result, ddl) = Box::pin(self.commit_ddl(&handle.transaction, ddl, &open.locked)).await;
         drop(handle);
         self.clear(abandoned);
         match &result {
             Ok(()) => {
-                if let Err(error) = self.shared.manager.refresh().await {
+                if let Err(error) = Box::pin(self.shared.manager.refresh()).await {
                     tracing::warn!(%error, "the catalog could not be read after changing it");
                 }
                 self.clear(ddl.map(|ddl| ddl.stale).unwrap_or_default());

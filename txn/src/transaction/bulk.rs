@@ -69,7 +69,7 @@ impl Transaction {
             Some((low, high)) => key <= high && end.map_or(key >= low, |end| end > low),
             None => false,
         };
-        if overlaps { self.finish_bulk().await } else { Ok(()) }
+        if overlaps { Box::pin(self.finish_bulk()).await } else { Ok(()) }
     }
 
     /// Sends what is left and waits for everything, then moves the snapshot above it.

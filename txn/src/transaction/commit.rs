@@ -98,7 +98,7 @@ impl Transaction {
         let in_one = if spilled { None } else { self.one_phase().await? };
         let committed = match in_one {
             Some(committed) => committed,
-            None => self.two_phases().await?,
+            None => Box::pin(self.two_phases()).await?,
         };
         let ranges = {
             let mut state = self.state.lock();
@@ -153,7 +153,7 @@ impl Transaction {
                 Err(KvError::NotOnePhase(_)) => return Ok(None),
                 answer => match self.after_commit_request(answer, true, header, requests).await? {
                     Ok(committed) => return Ok(Some(committed)),
-                    Err(refused) => self.recover(refused, moves, &mut attempts).await?,
+                    Err(refused) => Box::pin(self.recover(refused, moves, &mut attempts)).await?,
                 },
             }
         }
@@ -180,7 +180,7 @@ impl Transaction {
             let answer = self.core.send(header.clone(), requests.clone()).await;
             match self.after_commit_request(answer, false, header, requests).await? {
                 Ok(committed) => return Ok(committed),
-                Err(refused) => self.recover(refused, moves, &mut attempts).await?,
+                Err(refused) => Box::pin(self.recover(refused, moves, &mut attempts)).await?,
             }
         }
     }
@@ -198,7 +198,7 @@ impl Transaction {
             Err(KvError::AlreadyCommitted(detail)) => Ok(Ok(Committed::already(detail.actual, one_phase))),
             Err(KvError::Ambiguous(detail)) => {
                 tracing::debug!(reason = detail.message, "the answer to a commit was lost");
-                self.settle(one_phase, header, requests).await.map(Ok)
+                Box::pin(self.settle(one_phase, header, requests)).await.map(Ok)
             }
             Err(refused) => Ok(Err(refused)),
         }

@@ -197,7 +197,7 @@ impl Transaction {
                         return Ok(response);
                     }
                 }
-                Err(error) => self.recover(error, moves, &mut attempts).await?,
+                Err(error) => Box::pin(self.recover(error, moves, &mut attempts)).await?,
             }
         }
     }

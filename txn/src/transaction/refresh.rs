@@ -77,7 +77,7 @@ impl Transaction {
             (behind.then(|| Conflict::pushed(state.meta.write_timestamp)), state.moves)
         };
         match behind {
-            Some(conflict) => self.advance(conflict, moves).await,
+            Some(conflict) => Box::pin(self.advance(conflict, moves)).await,
             None => Ok(()),
         }
     }

@@ -81,7 +81,7 @@ impl Transaction {
                     self.state.lock().absorb(&response);
                     return Ok(());
                 }
-                Err(error) => self.recover(error, moves, &mut attempts).await?,
+                Err(error) => Box::pin(self.recover(error, moves, &mut attempts)).await?,
             }
         }
     }
