@@ -5,11 +5,13 @@
 
 mod isolation;
 mod process;
+mod url;
 
 use async_trait::async_trait;
 
 pub use isolation::{AtIsolation, Isolation};
 pub use process::ProcessDatabase;
+pub use url::UrlDatabase;
 
 /// Rows of text; `None` is NULL.
 pub type Rows = Vec<Vec<Option<String>>>;

@@ -1,21 +1,33 @@
 //! A cluster of real `meridian` processes on this machine's loopback.
 //!
-//! Every node is a process with a data directory, three ports, a locality and a log file of its own. A process
-//! is ended with the value that holds it, so that nothing outlives a test or a Ctrl-C.
+//! Every node is a process with a data directory, three ports, a locality and a log file of its own; where that is asked for, with
+//! a network namespace and a disk of limited size, too. A process is ended with the value that holds it, so that nothing
+//! outlives a test, a panic or a Ctrl-C.
 //!
 //! Knows nothing of what runs on the cluster.
 
+mod links;
+mod namespaces;
 mod ports;
 mod process;
+mod tied;
+mod volume;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio_postgres::{Client, NoTls};
 
+pub use namespaces::Namespaces;
 pub use ports::{Ports, free_port_run, free_ports};
 pub use process::{NodeProcess, Signal};
+pub use tied::tied_command;
+pub use volume::Volume;
+
+use links::Links;
+use process::NodeSpec;
 
 /// What kind of cluster to start.
 #[derive(Clone, Debug)]
@@ -36,6 +48,12 @@ pub struct ClusterConfig {
     pub fault_hooks: bool,
     /// More arguments for every node.
     pub arguments: Vec<String>,
+    /// More environment variables for single nodes, by index.
+    pub environment: Vec<(usize, String, String)>,
+    /// Each node has a network namespace of its own, so that the kernel can cut links.
+    pub namespaces: bool,
+    /// Each node has a disk of so many mebibytes.
+    pub volume_mib: Option<u64>,
 }
 
 impl ClusterConfig {
@@ -53,6 +71,9 @@ impl ClusterConfig {
             first_sql_port: None,
             fault_hooks: true,
             arguments: Vec::new(),
+            environment: Vec::new(),
+            namespaces: false,
+            volume_mib: None,
         })
     }
 }
@@ -79,9 +100,11 @@ pub fn find_binary() -> Result<PathBuf> {
 #[derive(Debug)]
 pub struct Cluster {
     config: ClusterConfig,
+    // Processes go before the network they are in.
     nodes: Vec<NodeProcess>,
     /// The IDs the nodes were given when they joined.
     node_ids: Vec<u64>,
+    links: Links,
 }
 
 /// How long a cluster may take until every node answers.
@@ -93,20 +116,34 @@ impl Cluster {
     /// # Errors
     /// When a process does not start, or a node does not answer in time; its log's end is in the message.
     pub async fn start(config: ClusterConfig) -> Result<Self> {
-        let ports = ports::assign(config.nodes, config.first_sql_port)?;
-        let join: Vec<String> = ports.iter().map(|ports| format!("127.0.0.1:{}", ports.rpc)).collect();
+        let links = Links::new(config.namespaces.then(|| Namespaces::create(config.nodes)).transpose()?, config.nodes);
+        let ports = match links.namespaces() {
+            Some(namespaces) => {
+                (0..config.nodes).map(|index| ports::alone_on(namespaces.node(index).address)).collect()
+            }
+            None => ports::assign(config.nodes, config.first_sql_port)?,
+        };
+        let join: Vec<String> = ports.iter().map(|ports| format!("{}:{}", ports.host, ports.rpc)).collect();
         let mut arguments = config.arguments.clone();
         if config.fault_hooks {
             arguments.push("--fault-hooks".to_owned());
         }
         let mut nodes = Vec::new();
         for (index, ports) in ports.iter().enumerate() {
-            let region = format!("r{}", index % config.regions.max(1) + 1);
-            let directory = config.directory.join(format!("n{}", index + 1));
-            let node = NodeProcess::new(&config.binary, directory, *ports, &region, &join, &arguments)?;
-            nodes.push(node);
+            let environment = config.environment.iter().filter(|(node, ..)| *node == index);
+            nodes.push(NodeProcess::new(NodeSpec {
+                binary: config.binary.clone(),
+                directory: config.directory.join(format!("n{}", index + 1)),
+                ports: *ports,
+                region: format!("r{}", index % config.regions.max(1) + 1),
+                join: join.clone(),
+                more: arguments.clone(),
+                environment: environment.map(|(_, name, value)| (name.clone(), value.clone())).collect(),
+                namespace: links.namespaces().map(|namespaces| namespaces.node(index).clone()),
+                volume_mib: config.volume_mib,
+            })?);
         }
-        let mut cluster = Cluster { config, nodes, node_ids: Vec::new() };
+        let mut cluster = Cluster { config, nodes, node_ids: Vec::new(), links };
         for node in &mut cluster.nodes {
             node.start()?;
         }
@@ -115,14 +152,16 @@ impl Cluster {
         for node in &cluster.nodes {
             cluster.node_ids.push(node.node_id().await?);
         }
-        cluster.set_latency().await?;
+        for index in 0..cluster.len() {
+            cluster.set_hooks(index).await?;
+        }
         Ok(cluster)
     }
 
     async fn init(&self, address: &str) -> Result<()> {
         let mut last = String::new();
         for _ in 0..100 {
-            let output = tokio::process::Command::new(&self.config.binary)
+            let output = tied_command(&self.config.binary)
                 .args(["init", "--host", address, "--log", "warn"])
                 .output()
                 .await
@@ -168,39 +207,72 @@ impl Cluster {
         }
     }
 
-    /// Delays every link between two regions by half the configured round trip, each way.
-    async fn set_latency(&self) -> Result<()> {
-        if self.config.latency.is_zero() {
-            return Ok(());
-        }
-        for from in 0..self.nodes.len() {
-            for to in 0..self.nodes.len() {
-                self.set_one_way(from, to, false).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Cuts (or heals) all links between two groups of nodes, both ways.
+    /// Starts a node's process again, and tells it what is wrong with its links once it answers. Does nothing when it runs.
     ///
     /// # Errors
-    /// When a node does not take the order.
-    pub async fn set_partition(&self, left: &[usize], right: &[usize], cut: bool) -> Result<()> {
-        for (one, other) in left.iter().flat_map(|l| right.iter().map(move |r| (*l, *r))) {
-            self.set_one_way(one, other, cut).await?;
-            self.set_one_way(other, one, cut).await?;
+    /// When it does not start, or does not answer in time.
+    pub async fn restart(&mut self, index: usize) -> Result<()> {
+        self.nodes[index].start()?;
+        self.wait_until_node_ready(index).await?;
+        self.set_hooks(index).await
+    }
+
+    /// Starts a node anew, without its data: the cluster takes it for another one, on the same addresses.
+    ///
+    /// # Errors
+    /// When it does not start, or does not answer in time.
+    pub async fn replace(&mut self, index: usize) -> Result<()> {
+        if self.nodes[index].is_running() {
+            self.nodes[index].signal(Signal::Kill).await?;
+        }
+        self.nodes[index].wipe()?;
+        self.nodes[index].start()?;
+        self.wait_until_node_ready(index).await?;
+        self.node_ids[index] = self.nodes[index].node_id().await?;
+        for other in 0..self.len() {
+            self.set_hooks(other).await?;
         }
         Ok(())
     }
 
-    /// Sets one direction of a link to what the regions of its ends say, or cuts it.
-    async fn set_one_way(&self, from: usize, to: usize, cut: bool) -> Result<()> {
-        let apart = self.nodes[from].region() != self.nodes[to].region();
-        let delay = if apart { self.config.latency / 2 } else { Duration::ZERO };
-        if from == to || self.node_ids.is_empty() {
-            return Ok(());
+    /// The index of the node that holds the lease of a table's first range.
+    ///
+    /// # Errors
+    /// When nobody knows it, or another node than these holds it.
+    pub async fn leaseholder(&self, table: &str) -> Result<usize> {
+        let client = self.connect(0).await?;
+        // A first access brings an idle range its lease.
+        client.query(&format!("SELECT * FROM {table} LIMIT 1"), &[]).await?;
+        let ranges = client.query(&format!("SHOW RANGES FROM TABLE {table}"), &[]).await?;
+        let range = ranges.first().with_context(|| format!("{table} is in no range"))?;
+        let holder: Option<i64> = range.get("leaseholder");
+        let holder = holder.with_context(|| format!("nobody holds the lease of {table}"))?;
+        let index = self.node_ids.iter().position(|id| i64::try_from(*id) == Ok(holder));
+        index.with_context(|| format!("the lease of {table} is on node {holder}, which is none of ours"))
+    }
+
+    /// Whether every range has as many copies as it should, all of them on nodes of this cluster as it is now.
+    ///
+    /// # Errors
+    /// When the cluster does not say.
+    pub async fn is_fully_replicated(&self) -> Result<bool> {
+        const COPIES: usize = 3;
+        let ranges = self.connect(0).await?.query("SHOW RANGES", &[]).await?;
+        let wanted = COPIES.min(self.len());
+        let is_whole = |range: &tokio_postgres::Row| {
+            let replicas: String = range.get("replicas");
+            let nodes: Vec<u64> =
+                replicas.trim_matches(['{', '}']).split(',').filter_map(|id| id.parse().ok()).collect();
+            nodes.len() == wanted && nodes.iter().all(|id| self.node_ids.contains(id))
+        };
+        Ok(!ranges.is_empty() && ranges.iter().all(is_whole))
+    }
+
+    /// Prints the last lines of every node's log.
+    pub fn print_logs(&self) {
+        for (index, node) in self.nodes.iter().enumerate() {
+            println!("--- log of node {}\n{}", index + 1, node.log_tail());
         }
-        self.nodes[from].set_link(self.node_ids[to], delay, cut).await
     }
 
     /// How many nodes there are.
@@ -233,7 +305,13 @@ impl Cluster {
     /// # Errors
     /// When the node does not accept it.
     pub async fn connect(&self, index: usize) -> Result<Client> {
-        connect(self.nodes[index].ports().sql).await
+        connect_to(self.sql_address(index)).await
+    }
+
+    /// A node's SQL address.
+    pub fn sql_address(&self, index: usize) -> SocketAddr {
+        let ports = self.nodes[index].ports();
+        SocketAddr::from((ports.host, ports.sql))
     }
 }
 
@@ -242,7 +320,16 @@ impl Cluster {
 /// # Errors
 /// When nobody accepts it.
 pub async fn connect(port: u16) -> Result<Client> {
-    let config = format!("host=127.0.0.1 port={port} user=postgres dbname=postgres connect_timeout=5");
+    connect_to(SocketAddr::from(([127, 0, 0, 1], port))).await
+}
+
+/// A connection to a SQL address, as user postgres.
+///
+/// # Errors
+/// When nobody accepts it.
+pub async fn connect_to(address: SocketAddr) -> Result<Client> {
+    let (host, port) = (address.ip(), address.port());
+    let config = format!("host={host} port={port} user=postgres dbname=postgres connect_timeout=5");
     let (client, connection) = tokio_postgres::connect(&config, NoTls).await?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {

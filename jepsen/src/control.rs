@@ -96,7 +96,7 @@ pub async fn run(arguments: &ControlArguments) -> Result<()> {
             (Some(server), port)
         }
     };
-    let inner = ProcessDatabase { ports: vec![port], timeout: Duration::from_secs(15) };
+    let inner = ProcessDatabase { addresses: vec![([127, 0, 0, 1], port).into()], timeout: Duration::from_secs(15) };
     let load = Load { clients: arguments.clients, duration: arguments.time, seed, pause: Duration::ZERO };
     let wanted = |workload: &dyn Workload| arguments.workload.as_deref().is_none_or(|name| name == workload.name());
     let mut wrong = 0;

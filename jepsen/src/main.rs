@@ -7,15 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use jepsen::bench;
-use jepsen::client::ProcessDatabase;
 use jepsen::cluster::{Cluster, ClusterConfig};
-use jepsen::control;
-use jepsen::history::{History, Recorder};
-use jepsen::nemesis::{self, Fault};
-use jepsen::report;
+use jepsen::history::History;
 use jepsen::sim::run_seed;
-use jepsen::suite;
-use jepsen::workload::{self, Load};
+use jepsen::workload;
+use jepsen::{control, pgbench, report, run, suite};
 use pgwire_server::cli::parse_duration;
 
 /// Clusters of real processes on this machine: to use, to break, to measure.
@@ -30,7 +26,7 @@ enum Command {
     /// Start a cluster of processes and keep it until Ctrl-C.
     Cluster(ClusterArguments),
     /// Run a workload on a fresh cluster while a nemesis breaks it, and check what came of it.
-    Test(TestArguments),
+    Run(run::RunArguments),
     /// Run seeds in simulation, in virtual time, and check what came of each.
     Sim(SimArguments),
     /// Run the end-to-end suite: drivers, psql, pgbench and faults against real processes.
@@ -39,6 +35,8 @@ enum Command {
     Control(control::ControlArguments),
     /// Check a history that a run left behind, again.
     Check(CheckArguments),
+    /// Run pgbench's TPC-B on a fresh cluster, with a fault in the middle if wanted, and check its books.
+    Pgbench(pgbench::PgbenchArguments),
     /// Put closed-loop load on a fresh cluster, and on PostgreSQL where one is installed, side by side.
     Bench(bench::BenchArguments),
 }
@@ -63,34 +61,6 @@ struct ClusterArguments {
     /// More arguments for every node.
     #[arg(last = true)]
     arguments: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-struct TestArguments {
-    /// What clients do.
-    #[arg(value_parser = clap::builder::PossibleValuesParser::new(workload::names()))]
-    workload: String,
-    /// What is done to the cluster meanwhile.
-    #[arg(long, value_enum, default_value = "kill")]
-    nemesis: Fault,
-    /// For how long.
-    #[arg(long, default_value = "30s", value_parser = parse_duration)]
-    time: Duration,
-    /// How long each fault is held.
-    #[arg(long, default_value = "5s", value_parser = parse_duration)]
-    hold: Duration,
-    /// How many clients.
-    #[arg(long, default_value_t = 8)]
-    clients: usize,
-    /// What all choices follow from; a fresh one each time if it is not given.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Write history, verdict and report into this directory.
-    #[arg(long)]
-    output: Option<PathBuf>,
-    /// Keep data and logs in this directory.
-    #[arg(long)]
-    directory: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -130,7 +100,28 @@ fn main() -> Result<()> {
         return run_sim(&arguments);
     }
     pgwire_server::logging::start(pgwire_server::cli::LogFormat::Text, "warn,jepsen=info");
-    tokio::runtime::Runtime::new()?.block_on(run(arguments.command))
+    // Each client of a check with many is a file.
+    pgwire_server::cli::raise_file_limit();
+    tokio::runtime::Runtime::new()?.block_on(async {
+        // On a signal everything is dropped, which ends what was started; then the program ends.
+        tokio::select! {
+            biased;
+            result = obey(arguments.command) => result,
+            signal = stop_signal() => signal.and_then(|name| bail!("ended by {name}")),
+        }
+    })
+}
+
+/// Returns when the program is asked to end, with the signal's name.
+async fn stop_signal() -> Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok("SIGTERM"),
+        _ = hang_up.recv() => Ok("SIGHUP"),
+        interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| "Ctrl-C").map_err(Into::into),
+    }
 }
 
 /// Runs seeds. A simulation has a runtime of its own, so this runs outside any.
@@ -168,15 +159,16 @@ fn run_sim(arguments: &SimArguments) -> Result<()> {
     Ok(())
 }
 
-async fn run(command: Command) -> Result<()> {
+async fn obey(command: Command) -> Result<()> {
     match command {
         Command::Cluster(arguments) => run_cluster(arguments).await,
-        Command::Test(arguments) => run_test(arguments).await,
+        Command::Run(arguments) => run::run(&arguments).await,
         Command::Sim(_) => bail!("simulation runs by itself"),
         Command::Suite(arguments) => suite::run(&arguments).await,
         Command::Control(arguments) => control::run(&arguments).await,
         Command::Check(arguments) => check(&arguments),
         Command::Bench(arguments) => bench::run(&arguments).await,
+        Command::Pgbench(arguments) => pgbench::run(&arguments).await,
     }
 }
 
@@ -231,28 +223,6 @@ async fn run_cluster(arguments: ClusterArguments) -> Result<()> {
         );
     }
     println!("round trip between regions: {} ms. Ctrl-C ends all of it.", arguments.latency.as_millis());
-    tokio::signal::ctrl_c().await?;
-    Ok(())
-}
-
-async fn run_test(arguments: TestArguments) -> Result<()> {
-    let seed = arguments.seed.unwrap_or_else(|| clock::Random::from_entropy().seed());
-    println!("seed {seed}");
-    let (path, _guard) = directory(arguments.directory.as_ref())?;
-    let mut cluster = Cluster::start(ClusterConfig::in_directory(&path)?).await?;
-    let workload = workload::named(&arguments.workload).context("no such workload")?;
-    let database = ProcessDatabase::of(&cluster, Duration::from_secs(15));
-    let load = Load { clients: arguments.clients, duration: arguments.time, seed, pause: Duration::ZERO };
-    let recorder = Recorder::new();
-    let broken = nemesis::run(&mut cluster, arguments.nemesis, arguments.time, arguments.hold, seed, &recorder);
-    let (history, verdict) = workload::drive(&*workload, &database, load, &recorder, broken).await?;
-    if let Some(output) = &arguments.output {
-        let title = format!("{} under {:?}", workload.name(), arguments.nemesis);
-        report::write(output, &title, &history, &verdict)?;
-    }
-    println!("{} under {:?}: {verdict}", arguments.workload, arguments.nemesis);
-    if !verdict.is_valid() {
-        bail!("not valid; again with: jepsen test {} --nemesis {:?} --seed {seed}", workload.name(), arguments.nemesis);
-    }
+    stop_signal().await?;
     Ok(())
 }

@@ -4,18 +4,21 @@
 
 mod drivers;
 mod faults;
-mod pgbench;
+mod hostile;
+mod limits;
 mod rust_driver;
 mod tools;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use pgwire_server::cli::parse_duration;
 
 use crate::cluster::{Cluster, ClusterConfig};
+use crate::pgbench::{self, Blow, Mode};
 
 /// `jepsen suite`
 #[derive(Clone, Debug, Args)]
@@ -23,26 +26,38 @@ pub struct SuiteArguments {
     /// Run only checks whose name contains this.
     #[arg(long)]
     only: Option<String>,
+    /// How many idle connections a node must bear.
+    #[arg(long, default_value_t = 1_000)]
+    idle_connections: usize,
+    /// For how long.
+    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    idle_time: Duration,
 }
 
-type Check = for<'a> fn(&'a mut Cluster) -> Pin<Box<dyn Future<Output = Result<String>> + 'a>>;
+type Check = for<'a> fn(&'a mut Cluster, &'a SuiteArguments) -> Pin<Box<dyn Future<Output = Result<String>> + 'a>>;
 
 /// The checks in their order; those that break things come last.
 const CHECKS: &[(&str, Check)] = &[
-    ("tokio-postgres", |cluster| Box::pin(rust_driver::check(cluster))),
-    ("psql describes what is there", |cluster| Box::pin(tools::describe(cluster))),
-    ("psycopg", |cluster| Box::pin(drivers::check(cluster, "psycopg_check.py"))),
-    ("asyncpg", |cluster| Box::pin(drivers::check(cluster, "asyncpg_check.py"))),
-    ("sqlalchemy", |cluster| Box::pin(drivers::check(cluster, "sqlalchemy_check.py"))),
-    ("garbage on the ports", |cluster| Box::pin(faults::garbage(cluster))),
-    ("a statement is cancelled", |cluster| Box::pin(tools::cancel(cluster))),
-    ("pgbench, simple", |cluster| Box::pin(pgbench::check(cluster, "simple"))),
-    ("pgbench, extended", |cluster| Box::pin(pgbench::check(cluster, "extended"))),
-    ("pgbench, prepared", |cluster| Box::pin(pgbench::check(cluster, "prepared"))),
-    ("set under kill -9", |cluster| Box::pin(faults::set_under_kill(cluster))),
-    ("bank under kill -9", |cluster| Box::pin(faults::bank_under_kill(cluster))),
-    ("register under SIGSTOP", |cluster| Box::pin(faults::register_under_pause(cluster))),
-    ("bank under partition", |cluster| Box::pin(faults::bank_under_partition(cluster))),
+    ("tokio-postgres", |cluster, _| Box::pin(rust_driver::check(cluster))),
+    ("psql describes what is there", |cluster, _| Box::pin(tools::describe(cluster))),
+    ("psycopg", |cluster, _| Box::pin(drivers::check(cluster, "psycopg_check.py"))),
+    ("asyncpg", |cluster, _| Box::pin(drivers::check(cluster, "asyncpg_check.py"))),
+    ("sqlalchemy", |cluster, _| Box::pin(drivers::check(cluster, "sqlalchemy_check.py"))),
+    ("garbage on the ports", |cluster, _| Box::pin(hostile::garbage(cluster))),
+    ("oversized messages", |cluster, _| Box::pin(hostile::oversized(cluster))),
+    ("half-open connections", |cluster, _| Box::pin(hostile::half_open(cluster))),
+    ("idle connections", |cluster, arguments| Box::pin(hostile::idle(cluster, arguments))),
+    ("a statement is cancelled", |cluster, _| Box::pin(tools::cancel(cluster))),
+    ("pgbench, simple", |cluster, _| Box::pin(short_pgbench(cluster, Mode::Simple))),
+    ("pgbench, extended", |cluster, _| Box::pin(short_pgbench(cluster, Mode::Extended))),
+    ("pgbench, prepared", |cluster, _| Box::pin(short_pgbench(cluster, Mode::Prepared))),
+    ("transfers over three ranges", |cluster, _| Box::pin(faults::transfers(cluster))),
+    ("set under kill -9", |cluster, _| Box::pin(faults::set_under_kill(cluster))),
+    ("bank under kill -9", |cluster, _| Box::pin(faults::bank_under_kill(cluster))),
+    ("register under SIGSTOP", |cluster, _| Box::pin(faults::register_under_pause(cluster))),
+    ("bank under partition", |cluster, _| Box::pin(faults::bank_under_partition(cluster))),
+    ("a minority refuses", |cluster, _| Box::pin(limits::minority(cluster))),
+    ("disk full", |_, _| Box::pin(limits::disk_full())),
 ];
 
 /// Runs the suite on a fresh cluster.
@@ -60,7 +75,7 @@ pub async fn run(arguments: &SuiteArguments) -> Result<()> {
             continue;
         }
         let begun = Instant::now();
-        let result = check(&mut cluster).await;
+        let result = check(&mut cluster, arguments).await;
         let seconds = begun.elapsed().as_secs_f64();
         match result {
             Ok(said) => {
@@ -75,11 +90,25 @@ pub async fn run(arguments: &SuiteArguments) -> Result<()> {
     }
     println!("{passed} passed, {failed} failed");
     if failed > 0 {
-        for index in 0..cluster.len() {
-            println!("--- log of node {}\n{}", index + 1, cluster.node(index).log_tail());
-        }
+        cluster.print_logs();
         let kept = directory.keep();
         bail!("data and logs are kept in {}", kept.display());
     }
     Ok(())
+}
+
+/// A short run on fresh tables.
+async fn short_pgbench(cluster: &mut Cluster, mode: Mode) -> Result<String> {
+    let directory = cluster.config().directory.clone();
+    pgbench::initialise(cluster, 1).await?;
+    let settings = pgbench::Settings {
+        mode,
+        clients: 8,
+        time: Duration::from_secs(10),
+        max_tries: 10,
+        ranges: 1,
+        blow: Blow::None,
+        hold: Duration::ZERO,
+    };
+    pgbench::once(cluster, settings, &directory).await
 }

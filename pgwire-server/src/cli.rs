@@ -11,6 +11,7 @@
 
 mod args;
 mod demo;
+mod files;
 mod init;
 mod start;
 
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 pub use args::{LogFormat, parse_duration};
+pub use files::raise_file_limit;
 
 use args::{Arguments, Command};
 
@@ -26,6 +28,7 @@ use args::{Arguments, Command};
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     crate::logging::start(arguments.log_format, arguments.log_directives());
+    raise_file_limit();
     let result = match arguments.command {
         Command::Demo(demo) => demo::run(&demo),
         Command::StartSingleNode(start) => start::run_single(start),

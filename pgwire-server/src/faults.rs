@@ -1,94 +1,36 @@
-//! A network that can be slowed down and cut, for demonstrations and tests of real processes.
+//! What a node may be made to suffer, for demonstrations and tests of real processes.
 //!
-//! Wraps a node's transport. A link's delay is waited for before a request and again before its answer, so a round
-//! trip takes twice the delay more; a cut link answers nothing at all. It is in place only where latency was asked for
-//! or fault hooks were switched on.
+//! ```text
+//!   POST /faults/link?node=2&delay_us=1000&cut=true ─▶ links ─▶ wraps the transport
+//!   POST /faults/clock?offset_us=-3000              ─▶ clock ─▶ wraps the time source
+//!   POST /faults/disk?sync_delay_us=20000           ─▶ disk  ─▶ wraps the log's directory
+//! ```
+//!
+//! Each wraps one seam, and is in place only where fault hooks were switched on, or, for the links, where latency was asked for.
+//! Without a fault set, what is wrapped behaves as if it were not.
+//!
+//! Knows nothing of who sets faults, and why.
 
-use std::collections::BTreeMap;
+mod clock;
+mod disk;
+mod links;
+
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use parking_lot::Mutex;
-use raft_groups::{Class, Handler, NetworkError, NodeId, Transport};
+pub use clock::FaultyTime;
+pub use disk::FaultyDir;
+pub use links::{FaultyTransport, LinkFault};
 
-/// What is wrong with a link, in one direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LinkFault {
-    /// How long a message takes more.
-    pub delay: Duration,
-    /// Nothing gets through.
-    pub cut: bool,
-}
-
-/// A transport with faults that can be set.
-pub struct FaultyTransport {
-    inner: Arc<dyn Transport>,
-    links: Mutex<BTreeMap<NodeId, LinkFault>>,
-}
-
-impl FaultyTransport {
-    /// Wraps a transport, without faults.
-    pub fn new(inner: Arc<dyn Transport>) -> Arc<Self> {
-        Arc::new(FaultyTransport { inner, links: Mutex::default() })
-    }
-
-    /// Sets what is wrong with the link to a node.
-    pub fn set(&self, to: NodeId, fault: LinkFault) {
-        self.links.lock().insert(to, fault);
-    }
-
-    fn fault(&self, to: NodeId) -> LinkFault {
-        self.links.lock().get(&to).copied().unwrap_or_default()
-    }
-}
-
-#[async_trait]
-impl Transport for FaultyTransport {
-    async fn call(&self, to: NodeId, class: Class, body: Bytes, timeout: Duration) -> Result<Bytes, NetworkError> {
-        let fault = self.fault(to);
-        if fault == LinkFault::default() || to == self.node_id() {
-            return self.inner.call(to, class, body, timeout).await;
-        }
-        let late = NetworkError::Timeout { node: to, timeout_ms: timeout.as_millis() as u64 };
-        if fault.cut {
-            tokio::time::sleep(timeout).await;
-            return Err(late);
-        }
-        let both_ways = async {
-            tokio::time::sleep(fault.delay).await;
-            let answer = self.inner.call(to, class, body, timeout).await;
-            tokio::time::sleep(fault.delay).await;
-            // A link that was cut meanwhile loses the answer.
-            if self.fault(to).cut { std::future::pending().await } else { answer }
-        };
-        tokio::time::timeout(timeout, both_ways).await.unwrap_or(Err(late))
-    }
-
-    async fn call_address(
-        &self,
-        address: &str,
-        class: Class,
-        body: Bytes,
-        timeout: Duration,
-    ) -> Result<Bytes, NetworkError> {
-        self.inner.call_address(address, class, body, timeout).await
-    }
-
-    fn set_address(&self, node: NodeId, address: String) {
-        self.inner.set_address(node, address);
-    }
-
-    fn register(&self, class: Class, handler: Arc<dyn Handler>) {
-        self.inner.register(class, handler);
-    }
-
-    fn set_identity(&self, cluster_id: u128, node: NodeId) {
-        self.inner.set_identity(cluster_id, node);
-    }
-
-    fn node_id(&self) -> NodeId {
-        self.inner.node_id()
-    }
+/// All faults of a node that can be set from outside.
+#[derive(Clone)]
+pub struct Hooks {
+    /// Its links to other nodes.
+    pub links: Arc<FaultyTransport>,
+    /// Its clock.
+    pub clock: Arc<FaultyTime>,
+    /// Its log's disk.
+    pub disk: Arc<FaultyDir>,
 }

@@ -1,22 +1,22 @@
 //! The HTTP port: `/health` for load balancers, `/metrics` for Prometheus, and, only with fault hooks switched on,
-//! `POST /faults/link?node=2&delay_us=1000&cut=false`.
+//! `POST /faults/…` for tests.
+
+mod faults;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use clock::Tasks;
 use kv::node::Admin;
-use raft_groups::NodeId;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::faults::{FaultyTransport, LinkFault};
+use crate::faults::Hooks;
 use crate::metrics::{Metrics, Readings};
 
 /// What the HTTP port answers from.
@@ -26,14 +26,8 @@ pub struct HttpState {
     pub admin: Weak<dyn Admin>,
     /// Its counters.
     pub metrics: Arc<Metrics>,
-    /// The node's network, where its faults may be set from outside.
-    pub faults: Option<Arc<FaultyTransport>>,
-}
-
-/// The query of `POST /faults/link`.
-struct LinkOrder {
-    node: u64,
-    fault: LinkFault,
+    /// What the node may be made to suffer, where that may be set from outside.
+    pub faults: Option<Hooks>,
 }
 
 /// Serves on a bound listener until the task is ended.
@@ -41,7 +35,9 @@ pub fn serve(listener: TcpListener, state: HttpState, tasks: &Tasks) -> JoinHand
     let router = Router::new()
         .route("/health", get(health))
         .route("/metrics", get(metrics))
-        .route("/faults/link", post(set_link))
+        .route("/faults/link", post(faults::set_link))
+        .route("/faults/clock", post(faults::set_clock))
+        .route("/faults/disk", post(faults::set_disk))
         .with_state(state);
     tasks.spawn("http", async move {
         if let Err(error) = axum::serve(listener, router).await {
@@ -94,28 +90,4 @@ async fn metrics(State(state): State<HttpState>) -> Response {
         state.metrics.render(readings),
     )
         .into_response()
-}
-
-async fn set_link(State(state): State<HttpState>, RawQuery(query): RawQuery) -> (StatusCode, &'static str) {
-    let Some(faults) = state.faults else {
-        return (StatusCode::FORBIDDEN, "fault hooks are switched off\n");
-    };
-    let Some(order) = parse_link_order(query.as_deref().unwrap_or_default()) else {
-        return (StatusCode::BAD_REQUEST, "expected ?node=<node ID>&delay_us=<microseconds>&cut=<true or false>\n");
-    };
-    faults.set(NodeId(order.node), order.fault);
-    (StatusCode::OK, "ok\n")
-}
-
-fn parse_link_order(query: &str) -> Option<LinkOrder> {
-    let mut order = LinkOrder { node: 0, fault: LinkFault::default() };
-    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
-        match name {
-            "node" => order.node = value.parse().ok()?,
-            "delay_us" => order.fault.delay = Duration::from_micros(value.parse().ok()?),
-            "cut" => order.fault.cut = value.parse().ok()?,
-            _ => return None,
-        }
-    }
-    (order.node != 0).then_some(order)
 }

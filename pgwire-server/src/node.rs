@@ -27,6 +27,7 @@ use kv::node::message::{NodeAnswer, NodeAnswerKind, NodeRequest, NodeRequestKind
 use kv::node::{Begin, Node, NodeConfig};
 use parking_lot::Mutex;
 use prost::Message;
+use raft_groups::disk::Dir;
 use raft_groups::network::{GrpcConfig, GrpcTransport};
 use raft_groups::{Class, GroupConfig, Handler, NodeId, Transport, WalOptions};
 use sql::{SqlNode, SqlNodeConfig, SqlSettings};
@@ -35,7 +36,7 @@ use tokio::sync::oneshot;
 
 use crate::cancel::CancelRegistry;
 use crate::connection::Shared;
-use crate::faults::FaultyTransport;
+use crate::faults::{FaultyDir, FaultyTime, FaultyTransport, Hooks};
 use crate::http::{self, HttpState};
 use crate::metrics::Metrics;
 use storage::Storage;
@@ -137,6 +138,7 @@ pub struct StartingNode {
     storage: Storage,
     transport: GrpcTransport,
     faults: Option<Arc<FaultyTransport>>,
+    hooks: Option<Hooks>,
     rpc_address: String,
     raft: Tasks,
     clients: Tasks,
@@ -151,15 +153,23 @@ impl StartingNode {
     pub async fn open(options: NodeOptions, runtimes: &Runtimes) -> Result<StartingNode> {
         let scope = |runtime: &Runtime| Tasks::on(runtime.handle().clone()).scope();
         let (raft, clients) = (scope(&runtimes.raft), scope(&runtimes.clients));
-        let (path, time, error) = (options.data.clone(), Arc::clone(&options.time), options.max_clock_error);
-        let storage = raft.blocking(move || Storage::open(&path, time, error)).await?;
+        let clock = options.fault_hooks.then(|| FaultyTime::new(Arc::clone(&options.time)));
+        let time = clock.clone().map_or_else(|| Arc::clone(&options.time), |clock| clock as Arc<dyn TimeSource>);
+        let (path, error) = (options.data.clone(), options.max_clock_error);
+        let mut storage = raft.blocking(move || Storage::open(&path, time, error)).await?;
         let transport = GrpcTransport::new(NodeId(0), 0, Arc::clone(&storage.hlc), raft.clone(), GrpcConfig::default());
         let bound = transport.serve(options.rpc_addr).await;
         let bound = bound.with_context(|| format!("cannot listen for other nodes on {}", options.rpc_addr))?;
         let rpc_address = options.advertise_addr.clone().unwrap_or_else(|| bound.to_string());
-        let faults = options.faulty.then(|| FaultyTransport::new(Arc::new(transport.clone())));
+        let faulty = options.faulty || options.fault_hooks;
+        let faults = faulty.then(|| FaultyTransport::new(Arc::new(transport.clone())));
+        let hooks = clock.zip(faults.clone()).map(|(clock, links)| {
+            let disk = FaultyDir::new(Arc::clone(&storage.log_dir));
+            storage.log_dir = Arc::clone(&disk) as Arc<dyn Dir>;
+            Hooks { links, clock, disk }
+        });
         let random = Random::from_entropy();
-        Ok(StartingNode { options, storage, transport, faults, rpc_address, raft, clients, random })
+        Ok(StartingNode { options, storage, transport, faults, hooks, rpc_address, raft, clients, random })
     }
 
     /// Where other nodes reach this one.
@@ -232,8 +242,7 @@ impl StartingNode {
             tasks: connections.clone(),
             metrics: Arc::clone(&metrics),
         });
-        let hooks = if self.options.fault_hooks { self.faults.clone() } else { None };
-        let state = HttpState { admin: Arc::downgrade(&kv.admin()), metrics, faults: hooks };
+        let state = HttpState { admin: Arc::downgrade(&kv.admin()), metrics, faults: self.hooks };
         drop(sql_port::serve(sql_listener, shared));
         drop(http::serve(http_listener, state, &connections));
         Ok(RunningNode {

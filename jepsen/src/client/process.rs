@@ -1,44 +1,50 @@
 //! Connections to real processes.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio_postgres::SimpleQueryMessage;
 
 use super::{Client, Database, Failure, Rows};
+use crate::cluster::{self, Cluster};
 
-/// Nodes by their SQL ports on loopback.
+/// An operation without an answer counts as unknown after this time: longer than a statement waits for a quorum.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Nodes by their SQL addresses.
 #[derive(Clone, Debug)]
 pub struct ProcessDatabase {
-    /// The ports.
-    pub ports: Vec<u16>,
+    /// The addresses.
+    pub addresses: Vec<SocketAddr>,
     /// An operation without an answer within this time counts as unknown.
     pub timeout: Duration,
 }
 
 impl ProcessDatabase {
-    /// All nodes of a cluster.
-    pub fn of(cluster: &crate::cluster::Cluster, timeout: Duration) -> Self {
-        let ports = (0..cluster.len()).map(|index| cluster.node(index).ports().sql).collect();
-        ProcessDatabase { ports, timeout }
+    /// The nodes of a cluster.
+    pub fn of(cluster: &Cluster) -> Self {
+        let addresses = (0..cluster.len()).map(|index| cluster.sql_address(index)).collect();
+        ProcessDatabase { addresses, timeout: TIMEOUT }
     }
 }
 
-struct ProcessClient {
-    client: tokio_postgres::Client,
-    timeout: Duration,
+/// A connection that sends statements as text.
+pub(super) struct TextClient {
+    pub client: tokio_postgres::Client,
+    pub timeout: Duration,
 }
 
 #[async_trait]
 impl Database for ProcessDatabase {
     fn nodes(&self) -> usize {
-        self.ports.len()
+        self.addresses.len()
     }
 
     async fn connect(&self, node: usize) -> Result<Box<dyn Client>, Failure> {
-        let connect = crate::cluster::connect(self.ports[node]);
+        let connect = cluster::connect_to(self.addresses[node]);
         match tokio::time::timeout(self.timeout, connect).await {
-            Ok(Ok(client)) => Ok(Box::new(ProcessClient { client, timeout: self.timeout })),
+            Ok(Ok(client)) => Ok(Box::new(TextClient { client, timeout: self.timeout })),
             Ok(Err(error)) => Err(Failure { code: None, message: format!("{error:#}") }),
             Err(_) => Err(Failure { code: None, message: "the node did not accept a connection in time".to_owned() }),
         }
@@ -46,7 +52,7 @@ impl Database for ProcessDatabase {
 }
 
 #[async_trait]
-impl Client for ProcessClient {
+impl Client for TextClient {
     async fn run(&mut self, sql: &str) -> Result<Rows, Failure> {
         let Ok(answer) = tokio::time::timeout(self.timeout, self.client.simple_query(sql)).await else {
             return Err(Failure { code: None, message: "no answer in time".to_owned() });

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
-use super::Ports;
+use super::namespaces::Namespace;
+use super::{Ports, Volume, tied_command};
 
 /// What can be sent to a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,32 +24,64 @@ pub enum Signal {
     Continue,
 }
 
+/// What a node is started as.
+#[derive(Clone, Debug)]
+pub(super) struct NodeSpec {
+    pub binary: PathBuf,
+    /// For its log, and its data unless that has a volume.
+    pub directory: PathBuf,
+    pub ports: Ports,
+    pub region: String,
+    /// RPC addresses of all nodes.
+    pub join: Vec<String>,
+    /// More arguments.
+    pub more: Vec<String>,
+    /// More environment variables.
+    pub environment: Vec<(String, String)>,
+    /// Where its network is.
+    pub namespace: Option<Namespace>,
+    /// Size of a disk of its own, in mebibytes.
+    pub volume_mib: Option<u64>,
+}
+
 /// A node's process, running or not.
 #[derive(Debug)]
 pub struct NodeProcess {
-    binary: PathBuf,
-    directory: PathBuf,
-    ports: Ports,
-    region: String,
-    arguments: Vec<String>,
+    spec: NodeSpec,
+    // The process goes before its disk.
     child: Option<Child>,
+    volume: Option<Volume>,
 }
 
 impl NodeProcess {
-    pub(super) fn new(
-        binary: &Path,
-        directory: PathBuf,
-        ports: Ports,
-        region: &str,
-        join: &[String],
-        more: &[String],
-    ) -> Result<Self> {
-        std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-        let address = |port: u16| format!("127.0.0.1:{port}");
+    pub(super) fn new(spec: NodeSpec) -> Result<Self> {
+        let directory = &spec.directory;
+        let make =
+            |path: &Path| std::fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()));
+        make(directory)?;
+        let volume = match spec.volume_mib {
+            Some(mebibytes) => {
+                let path = directory.join("volume");
+                make(&path)?;
+                Some(Volume::mount(&path, mebibytes)?)
+            }
+            None => None,
+        };
+        Ok(NodeProcess { spec, child: None, volume })
+    }
+
+    /// Where its data lies.
+    fn data(&self) -> PathBuf {
+        self.volume.as_ref().map_or(self.spec.directory.as_path(), Volume::path).join("data")
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let NodeSpec { ports, join, region, more, .. } = &self.spec;
+        let address = |port: u16| format!("{}:{port}", ports.host);
         let mut arguments: Vec<String> = [
             "start",
             "--data",
-            &directory.join("data").to_string_lossy(),
+            &self.data().to_string_lossy(),
             "--sql-addr",
             &address(ports.sql),
             "--rpc-addr",
@@ -68,7 +101,7 @@ impl NodeProcess {
             // All nodes read one clock.
             arguments.extend(["--clock-error".to_owned(), "0".to_owned()]);
         }
-        Ok(NodeProcess { binary: binary.into(), directory, ports, region: region.into(), arguments, child: None })
+        arguments
     }
 
     /// Starts the process. Does nothing when it runs.
@@ -80,14 +113,13 @@ impl NodeProcess {
             return Ok(());
         }
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_path())?;
-        let child = Command::new(&self.binary)
-            .args(&self.arguments)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("cannot run {}", self.binary.display()))?;
+        let mut command = tied_command(&self.spec.binary);
+        command.args(self.arguments()).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command.envs(self.spec.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(namespace) = &self.spec.namespace {
+            namespace.place(&mut command);
+        }
+        let child = command.spawn().with_context(|| format!("cannot run {}", self.spec.binary.display()))?;
         self.child = Some(child);
         Ok(())
     }
@@ -97,7 +129,7 @@ impl NodeProcess {
     /// # Errors
     /// When the process does not run.
     pub async fn signal(&mut self, signal: Signal) -> Result<()> {
-        let Some(child) = &mut self.child else { bail!("the process on port {} does not run", self.ports.sql) };
+        let Some(child) = &mut self.child else { bail!("the process on port {} does not run", self.spec.ports.sql) };
         let id = child.id().context("the process has ended by itself")? as i32;
         let number = match signal {
             Signal::Kill => libc::SIGKILL,
@@ -120,12 +152,12 @@ impl NodeProcess {
 
     /// Where it listens.
     pub fn ports(&self) -> Ports {
-        self.ports
+        self.spec.ports
     }
 
     /// Its region.
     pub fn region(&self) -> &str {
-        &self.region
+        &self.spec.region
     }
 
     /// The process's ID, while it runs.
@@ -133,13 +165,32 @@ impl NodeProcess {
         self.child.as_ref().and_then(Child::id)
     }
 
-    /// Where its data and log lie.
-    pub fn directory(&self) -> &Path {
-        &self.directory
+    /// Removes its data, as if its disk had been replaced. REQUIRES: the process does not run.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn wipe(&self) -> Result<()> {
+        assert!(self.child.is_none(), "a running node keeps its data");
+        std::fs::remove_dir_all(self.data()).context("the node's data was not removed")
+    }
+
+    /// Its disk, if that is limited.
+    pub fn volume(&self) -> Option<&Volume> {
+        self.volume.as_ref()
+    }
+
+    /// Whether the process runs, as far as is known: one that ended by itself does not.
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
     fn log_path(&self) -> PathBuf {
-        self.directory.join("log")
+        self.spec.directory.join("log")
+    }
+
+    /// Whether a line of its log contains this.
+    pub fn log_contains(&self, text: &str) -> bool {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default().contains(text)
     }
 
     /// The last lines of its log.
@@ -172,13 +223,29 @@ impl NodeProcess {
         self.http("POST", &target).await.map(|_| ())
     }
 
+    /// Sets by how much its clock reads more than it should, in microseconds.
+    ///
+    /// # Errors
+    /// When the node does not take the order.
+    pub async fn set_clock_offset(&self, offset_us: i64) -> Result<()> {
+        self.http("POST", &format!("/faults/clock?offset_us={offset_us}")).await.map(|_| ())
+    }
+
+    /// Sets by how much each sync of its log takes longer.
+    ///
+    /// # Errors
+    /// When the node does not take the order.
+    pub async fn set_sync_delay(&self, delay: Duration) -> Result<()> {
+        self.http("POST", &format!("/faults/disk?sync_delay_us={}", delay.as_micros())).await.map(|_| ())
+    }
+
     /// Asks the node's HTTP port; returns the body of a 200.
     ///
     /// # Errors
     /// When it answers something else, or not at all.
     pub async fn http(&self, method: &str, target: &str) -> Result<String> {
         let ask = async {
-            let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", self.ports.http)).await?;
+            let mut socket = tokio::net::TcpStream::connect((self.spec.ports.host, self.spec.ports.http)).await?;
             let request = format!(
                 "{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
             );

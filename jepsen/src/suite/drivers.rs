@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, tied_command};
 
 /// The Python with the drivers: `MERIDIAN_DRIVERS` names its virtual environment.
 fn python() -> PathBuf {
@@ -18,11 +18,7 @@ fn python() -> PathBuf {
 pub(super) async fn check(cluster: &mut Cluster, script: &str) -> Result<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("drivers").join(script);
     let python = python();
-    let output = tokio::process::Command::new(&python)
-        .arg(path)
-        .arg(cluster.node(1).ports().sql.to_string())
-        .kill_on_drop(true)
-        .output();
+    let output = tied_command(&python).arg(path).arg(cluster.node(1).ports().sql.to_string()).output();
     let output = tokio::time::timeout(std::time::Duration::from_secs(120), output).await.context("it did not end")?;
     let output = output.with_context(|| format!("cannot run {}; .ci/tools installs the drivers", python.display()))?;
     if !output.status.success() {

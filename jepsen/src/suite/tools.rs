@@ -5,15 +5,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, tied_command};
 
 /// Runs psql with a script on standard input's place; returns what it prints.
 async fn psql(port: u16, script: &str) -> Result<Output> {
-    let output = tokio::process::Command::new("psql")
+    let output = tied_command("psql")
         .args(["-h", "127.0.0.1", "-U", "postgres", "-d", "postgres", "-X", "-v", "ON_ERROR_STOP=1", "-p"])
         .arg(port.to_string())
         .args(script.lines().flat_map(|line| ["-c", line]))
-        .kill_on_drop(true)
         .output();
     tokio::time::timeout(Duration::from_secs(60), output)
         .await

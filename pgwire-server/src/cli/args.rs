@@ -121,7 +121,10 @@ pub(super) struct Start {
     /// Refuse writes when less than this many mebibytes are free on the disk.
     #[arg(long, default_value_t = 256)]
     pub disk_floor_mib: u64,
-    /// Let tests slow down and cut this node's links through its HTTP port.
+    /// A node silent for longer is taken for dead, and the copies it held are made anew on others.
+    #[arg(long, default_value = "5m", value_parser = parse_duration)]
+    pub node_dead_after: Duration,
+    /// Let tests break this node's links, clock and disk through its HTTP port.
     #[arg(long, hide = true)]
     pub fault_hooks: bool,
 }

@@ -110,6 +110,7 @@ fn options(start: Start, beginning: Beginning) -> Result<NodeOptions> {
     let settings = kv::Settings {
         range_split_bytes: start.range_split_mib << 20,
         disk_floor_bytes: start.disk_floor_mib << 20,
+        node_dead_after_ms: u64::try_from(start.node_dead_after.as_millis())?,
         ..kv::Settings::default()
     };
     Ok(NodeOptions {
@@ -122,7 +123,7 @@ fn options(start: Start, beginning: Beginning) -> Result<NodeOptions> {
         time: time_source(start.clock_error, start.maintained_clock.then(|| Arc::new(Adjtimex) as _))?,
         max_clock_error: start.clock_error,
         settings,
-        faulty: start.fault_hooks,
+        faulty: false,
         fault_hooks: start.fault_hooks,
         beginning,
     })
