@@ -172,6 +172,9 @@ impl Node {
     pub async fn start(mut config: NodeConfig) -> Result<Node, NodeError> {
         config.tasks = config.tasks.scope();
         config.raft_tasks = config.raft_tasks.scope();
+        // Every frame bears a timestamp, Raft's too: before true time has reached the former life's ceiling, peers would refuse
+        // them all (`timestamp_bound`).
+        until_clock_serves(&config.hlc).await?;
         let registry = Arc::new(Registry::new(config.hlc.clone(), config.settings.clone()));
         let router = Arc::new(Router::new(
             config.transport.clone(),
@@ -190,7 +193,6 @@ impl Node {
         let (wal, store) = open_store(&config, node_id, &router).await?;
         let as_local: Arc<dyn LocalRanges> = store.clone();
         router.set_local(Arc::downgrade(&as_local));
-        until_clock_serves(&config.hlc).await?;
         config.hlc.keep_ceiling(&config.tasks);
         let descriptor = NodeDescriptor {
             node_id,
@@ -275,6 +277,11 @@ impl Node {
                 std::future::pending::<()>().await;
             }
         }
+    }
+
+    /// The clock.
+    pub fn hlc(&self) -> &Arc<Hlc> {
+        &self.shared.hlc
     }
 
     /// The replicas.

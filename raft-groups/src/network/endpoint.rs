@@ -1,6 +1,7 @@
 //! What both transports have in common: who the node is, its clock, and its handlers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use clock::{Hlc, HlcError, Timestamp};
@@ -12,6 +13,8 @@ use crate::NodeId;
 /// One node's identity, clock and handlers.
 pub(super) struct Endpoint {
     hlc: Arc<Hlc>,
+    /// Whether the clock may speak: true time has reached what a former life may have issued.
+    may_speak: AtomicBool,
     identity: RwLock<Identity>,
     handlers: RwLock<[Option<Arc<dyn Handler>>; Class::ALL.len()]>,
 }
@@ -34,7 +37,12 @@ impl Identity {
 
 impl Endpoint {
     pub fn new(hlc: Arc<Hlc>, identity: Identity) -> Self {
-        Endpoint { hlc, identity: RwLock::new(identity), handlers: RwLock::default() }
+        Endpoint {
+            hlc,
+            may_speak: AtomicBool::new(false),
+            identity: RwLock::new(identity),
+            handlers: RwLock::default(),
+        }
     }
 
     pub fn identity(&self) -> Identity {
@@ -49,8 +57,16 @@ impl Endpoint {
         self.handlers.write()[class.index()] = Some(handler);
     }
 
-    /// The timestamp an outgoing frame carries.
+    /// The timestamp an outgoing frame carries. A restarted node has none to give, not even for a refusal, before true time has
+    /// reached its former ceiling (`timestamp_bound`).
     pub fn stamp(&self, peer: NodeId) -> Result<Timestamp, NetworkError> {
+        if !self.may_speak.load(Ordering::Relaxed) {
+            if !self.hlc.may_serve() {
+                let reason = "this node's clock waits for true time to reach its former ceiling".to_owned();
+                return Err(NetworkError::Clock { node: peer, reason, was_handled: false });
+            }
+            self.may_speak.store(true, Ordering::Relaxed);
+        }
         self.hlc.now().map_err(|error| clock_error(peer, &error, false))
     }
 
