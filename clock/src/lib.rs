@@ -16,6 +16,7 @@
 mod hlc;
 mod interval;
 mod kernel;
+pub mod mutation;
 mod peers;
 mod random;
 mod source;
@@ -28,5 +29,5 @@ pub use kernel::{Adjtimex, KernelClock, KernelReading, KernelTime};
 pub use peers::{Comparison, PeerClocks};
 pub use random::Random;
 pub use source::{ClockFault, SimulatedTime, SystemTime, TimeSource};
-pub use tasks::Tasks;
+pub use tasks::{Gate, Tasks};
 pub use timestamp::Timestamp;

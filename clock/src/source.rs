@@ -68,7 +68,7 @@ impl TimeSource for SystemTime {
     }
 }
 
-/// A simulated clock: tokio's virtual time, plus a skew that a fault may change.
+/// A simulated clock: tokio's virtual time, plus a skew that drifts and that a fault may change.
 ///
 /// The declared error bound may be kept or broken by the skew; both are worth simulating.
 #[derive(Clone, Debug)]
@@ -76,7 +76,28 @@ pub struct SimulatedTime {
     start: tokio::time::Instant,
     start_ns: u64,
     error: Duration,
-    skew_ns: Arc<Mutex<i64>>,
+    skew: Arc<Mutex<Skew>>,
+}
+
+/// How far a simulated clock reads from true time, and how that changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Skew {
+    /// The distance now, in nanoseconds; positive for a clock that is ahead.
+    pub offset_ns: i64,
+    /// How fast it changes, in nanoseconds a millisecond (parts per million).
+    pub drift_ppm: i64,
+    /// The distance never exceeds this, in nanoseconds, either way: somebody keeps the clock that well.
+    pub limit_ns: i64,
+    /// True time at which `offset_ns` held.
+    since_ns: u64,
+}
+
+impl Skew {
+    fn at(&self, true_ns: u64) -> i64 {
+        let elapsed_ms = i64::try_from(true_ns.saturating_sub(self.since_ns) / 1_000_000).unwrap_or(i64::MAX);
+        let drifted = self.offset_ns.saturating_add(elapsed_ms.saturating_mul(self.drift_ppm));
+        drifted.clamp(-self.limit_ns, self.limit_ns)
+    }
 }
 
 impl SimulatedTime {
@@ -86,18 +107,31 @@ impl SimulatedTime {
     /// Outside a tokio runtime.
     #[allow(clippy::disallowed_methods, reason = "this is the seam; under simulation it is virtual time")]
     pub fn starting_at(start_ns: u64, error: Duration) -> Self {
-        SimulatedTime { start: tokio::time::Instant::now(), start_ns, error, skew_ns: Arc::default() }
+        let skew = Skew { offset_ns: 0, drift_ppm: 0, limit_ns: i64::MAX, since_ns: start_ns };
+        SimulatedTime { start: tokio::time::Instant::now(), start_ns, error, skew: Arc::new(Mutex::new(skew)) }
     }
 
     /// A second clock on the same true time, with its own skew.
     #[must_use]
     pub fn another(&self, skew_ns: i64) -> Self {
-        SimulatedTime { skew_ns: Arc::new(Mutex::new(skew_ns)), ..self.clone() }
+        let skew = Skew { offset_ns: skew_ns, drift_ppm: 0, limit_ns: i64::MAX, since_ns: self.true_ns() };
+        SimulatedTime { skew: Arc::new(Mutex::new(skew)), ..self.clone() }
     }
 
-    /// Sets how far this clock reads from true time.
+    /// Sets how far this clock reads from true time, and that it stays there.
     pub fn set_skew_ns(&self, skew_ns: i64) {
-        *self.skew_ns.lock() = skew_ns;
+        self.set_skew(skew_ns, 0, i64::MAX);
+    }
+
+    /// Sets how far this clock reads from true time, how fast that changes, and how far it may get, either way.
+    pub fn set_skew(&self, offset_ns: i64, drift_ppm: i64, limit_ns: i64) {
+        let limit_ns = limit_ns.max(0);
+        *self.skew.lock() = Skew { offset_ns, drift_ppm, limit_ns, since_ns: self.true_ns() };
+    }
+
+    /// How far this clock reads from true time now, in nanoseconds.
+    pub fn skew_ns(&self) -> i64 {
+        self.skew.lock().at(self.true_ns())
     }
 
     /// True time, which only the simulator may look at.
@@ -110,6 +144,6 @@ impl SimulatedTime {
 
 impl TimeSource for SimulatedTime {
     fn now(&self) -> Interval {
-        Interval::around(self.true_ns().saturating_add_signed(*self.skew_ns.lock()), self.error)
+        Interval::around(self.true_ns().saturating_add_signed(self.skew_ns()), self.error)
     }
 }

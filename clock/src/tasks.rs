@@ -8,6 +8,8 @@
 //! Invariant (`scope_ends_whole`): once [`Tasks::stop`] returns, no task or blocking work of the scope runs, or holds
 //! anything, any more; none can be started in it. That is what lets a node stop for good inside a process that goes on.
 
+mod gate;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -16,6 +18,8 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle};
+
+pub use gate::Gate;
 
 /// Starts tasks on one runtime.
 ///
@@ -27,6 +31,7 @@ pub struct Tasks {
     runtime: Handle,
     inline_blocking: bool,
     scope: Option<Arc<Scope>>,
+    gate: Option<Gate>,
 }
 
 /// The tasks that one owner started and can end.
@@ -114,12 +119,18 @@ impl Scope {
 impl Tasks {
     /// Tasks on the given multi-threaded runtime; blocking work goes to its blocking pool.
     pub fn on(runtime: Handle) -> Self {
-        Tasks { runtime, inline_blocking: false, scope: None }
+        Tasks { runtime, inline_blocking: false, scope: None, gate: None }
     }
 
     /// Tasks on the given single-threaded runtime; blocking work runs inline.
     pub fn deterministic(runtime: Handle) -> Self {
-        Tasks { runtime, inline_blocking: true, scope: None }
+        Tasks { runtime, inline_blocking: true, scope: None, gate: None }
+    }
+
+    /// The same, with every task behind a gate of its simulated process.
+    #[must_use]
+    pub fn behind(&self, gate: Gate) -> Self {
+        Tasks { gate: Some(gate), ..self.clone() }
     }
 
     /// Tasks on the same runtime that end together, by [`Tasks::stop`] on the scope or any clone of it.
@@ -155,6 +166,18 @@ impl Tasks {
         F::Output: Send + 'static,
     {
         tracing::trace!(name, "task started");
+        let Some(gate) = &self.gate else { return self.launch(future) };
+        let task = self.launch(gate.guard(future));
+        gate.remember(task.abort_handle());
+        task
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "this is the seam")]
+    fn launch<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
         match &self.scope {
             Some(scope) => scope.spawn(&self.runtime, future),
             None => self.runtime.spawn(future),

@@ -25,6 +25,7 @@ mod writes;
 
 use bytes::Bytes;
 use clock::Timestamp;
+use clock::mutation::{self, Mutant};
 
 pub(crate) use declare::{Declared, check_shape, declare, is_within};
 pub(crate) use end_txn::find_outcome;
@@ -295,6 +296,9 @@ impl<'a> Evaluation<'a> {
             matches!(request.kind, Some(RequestKind::Get(_) | RequestKind::Scan(_) | RequestKind::Refresh(_)))
         };
         let snapshot = self.txn.map_or(self.stand.read, |txn| txn.read_timestamp);
+        if mutation::is(Mutant::ThresholdUnchecked) {
+            return Ok(());
+        }
         if snapshot < threshold && self.input.batch.requests.iter().any(reads) {
             let conflict = error_detail::Conflict { key: Bytes::new(), actual: threshold, other: None };
             return Err(Refusal::Error(KvError::BelowGcThreshold(conflict)));

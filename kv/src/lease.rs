@@ -20,6 +20,7 @@
 //! The module knows nothing of clocks or logs: it judges one lease against the next.
 
 use clock::Timestamp;
+use clock::mutation::{self, Mutant};
 
 /// A lease, as it is replicated in its range.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
@@ -94,7 +95,7 @@ impl Lease {
         if next.sequence != self.sequence + 1 {
             return Err(LeaseRefusal::OtherSequence);
         }
-        let by_holder = self.sequence > 0 && change.proposer == self.holder;
+        let by_holder = (self.sequence > 0 && change.proposer == self.holder) || mutation::is(Mutant::LeaseOverlaps);
         let earliest_start = if by_holder { self.start } else { self.expiration };
         if next.start < earliest_start || next.expiration <= next.start {
             return Err(LeaseRefusal::Overlap);

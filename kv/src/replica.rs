@@ -22,6 +22,7 @@
 
 pub mod admin;
 mod apply;
+mod audit;
 mod clean;
 mod events;
 mod lease;
@@ -35,10 +36,12 @@ mod wait;
 use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
+use clock::mutation::{self, Mutant};
 use clock::{Hlc, Random, Tasks, Timestamp};
 use parking_lot::{Mutex, RwLock};
 use raft_groups::LogPosition;
 
+pub use audit::{checksum as audit_checksum, record_status};
 pub use events::{NoEvents, ReplicaEvents};
 pub use local::{first_range_state, local_range};
 pub use proposer::{LocalProposer, Proposer};
@@ -144,7 +147,12 @@ impl Replica {
         drop(reader);
         // Everything this node served before lies below: reads of a former life, and of the range this one was
         // split from.
-        let low_water = hlc.now()?;
+        let mut low_water = hlc.now()?;
+        let mut lease = LeaseState::new(state.lease);
+        if mutation::is(Mutant::LeaseSurvivesRestart) && state.lease.holder == record.replica_id {
+            lease = LeaseState::held_from_former_life(state.lease);
+            low_water = Timestamp::MIN;
+        }
         let view = RangeView {
             descriptor: state.descriptor.clone(),
             gc_threshold: state.gc_threshold,
@@ -165,7 +173,7 @@ impl Replica {
             proposer: OnceLock::new(),
             this: this.clone(),
             view: RwLock::new(Arc::new(view)),
-            lease: Mutex::new(LeaseState::new(state.lease)),
+            lease: Mutex::new(lease),
             applied: Mutex::new(state),
             changed: tokio::sync::Notify::new(),
             proposals: Mutex::new(Proposals::default()),

@@ -12,6 +12,7 @@
 //! The Raft itself is openraft's; nothing outside this folder names its types.
 
 mod codec;
+mod describe;
 mod durability;
 mod log_store;
 mod machine;
@@ -40,6 +41,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 pub use codec::initial_state;
+pub use describe::describe_message;
 pub(crate) use start::{GroupParts, raft_config, start};
 pub use status::{GroupStatus, PeerProgress};
 pub(crate) use wire::{RaftAnswer, RaftRequest, SnapshotRequest};

@@ -18,11 +18,12 @@ mod position;
 pub mod state_machine;
 pub mod wal;
 
-pub use group::{Group, GroupError, GroupStatus, PeerProgress, ProposeError, initial_state};
+pub use group::{Group, GroupError, GroupStatus, PeerProgress, ProposeError, describe_message, initial_state};
 pub use host::{AbsentGroupCallback, GroupConfig, GroupHost};
 pub use ids::{GroupId, NodeId, ReplicaId};
 pub use network::{
-    Class, GrpcConfig, GrpcTransport, Handler, LinkFaults, NetworkError, SimNetwork, SimTransport, Transport,
+    Class, GrpcConfig, GrpcTransport, Handler, LinkFaults, NetworkError, Passage, SimNetwork, SimTransport, Stage,
+    Transport,
 };
 pub use position::LogPosition;
 pub use state_machine::{

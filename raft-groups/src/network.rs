@@ -28,7 +28,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use grpc::{GrpcConfig, GrpcTransport};
-pub use sim::{LinkFaults, SimNetwork, SimTransport};
+pub use sim::{LinkFaults, Observer, Passage, SimNetwork, SimTransport, Stage};
 
 use crate::NodeId;
 

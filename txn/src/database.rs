@@ -11,7 +11,7 @@ use kv::api::{
 };
 
 use crate::heartbeat::Heartbeats;
-use crate::{Error, Settings, Transaction};
+use crate::{Error, Settings, Transaction, audit};
 
 /// How a transaction is to be.
 #[derive(Clone, Copy, Debug, Default)]
@@ -86,6 +86,9 @@ impl Database {
             gateway: self.core.gateway,
             ignored: Vec::new(),
         };
+        if options.as_of.is_none() {
+            audit::began(&meta);
+        }
         Ok(Transaction::begin(self.core.clone(), meta, options))
     }
 

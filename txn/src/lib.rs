@@ -9,6 +9,7 @@
 //!
 //! It talks to ranges through [`Sender`] alone, and knows nothing of SQL and nothing of Raft.
 
+mod audit;
 mod buffer;
 mod cleanup;
 mod database;

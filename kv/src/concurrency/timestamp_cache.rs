@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use clock::Timestamp;
+use clock::mutation::{self, Mutant};
 use parking_lot::Mutex;
 
 use crate::api::TxnId;
@@ -82,7 +83,7 @@ impl TimestampCache {
     /// Notes that a key was read.
     pub fn add_key(&self, key: &Bytes, mark: ReadMark) {
         let mut inner = self.inner.lock();
-        if mark.timestamp <= inner.low_water {
+        if mark.timestamp <= inner.low_water || mutation::is(Mutant::ReadsNotRemembered) {
             return;
         }
         let page = &mut inner.current;
@@ -99,7 +100,8 @@ impl TimestampCache {
     /// Notes that `[start, end)` was read; an empty end stands for the end of the keyspace.
     pub fn add_span(&self, start: &Bytes, end: &Bytes, mark: ReadMark) {
         let mut inner = self.inner.lock();
-        if mark.timestamp <= inner.low_water || (!end.is_empty() && start >= end) {
+        let is_empty = !end.is_empty() && start >= end;
+        if mark.timestamp <= inner.low_water || is_empty || mutation::is(Mutant::ReadsNotRemembered) {
             return;
         }
         inner.current.newest = inner.current.newest.max(mark.timestamp);

@@ -12,6 +12,7 @@
 
 use bytes::Bytes;
 use clock::Timestamp;
+use clock::mutation::{self, Mutant};
 
 use super::declare::is_span_within;
 use super::records::{StoredRecord, TxnRecordStore};
@@ -35,6 +36,9 @@ pub(super) fn of(batch: &BatchRequest) -> Option<&EndTxn> {
 /// Whether the batch is a commit that is done already. REQUIRES: its latches, so that no earlier attempt is on its way.
 pub(crate) fn find_outcome(batch: &BatchRequest, reader: &dyn Reader) -> Result<Option<KvError>, EngineError> {
     let (Some(EndTxn { commit: true, .. }), Some(txn)) = (of(batch), &batch.header.txn) else { return Ok(None) };
+    if mutation::is(Mutant::CommitTwice) {
+        return Ok(None);
+    }
     let record = TxnRecordStore::load(reader, &txn.anchor, txn.id)?;
     Ok(record.filter(|record| record.status() == TxnStatus::Committed).map(|record| {
         let actual = record.write_timestamp;
@@ -49,6 +53,10 @@ impl Evaluation<'_> {
         self.record = TxnRecordStore::load(&self.overlay, &txn.anchor, txn.id)?;
         let status = self.record.as_ref().map(StoredRecord::status);
         match (status, end.commit) {
+            (Some(TxnStatus::Committed), true) if mutation::is(Mutant::CommitTwice) => {
+                self.record = None;
+                Ok(())
+            }
             (Some(TxnStatus::Committed), _) => {
                 let actual = self.record.as_ref().map_or(Timestamp::MIN, |record| record.write_timestamp);
                 let conflict = error_detail::Conflict { key: txn.anchor.clone(), actual, other: None };

@@ -1,6 +1,7 @@
 //! Get, Scan and Refresh.
 
 use bytes::Bytes;
+use clock::mutation::{self, Mutant};
 
 use super::{Evaluation, LaterCause, Refusal, ServedRead};
 use crate::api::*;
@@ -65,7 +66,7 @@ impl Evaluation<'_> {
 
     pub(super) fn refresh(&mut self, refresh: &Refresh) -> Result<(), Refusal> {
         let (start, end) = keys::bounds(&refresh.span);
-        if refresh.from < self.input.view.gc_threshold {
+        if refresh.from < self.input.view.gc_threshold && !mutation::is(Mutant::ThresholdUnchecked) {
             let actual = self.input.view.gc_threshold;
             let conflict = error_detail::Conflict { key: start, actual, other: None };
             return Err(Refusal::Error(KvError::BelowGcThreshold(conflict)));
@@ -86,6 +87,9 @@ impl Evaluation<'_> {
 
     /// Takes an unreplicated lock on a key that was read: nobody may have written it since the snapshot.
     fn lock(&mut self, key: &Bytes) -> Result<(), Refusal> {
+        if mutation::is(Mutant::LocksNotTaken) {
+            return Ok(());
+        }
         if let Some(intent) =
             mvcc::find_intent(&self.overlay, key)?.filter(|intent| Some(intent.txn.id) != self.txn_id())
         {

@@ -13,6 +13,7 @@
 
 use bytes::Bytes;
 use clock::Timestamp;
+use clock::mutation::{self, Mutant};
 use prost::Message;
 use std::time::Duration;
 
@@ -167,7 +168,9 @@ impl Evaluation<'_> {
             epoch: former.epoch.max(pushee.epoch),
             ..former
         };
-        self.put_record(&pushee.anchor, pushee.id, &record);
+        if !mutation::is(Mutant::AbortWithoutTombstone) {
+            self.put_record(&pushee.anchor, pushee.id, &record);
+        }
         self.answer(pushee, &record, true)
     }
 
@@ -181,7 +184,9 @@ impl Evaluation<'_> {
             }
             None => {
                 let record_key = keys::txn_record(&pushee.anchor, pushee.id);
-                self.input.cache.add_key(&record_key, ReadMark { timestamp: push_to, owner: None });
+                if !mutation::is(Mutant::PushForgotten) {
+                    self.input.cache.add_key(&record_key, ReadMark { timestamp: push_to, owner: None });
+                }
                 let record = self.record_to_be(pushee);
                 let record = StoredRecord { write_timestamp: record.write_timestamp.max(to), ..record };
                 self.answer(pushee, &record, false)

@@ -7,6 +7,7 @@
 
 use bytes::Bytes;
 use clock::Timestamp;
+use clock::mutation::{self, Mutant};
 
 use super::get::{Verdict, judge};
 use super::value::VersionRef;
@@ -65,7 +66,12 @@ pub fn scan(
         scan_forward(reader, start, end, &mut gatherer)?
     };
     let mut outcome = gatherer.into_outcome();
-    if let Some(last) = stopped {
+    if let Some(mut last) = stopped {
+        if mutation::is(Mutant::PageSkipsRow) && !reverse {
+            let one = ScanLimits { max_rows: 1, max_bytes: 0 };
+            let skipped = scan_forward(reader, &keys::next(&last), end, &mut Gatherer::new(at, one))?;
+            last = skipped.unwrap_or(last);
+        }
         let end = if end.is_empty() { keys::MAX } else { end };
         let left = if reverse {
             Span { start: Bytes::copy_from_slice(start), end: last }

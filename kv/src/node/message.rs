@@ -1,8 +1,12 @@
 //! What nodes say to each other beside Raft: one request and one answer message, of class `Kv`.
 
+mod describe;
+
 use bytes::Bytes;
 use clock::Timestamp;
 use prost::Message;
+
+pub use describe::describe;
 
 use crate::api::{BatchRequest, BatchResponse, WireError};
 use crate::descriptor::RangeDescriptor;

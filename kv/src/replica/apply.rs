@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use clock::mutation::{self, Mutant};
 use prost::Message;
 use raft_groups::{
     AppliedState, CommittedEntry, EntryKind, GroupStatus, NodeId, ReplicaId, SnapshotSink, SnapshotSource,
@@ -123,7 +124,8 @@ impl Replica {
             Some(Trigger::Split(split)) => split.left.generation != staged.state.descriptor.generation + 1,
             _ => false,
         };
-        if stale || command.lease_sequence != staged.state.lease.sequence {
+        let other_lease = command.lease_sequence != staged.state.lease.sequence;
+        if stale || (other_lease && !mutation::is(Mutant::LeaseSequenceIgnored)) {
             staged.after.push(After::Settle(proposal, Fate::Rejected));
             return Ok(false);
         }
@@ -247,7 +249,7 @@ impl Replica {
         // Before those of earlier sequences are rejected, of which this change was one.
         self.settle(proposal, Fate::Applied);
         if moved {
-            if held {
+            if held && !mutation::is(Mutant::ReadsForgottenWithLease) {
                 // Everything served by former holders lies below the start.
                 self.reads.raise_low_water(change.lease.start);
             }

@@ -15,6 +15,7 @@
 use std::time::Duration;
 
 use clock::Timestamp;
+use clock::mutation::{self, Mutant};
 use prost::Message;
 use raft_groups::ProposeError;
 
@@ -60,6 +61,11 @@ impl LeaseState {
         LeaseState { applied, own: None, limit: Timestamp::MIN, transferred_to: None, changing: false }
     }
 
+    /// What a mutant takes a lease for: its own still, although it was restarted.
+    pub fn held_from_former_life(applied: Lease) -> Self {
+        LeaseState { own: Some(applied.sequence), limit: applied.expiration, ..LeaseState::new(applied) }
+    }
+
     /// Takes over a lease that came with a snapshot: never this process's own.
     pub fn install(&mut self, applied: Lease) {
         let changing = self.changing;
@@ -69,7 +75,7 @@ impl LeaseState {
     /// The lease, if a request at the timestamp may be served under it.
     pub fn serve(&self, at: Timestamp) -> Option<HeldLease> {
         let held = self.held()?;
-        (at < held.limit).then_some(held)
+        (at < held.limit || mutation::is(Mutant::LeaseNeverEnds)).then_some(held)
     }
 
     /// The lease, if this process holds it, whatever timestamps it still covers.
@@ -246,7 +252,7 @@ impl Replica {
         }
         if lease.sequence > 0 && lease.holder != self.replica_id {
             let earliest_ns = self.hlc.interval().earliest_ns;
-            if earliest_ns <= lease.expiration.wall_ns {
+            if earliest_ns <= lease.expiration.wall_ns && !mutation::is(Mutant::LeaseOverlaps) {
                 return Ok(Step::AwaitExpiry(Duration::from_nanos(lease.expiration.wall_ns - earliest_ns + 1)));
             }
         }
@@ -300,7 +306,8 @@ impl Replica {
             }
         };
         let own = former.sequence > 0 && former.holder == self.replica_id;
-        let start = if own { now.max(former.start) } else { now.max(former.expiration) };
+        let may_overlap = own || mutation::is(Mutant::LeaseOverlaps);
+        let start = if may_overlap { now.max(former.start) } else { now.max(former.expiration) };
         state.limit = restore.min(start);
         state.changing = true;
         drop(state);
@@ -357,8 +364,10 @@ impl Replica {
                 return Err(self.not_leaseholder(0));
             };
             // Stop serving, then take the start. Whatever becomes of the proposal, this sequence is over here.
-            state.limit = Timestamp::MIN;
-            state.transferred_to = Some(target_node);
+            if !mutation::is(Mutant::TransferKeepsServing) {
+                state.limit = Timestamp::MIN;
+                state.transferred_to = Some(target_node);
+            }
             let start = self.clock_now()?.max(state.applied.start);
             let lease = Lease {
                 sequence: held.sequence + 1,

@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 
+use clock::mutation::{self, Mutant};
 use prost::Message;
 use raft_groups::ProposeError;
 use tokio::sync::oneshot;
@@ -84,6 +85,9 @@ impl Replica {
         self.tasks.spawn("propose", async move {
             match proposer.propose(bytes.into(), held.term).await {
                 Ok(()) => {}
+                Err(ProposeError::Unknown) if mutation::is(Mutant::UnknownIsRejected) => {
+                    replica.settle(proposal, Fate::Rejected);
+                }
                 Err(ProposeError::Unknown) => {
                     tracing::debug!(range = replica.range_id, proposal, "the fate of a proposal is unknown");
                 }

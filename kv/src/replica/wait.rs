@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use clock::Timestamp;
+use clock::mutation::{self, Mutant};
 
 use super::Replica;
 use crate::api::*;
@@ -118,7 +119,10 @@ impl Replica {
         };
         let anchor_request = RequestKind::PushTxn(push);
         let Some(record) = self.ask_record(anchor_request).await else { return Pushed::StillThere };
-        let status = TxnStatus::try_from(record.status).unwrap_or(TxnStatus::Pending);
+        let mut status = TxnStatus::try_from(record.status).unwrap_or(TxnStatus::Pending);
+        if !record.exists && mutation::is(Mutant::MissingRecordIsAbort) {
+            status = TxnStatus::Aborted;
+        }
         let ended = matches!(status, TxnStatus::Committed | TxnStatus::Aborted);
         let moved = !push_to.is_min() && record.txn.write_timestamp > push_to;
         if !ended && !moved {

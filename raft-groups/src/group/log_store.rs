@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{BufMut, BytesMut};
+use clock::mutation::{self, Mutant};
 use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use parking_lot::Mutex;
@@ -176,6 +177,9 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         *self.vote.lock() = Some(*vote);
+        if mutation::is(Mutant::VoteForgotten) {
+            return Ok(());
+        }
         self.log.save_vote(encode_vote(vote)).await.map_err(io::Error::other)
     }
 

@@ -6,7 +6,7 @@
 //!
 //! A lost message is silence, so that its caller meets its timeout; a node that is down refuses at once, as
 //! a closed port does. Each message draws its own delay, so that messages overtake each other whenever a
-//! link's delay is an interval.
+//! link's delay is an interval. An [`Observer`] sees every message leave, arrive and get lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -49,6 +49,41 @@ impl Default for LinkFaults {
     }
 }
 
+/// Where a message is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Its sender let go of it.
+    Sent,
+    /// Its receiver has it.
+    Arrived,
+    /// It never arrives.
+    Lost,
+}
+
+/// A message seen on its way.
+#[derive(Clone, Debug)]
+pub struct Passage<'a> {
+    /// Where on its way.
+    pub stage: Stage,
+    /// Who sent it.
+    pub from: NodeId,
+    /// To whom.
+    pub to: NodeId,
+    /// What it is about.
+    pub class: Class,
+    /// An answer, not a request.
+    pub is_answer: bool,
+    /// The same for a request and its answer.
+    pub exchange: u64,
+    /// Its sender's clock when it was sent.
+    pub timestamp: Timestamp,
+    /// What it says; nothing for a refusal.
+    pub body: &'a [u8],
+}
+
+/// Sees every message; must not wait.
+pub type Observer = Arc<dyn Fn(&Passage<'_>) + Send + Sync>;
+
 /// The whole simulated network; clones are the same network.
 #[derive(Clone)]
 pub struct SimNetwork {
@@ -71,6 +106,8 @@ struct State {
     links: BTreeMap<(NodeId, NodeId), LinkFaults>,
     paused: BTreeSet<NodeId>,
     delivered: u64,
+    exchanges: u64,
+    observer: Option<Observer>,
 }
 
 /// One node's end of a [`SimNetwork`].
@@ -104,6 +141,14 @@ impl SimNetwork {
         let mut state = self.shared.state.lock();
         if let Some(endpoint) = state.nodes.remove(&node) {
             state.addresses.retain(|_, other| !Arc::ptr_eq(other, &endpoint));
+        }
+    }
+
+    /// Unplugs whoever is plugged in at an address, whether it has an ID yet or not.
+    pub fn unplug(&self, address: &str) {
+        let mut state = self.shared.state.lock();
+        if let Some(endpoint) = state.addresses.remove(address) {
+            state.nodes.retain(|_, other| !Arc::ptr_eq(other, &endpoint));
         }
     }
 
@@ -152,6 +197,11 @@ impl SimNetwork {
         self.shared.resumed.notify_waiters();
     }
 
+    /// Shows every message to somebody from now on.
+    pub fn observe(&self, observer: Observer) {
+        self.shared.state.lock().observer = Some(observer);
+    }
+
     /// How many messages have arrived so far, answers included.
     pub fn delivered(&self) -> u64 {
         self.shared.state.lock().delivered
@@ -193,19 +243,52 @@ impl Shared {
         state.addresses.values().any(|other| Arc::ptr_eq(other, endpoint))
     }
 
+    fn show(&self, message: &Message<'_>, stage: Stage) {
+        let observer = self.state.lock().observer.clone();
+        let Some(observer) = observer else { return };
+        observer(&Passage {
+            stage,
+            from: message.from.identity().node,
+            to: message.to.identity().node,
+            class: message.class,
+            is_answer: message.is_answer,
+            exchange: message.exchange,
+            timestamp: message.timestamp,
+            body: message.body,
+        });
+    }
+
     /// Carries one message over a link.
-    async fn carry(&self, from: &Arc<Endpoint>, to: &Arc<Endpoint>) -> Result<(), LostOnTheWay> {
+    async fn carry(&self, message: Message<'_>) -> Result<(), LostOnTheWay> {
+        let (from, to) = (message.from, message.to);
+        self.wait_while_paused(from.identity().node).await;
+        self.show(&message, Stage::Sent);
         let (sender, receiver) = (from.identity().node, to.identity().node);
-        self.wait_while_paused(sender).await;
-        let delay = self.draw_delay(sender, receiver).ok_or(LostOnTheWay)?;
+        let Some(delay) = self.draw_delay(sender, receiver) else {
+            self.show(&message, Stage::Lost);
+            return Err(LostOnTheWay);
+        };
         tokio::time::sleep(delay).await;
         self.wait_while_paused(receiver).await;
         if self.faults(sender, receiver).is_cut || !self.is_connected(from) || !self.is_connected(to) {
+            self.show(&message, Stage::Lost);
             return Err(LostOnTheWay);
         }
         self.state.lock().delivered += 1;
+        self.show(&message, Stage::Arrived);
         Ok(())
     }
+}
+
+/// A message on its way over one link.
+struct Message<'a> {
+    from: &'a Arc<Endpoint>,
+    to: &'a Arc<Endpoint>,
+    class: Class,
+    is_answer: bool,
+    exchange: u64,
+    timestamp: Timestamp,
+    body: &'a [u8],
 }
 
 /// What comes back to a caller.
@@ -254,14 +337,20 @@ impl SimTransport {
         reply_to: Option<oneshot::Sender<Reply>>,
     ) {
         let (shared, from, to) = (self.shared.clone(), self.endpoint.clone(), to.clone());
+        let exchange = {
+            let mut state = shared.state.lock();
+            state.exchanges += 1;
+            state.exchanges
+        };
         let delivery = async move {
-            if shared.carry(&from, &to).await.is_err() {
+            let request = Message { from: &from, to: &to, class, is_answer: false, exchange, timestamp, body: &body };
+            if shared.carry(request).await.is_err() {
                 return;
             }
             let (sender, receiver) = (from.identity().node, to.identity().node);
             let answer = match to.absorb(sender, timestamp) {
                 Ok(()) => to
-                    .handle(sender, class, body)
+                    .handle(sender, class, body.clone())
                     .await
                     .map_err(|reason| NetworkError::Refused { node: receiver, reason }),
                 Err(error) => {
@@ -269,7 +358,9 @@ impl SimTransport {
                 }
             };
             let Ok(timestamp) = to.stamp(sender) else { return };
-            if shared.carry(&to, &from).await.is_ok()
+            let said: &[u8] = answer.as_ref().map_or(&[], |body| body);
+            let message = Message { from: &to, to: &from, class, is_answer: true, exchange, timestamp, body: said };
+            if shared.carry(message).await.is_ok()
                 && let Some(reply_to) = reply_to
             {
                 // The caller may have given up.

@@ -14,6 +14,7 @@
 mod settle;
 
 use clock::Timestamp;
+use clock::mutation::{self, Mutant};
 use kv::api::{
     BatchHeader, BatchResponse, EndTxn, KvError, Request, RequestKind, ResponseKind, RetryReason, TxnStatus,
 };
@@ -67,6 +68,7 @@ impl Transaction {
         match self.try_commit().await {
             Ok(outcome) => {
                 self.wait_for_effect().await;
+                self.audit_acknowledgement();
                 Ok(outcome)
             }
             Err(error) => {
@@ -196,6 +198,9 @@ impl Transaction {
         match answer {
             Ok(response) => self.read_ending(&response).map(Ok),
             Err(KvError::AlreadyCommitted(detail)) => Ok(Ok(Committed::already(detail.actual, one_phase))),
+            Err(KvError::Ambiguous(detail)) if mutation::is(Mutant::LostAnswerIsFailure) => {
+                Ok(Err(KvError::TxnAborted(detail)))
+            }
             Err(KvError::Ambiguous(detail)) => {
                 tracing::debug!(reason = detail.message, "the answer to a commit was lost");
                 Box::pin(self.settle(one_phase, header, requests)).await.map(Ok)
@@ -240,13 +245,20 @@ impl Transaction {
         }
     }
 
+    fn audit_acknowledgement(&self) {
+        let state = self.state.lock();
+        if !state.meta.relaxed && !self.historical {
+            crate::audit::acknowledged(&state.meta, state.observed);
+        }
+    }
+
     /// Commit wait.
     pub(super) async fn wait_for_effect(&self) {
         let (effect, relaxed) = {
             let state = self.state.lock();
             (state.observed, state.meta.relaxed)
         };
-        if !relaxed && !effect.is_min() {
+        if !relaxed && !effect.is_min() && !mutation::is(Mutant::NoCommitWait) {
             self.core.hlc.wait_until_past(effect).await;
         }
     }

@@ -1,0 +1,95 @@
+//! What a leaseholder served, told to whoever audits it: trace events of the target `audit`.
+//!
+//! ```text
+//!   conclude ─▶ served: range, lease sequence, up to which timestamp
+//!            └▶ read:   span, timestamp, checksum of what was answered      an auditor reads the same later, and compares
+//! ```
+//!
+//! Nobody listens in production, and then nothing is computed: see [`tracing::enabled!`].
+
+use bytes::Bytes;
+
+use super::Replica;
+use super::lease::HeldLease;
+use crate::api::{BatchRequest, Response, ResponseKind, TxnStatus};
+use crate::evaluate::{Evaluated, TxnRecordStore};
+use crate::mvcc::{self, ReadAt, ScanLimits};
+
+impl Replica {
+    /// Tells what is about to be answered under a lease. REQUIRES: the latches of the batch.
+    pub(super) fn audit(&self, batch: &BatchRequest, evaluated: &Evaluated, held: HeldLease) {
+        if !tracing::enabled!(target: "audit", tracing::Level::TRACE) {
+            return;
+        }
+        let at = evaluated.final_timestamp;
+        tracing::trace!(
+            target: "audit",
+            event = "served",
+            node = self.node_id,
+            range = self.range_id,
+            sequence = held.sequence,
+            wall_ns = at.wall_ns,
+            logical = at.logical,
+        );
+        // A response a read: without limits, and with nothing of the transaction's own in the way, they pair up.
+        let reads = &evaluated.reads;
+        let whole = batch.header.max_rows == 0 && batch.header.max_bytes == 0;
+        let answers: Vec<&Response> =
+            evaluated.response.responses.iter().filter(|answer| rows_of(answer).is_some()).collect();
+        if !whole || answers.len() != reads.len() {
+            return;
+        }
+        for (read, answer) in reads.iter().zip(answers) {
+            let end = read.end.clone().unwrap_or_else(|| crate::keys::next(&read.start));
+            let as_anybody = ReadAt::timestamp(read.mark.timestamp);
+            let seen =
+                mvcc::scan(&*self.engine.snapshot(), &read.start, &end, false, &as_anybody, ScanLimits::default());
+            let (Ok(seen), Some((rows, checksum))) = (seen, rows_of(answer)) else { continue };
+            if !seen.blocked.is_empty() {
+                continue;
+            }
+            tracing::trace!(
+                target: "audit",
+                event = "read",
+                node = self.node_id,
+                range = self.range_id,
+                start = %Hex(&read.start),
+                end = %Hex(&end),
+                wall_ns = read.mark.timestamp.wall_ns,
+                logical = read.mark.timestamp.logical,
+                rows,
+                checksum,
+            );
+        }
+    }
+}
+
+/// How many rows an answer has, and the sum of the values' checksums, whatever their order; `None` for other answers.
+fn rows_of(answer: &Response) -> Option<(u64, u64)> {
+    match answer.kind.as_ref()? {
+        ResponseKind::Value(value) => Some(value.value.as_ref().map_or((0, 0), |value| (1, checksum(value)))),
+        ResponseKind::Rows(rows) if rows.resume.is_none() => {
+            let sum = rows.rows.iter().fold(0u64, |sum, row| sum.wrapping_add(checksum(&row.value)));
+            Some((rows.rows.len() as u64, sum))
+        }
+        _ => None,
+    }
+}
+
+/// Where the transaction stands whose record this is; `None` when it does not decode.
+pub fn record_status(record: &[u8]) -> Option<TxnStatus> {
+    TxnRecordStore::decode(Bytes::copy_from_slice(record)).ok().map(|record| record.status())
+}
+
+/// The checksum of a value, as audit events sum it up: FNV-1a.
+pub fn checksum(bytes: &Bytes) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+struct Hex<'a>(&'a [u8]);
+
+impl std::fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
