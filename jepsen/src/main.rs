@@ -9,7 +9,8 @@ use clap::{Args, Parser, Subcommand};
 use jepsen::bench;
 use jepsen::cluster::{Cluster, ClusterConfig};
 use jepsen::history::History;
-use jepsen::sim::run_seed;
+use jepsen::sim::command::SimArguments;
+use jepsen::sim::mutants::MutantArguments;
 use jepsen::workload;
 use jepsen::{control, pgbench, report, run, suite};
 use pgwire_server::cli::parse_duration;
@@ -29,6 +30,8 @@ enum Command {
     Run(run::RunArguments),
     /// Run seeds in simulation, in virtual time, and check what came of each.
     Sim(SimArguments),
+    /// Bring known bugs back, one at a time, and see whether the simulated suite catches them.
+    Mutants(MutantArguments),
     /// Run the end-to-end suite: drivers, psql, pgbench and faults against real processes.
     Suite(suite::SuiteArguments),
     /// Run workloads against PostgreSQL, at each isolation level, and compare what is found with what it promises.
@@ -75,29 +78,10 @@ struct CheckArguments {
     output: Option<PathBuf>,
 }
 
-#[derive(Debug, Args)]
-struct SimArguments {
-    /// Run this seed only.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Run so many seeds, fresh ones.
-    #[arg(long, default_value_t = 10)]
-    seeds: u64,
-    /// What clients do; all of them in turn if it is not given.
-    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(workload::names()))]
-    workload: Option<String>,
-    /// Leave the faults out.
-    #[arg(long)]
-    no_faults: bool,
-    /// What to log, as for meridian's --log.
-    #[arg(long, default_value = "error")]
-    log: String,
-}
-
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     if let Command::Sim(arguments) = arguments.command {
-        return run_sim(&arguments);
+        return jepsen::sim::command::run(&arguments);
     }
     pgwire_server::logging::start(pgwire_server::cli::LogFormat::Text, "warn,jepsen=info");
     // Each client of a check with many is a file.
@@ -124,46 +108,12 @@ async fn stop_signal() -> Result<&'static str> {
     }
 }
 
-/// Runs seeds. A simulation has a runtime of its own, so this runs outside any.
-fn run_sim(arguments: &SimArguments) -> Result<()> {
-    pgwire_server::logging::start(pgwire_server::cli::LogFormat::Text, &arguments.log);
-    let all = match &arguments.workload {
-        Some(name) => vec![workload::named(name).context("no such workload")?],
-        None => workload::all(),
-    };
-    let fresh = clock::Random::from_entropy();
-    let seeds: Vec<u64> = match arguments.seed {
-        Some(seed) => vec![seed],
-        None => (0..arguments.seeds).map(|_| fresh.next_u64() >> 16).collect(),
-    };
-    let mut failed = 0;
-    for (index, seed) in seeds.iter().enumerate() {
-        let workload = &*all[index % all.len()];
-        let name = workload.name();
-        let said = match run_seed(*seed, workload, !arguments.no_faults) {
-            Ok(outcome) if outcome.verdict.is_valid() => {
-                println!("seed {seed} {name}: {} (trace {:016x})", outcome.verdict, outcome.trace_hash);
-                continue;
-            }
-            Ok(outcome) => outcome.verdict.to_string(),
-            Err(error) => format!("{error:#}"),
-        };
-        failed += 1;
-        println!("seed {seed} {name} FAILED: {said}");
-        println!("  replay with: cargo run -p jepsen -- sim --seed {seed} --workload {name}");
-    }
-    println!("{} passed, {failed} failed", seeds.len() as u64 - failed);
-    if failed > 0 {
-        bail!("{failed} seeds failed");
-    }
-    Ok(())
-}
-
 async fn obey(command: Command) -> Result<()> {
     match command {
         Command::Cluster(arguments) => run_cluster(arguments).await,
         Command::Run(arguments) => run::run(&arguments).await,
         Command::Sim(_) => bail!("simulation runs by itself"),
+        Command::Mutants(arguments) => jepsen::sim::mutants::run(&arguments).await,
         Command::Suite(arguments) => suite::run(&arguments).await,
         Command::Control(arguments) => control::run(&arguments).await,
         Command::Check(arguments) => check(&arguments),

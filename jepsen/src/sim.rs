@@ -2,24 +2,34 @@
 //!
 //! ```text
 //!   seed ─▶ random ─┬▶ network: delay, loss, duplication, reorder, cuts
-//!                   ├▶ disks: lost unsynced writes, torn writes
-//!                   ├▶ elections, clients' choices, the nemesis
+//!                   ├▶ disks: lost unsynced writes, torn writes, errors, no room
+//!                   ├▶ clocks: skew and drift within the bound
+//!                   ├▶ elections, clients' choices, the plan of faults, the numbers of the layers
 //!                   └▶ tokio's scheduler
 //!   nodes ─▶ SQL sessions, transactions, ranges, groups, log: all as in production
 //! ```
 //!
-//! A node is everything from SQL down to the log, on a simulated disk and an in-memory engine with the same crash semantics. A crash
-//! takes it off the network and gives back what its disk would hold after power loss. A run has a *safety* phase, with faults, and
-//! a *liveness* phase: everything is healed, and must answer within a bound.
-//!
-//! Running a seed twice gives the same trace hash: [`Trace`] folds every client operation with its virtual time and its result,
-//! and the number of messages delivered.
+//! A node is everything from SQL down to the log, on simulated disks and an in-memory engine with the same crash semantics. A
+//! run has a *safety* phase, with faults, and a *liveness* phase: everything is healed, and must answer within a bound. The
+//! [`watch`] folds every message and every answer into the trace, whose hash is the same for every run of a seed, and
+//! checks the [`invariants`] while the run goes on.
 
-mod cluster;
-mod run;
+pub mod audit;
+pub mod cluster;
+pub mod command;
+pub mod fleet;
+pub mod invariants;
+pub mod links;
+pub mod mutants;
+mod nemesis;
+mod node;
+pub mod plan;
+pub mod run;
 mod session;
 mod trace;
+pub mod watch;
 
 pub use cluster::{SimCluster, SimSettings};
-pub use run::{Outcome, run_seed};
+pub use run::{Outcome, RunOptions, run_seed};
 pub use trace::Trace;
+pub use watch::{Violation, Watch};

@@ -1,67 +1,113 @@
 //! The simulated nodes, and what can be done to them.
+//!
+//! ```text
+//!            start                 crash, kill
+//!   Down ──────────────▶ Starting ─────────────▶ Down        what survives: synced bytes, and some of the rest
+//!                           │                     ▲
+//!                           └──────▶ Up ──────────┘
+//! ```
+//!
+//! Everything a node starts goes through the gate of its present life, so that a pause stops it where it stands and a crash
+//! leaves nothing of it behind. Handles are shared: faults overlap, and the watch looks at all nodes while they run.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use bytes::Bytes;
-use clock::{Hlc, Random, SimulatedTime, Tasks};
+use clock::{Gate, Random, SimulatedTime, Tasks};
 use kv::engine::MemoryEngine;
-use kv::node::{Admin, Begin, Node, NodeConfig};
+use kv::node::Node;
 use parking_lot::Mutex;
-use raft_groups::disk::{CeilingCell, Dir, DurableCell, SimDir};
-use raft_groups::{GroupConfig, NodeId, SimNetwork, WalOptions};
-use sql::{ClusterView, NodeView, RangeView, SqlError, SqlNode, SqlNodeConfig, SqlSettings};
+use raft_groups::disk::{SimDir, SimFaults};
+use raft_groups::{NodeId, SimNetwork};
 
-use super::Trace;
+use super::links::Links;
+use super::node::{self, Parts};
 use super::session::SimDatabase;
+use super::watch::Watch;
 
 /// How a simulated cluster is made.
 #[derive(Clone, Debug)]
 pub struct SimSettings {
-    /// How many nodes.
+    /// How many nodes found it.
     pub nodes: usize,
     /// The bound on clock errors; nodes' clocks are skewed within it.
     pub clock_error: Duration,
     /// The numbers of the layers below SQL.
     pub kv: kv::Settings,
+    /// How the groups' logs are kept.
+    pub groups: raft_groups::GroupConfig,
+    /// Transactions that clients begin a simulated second, all together; `None` for as many as they can.
+    pub rate: Option<u64>,
 }
 
 impl Default for SimSettings {
     fn default() -> Self {
-        SimSettings { nodes: 3, clock_error: Duration::from_millis(2), kv: kv::Settings::default() }
+        SimSettings {
+            nodes: 3,
+            clock_error: Duration::from_millis(2),
+            kv: kv::Settings::default(),
+            groups: raft_groups::GroupConfig::default(),
+            rate: Some(20),
+        }
     }
 }
 
-/// Memory of a node's queries.
-const QUERY_MEMORY_BYTES: usize = 64 << 20;
-
 /// When every run begins: 2023-11-14, so that timestamps look like timestamps.
-const START_NS: u64 = 1_700_000_000_000_000_000;
+pub(super) const START_NS: u64 = 1_700_000_000_000_000_000;
 
-/// A cluster of simulated nodes.
+/// How long the remains of a crashed process may take to fall silent, in virtual time.
+const HALT_BOUND: Duration = Duration::from_secs(5);
+
+/// A cluster of simulated nodes. Clones are the same cluster.
+#[derive(Clone)]
 pub struct SimCluster {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     settings: SimSettings,
     random: Random,
     tasks: Tasks,
     time: SimulatedTime,
     network: SimNetwork,
-    nodes: Vec<SimNode>,
+    links: Mutex<Links>,
+    slots: Mutex<Vec<Slot>>,
     database: SimDatabase,
+    watch: Watch,
 }
 
-struct SimNode {
+/// Where a node stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It does not run.
+    Down,
+    /// It is on its way up.
+    Starting,
+    /// It takes sessions.
+    Up,
+}
+
+/// One node, over all its lives.
+struct Slot {
     time: SimulatedTime,
     disk: SimDir,
     log: SimDir,
     engine: Arc<MemoryEngine>,
-    node: Option<Node>,
+    gate: Gate,
+    node: Option<Arc<Node>>,
+    id: Option<NodeId>,
+    standing: Standing,
     /// How often it has started.
     lives: u64,
 }
 
-fn address(index: usize) -> String {
-    format!("node-{}", index + 1)
+/// What a process leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// The machine loses power: what was not synced is lost, or torn.
+    PowerLoss,
+    /// The process is killed: what was written stays.
+    Kill,
 }
 
 impl SimCluster {
@@ -69,161 +115,282 @@ impl SimCluster {
     ///
     /// # Errors
     /// When a node does not start.
-    pub async fn start(seed: u64, settings: SimSettings, trace: Trace) -> Result<SimCluster> {
+    pub async fn start(seed: u64, settings: SimSettings, watch: Watch) -> anyhow::Result<SimCluster> {
         let random = Random::from_seed(seed);
         let tasks = Tasks::deterministic(tokio::runtime::Handle::current());
         let network = SimNetwork::new(random.fork("network"), tasks.clone());
         let time = SimulatedTime::starting_at(START_NS, settings.clock_error);
-        let skew_ns_max = settings.clock_error.as_nanos() as u64;
-        let nodes = (0..settings.nodes)
-            .map(|index| {
-                let skew_ns = random.range(0, 2 * skew_ns_max + 1) as i64 - skew_ns_max as i64;
-                SimNode {
-                    time: time.another(skew_ns),
-                    disk: SimDir::new(random.fork(&format!("disk {index}"))),
-                    log: SimDir::new(random.fork(&format!("log disk {index}"))),
-                    engine: Arc::new(MemoryEngine::new()),
-                    node: None,
-                    lives: 0,
-                }
-            })
-            .collect();
-        let sessions = Arc::new(Mutex::new(vec![None; settings.nodes]));
-        let database = SimDatabase { nodes: sessions, trace };
-        let mut cluster = SimCluster { settings, random, tasks, time, network, nodes, database };
-        for index in 0..cluster.nodes.len() {
+        let links = Links::drawn(&random.fork("links"));
+        watch.begin(&time, &network, settings.clock_error);
+        let database = SimDatabase::new(watch.clone(), time.clone(), settings.rate);
+        let nodes = settings.nodes;
+        let shared = Shared {
+            settings,
+            random,
+            tasks,
+            time,
+            network,
+            links: Mutex::new(links),
+            slots: Mutex::default(),
+            database,
+            watch,
+        };
+        let cluster = SimCluster { shared: Arc::new(shared) };
+        cluster.shared.watch.attend(&cluster);
+        for _ in 0..nodes {
+            let index = cluster.add_slot();
             cluster.start_node(index).await?;
         }
+        cluster.apply_links();
         Ok(cluster)
     }
 
-    /// Starts a node, for the first time or again.
+    /// Makes room for one more node, on a new disk.
+    pub fn add_slot(&self) -> usize {
+        let random = &self.shared.random;
+        let mut slots = self.shared.slots.lock();
+        let index = slots.len();
+        let limit_ns = i64::try_from(self.shared.settings.clock_error.as_nanos()).unwrap_or(i64::MAX);
+        let time = self.shared.time.another(0);
+        let offset_ns = drawn_within(random, limit_ns);
+        time.set_skew(offset_ns, 0, limit_ns);
+        slots.push(Slot {
+            time,
+            disk: SimDir::new(random.fork(&format!("disk {index}"))),
+            log: SimDir::new(random.fork(&format!("log disk {index}"))),
+            engine: Arc::new(MemoryEngine::new()),
+            gate: Gate::default(),
+            node: None,
+            id: None,
+            standing: Standing::Down,
+            lives: 0,
+        });
+        self.shared.database.add_node();
+        index
+    }
+
+    /// Starts a node, for the first time or again, and returns once it takes sessions. It goes on starting if the caller leaves.
     ///
     /// # Errors
-    /// When it does not start.
-    pub async fn start_node(&mut self, index: usize) -> Result<()> {
-        let life = &mut self.nodes[index];
-        if life.node.is_some() {
-            return Ok(());
-        }
-        life.lives += 1;
-        let random = self.random.fork(&format!("node {index} life {}", life.lives));
-        let dir: Arc<dyn Dir> = Arc::new(life.disk.clone());
-        let ceiling = CeilingCell::new(DurableCell::new(Arc::clone(&dir), "ceiling"));
-        let former = ceiling.read()?;
-        let hlc = Hlc::new(Arc::new(life.time.clone()), self.settings.clock_error, Arc::new(ceiling), former);
-        let hlc = Arc::new(hlc);
-        let transport = self.network.connect(NodeId(0), &address(index), Arc::clone(&hlc));
-        let begin = if index == 0 { Begin::Bootstrap } else { Begin::Join(vec![address(0)]) };
-        let config = NodeConfig {
-            log_dir: Arc::new(life.log.clone()),
-            data_dir: dir,
-            engine: life.engine.clone(),
-            transport,
-            hlc: Arc::clone(&hlc),
-            tasks: self.tasks.clone(),
-            raft_tasks: self.tasks.clone(),
-            random: random.clone(),
-            settings: self.settings.kv.clone(),
-            groups: GroupConfig::default(),
-            wal: WalOptions::small(),
-            locality: format!("region=r{}", index + 1).parse().context("a region has a name")?,
-            address: address(index),
-            sql_address: address(index),
-            version: "simulated".to_owned(),
-            begin,
+    /// When it does not start. Never returns when it crashes meanwhile.
+    pub async fn start_node(&self, index: usize) -> anyhow::Result<()> {
+        let (parts, gate) = {
+            let mut slots = self.shared.slots.lock();
+            let slot = &mut slots[index];
+            if slot.standing != Standing::Down {
+                return Ok(());
+            }
+            slot.lives += 1;
+            slot.standing = Standing::Starting;
+            slot.gate = Gate::default();
+            let parts = Parts {
+                index,
+                life: slot.lives,
+                time: slot.time.clone(),
+                disk: slot.disk.clone(),
+                log: slot.log.clone(),
+                engine: slot.engine.clone(),
+                tasks: self.shared.tasks.behind(slot.gate.clone()),
+                random: self.shared.random.fork(&format!("node {index} life {}", slot.lives)),
+                network: self.shared.network.clone(),
+                settings: self.shared.settings.clone(),
+            };
+            (parts, slot.gate.clone())
         };
-        let node = Node::start(config).await.with_context(|| format!("node {} did not start", index + 1))?;
-        let transactions = random.fork("transactions");
-        let settings = txn::Settings::default();
-        let database =
-            txn::Database::new(node.sender(), hlc, self.tasks.clone(), transactions, node.node_id(), settings);
-        let sql = SqlNode::start(SqlNodeConfig {
-            database,
-            cluster: Arc::new(View(node.admin())),
-            node_id: node.node_id(),
-            tasks: self.tasks.clone(),
-            random: random.fork("sql"),
-            settings: SqlSettings { query_memory_bytes: QUERY_MEMORY_BYTES, ..SqlSettings::default() },
-        });
-        let sql =
-            sql.await.map_err(|error| anyhow::anyhow!("the catalog of node {} cannot be read: {error}", index + 1))?;
-        self.nodes[index].node = Some(node);
-        self.database.nodes.lock()[index] = Some(sql);
+        let (cluster, life) = (self.clone(), parts.life);
+        let starting = async move {
+            let result = cluster.bring_up(parts).await;
+            if let Err(error) = &result {
+                cluster.shared.watch.note(&format!("node {} did not start: {error:#}", index + 1));
+                cluster.die(index, Some(life), Death::Kill);
+            }
+            result
+        };
+        self.shared.tasks.spawn("node start", gate.guard(starting)).await?
+    }
+
+    async fn bring_up(&self, parts: Parts) -> anyhow::Result<()> {
+        let (index, life) = (parts.index, parts.life);
+        let started = node::start(&parts).await?;
+        let node = Arc::new(started);
+        {
+            let mut slots = self.shared.slots.lock();
+            slots[index].id = Some(NodeId(node.node_id()));
+            slots[index].node = Some(node.clone());
+        }
+        if let Ok(now) = node.hlc().now() {
+            self.shared.watch.started(NodeId(node.node_id()), now);
+        }
+        self.apply_links();
+        self.end_when_it_must(&parts, &node);
+        let sql = node::start_sql(&parts, &node).await?;
+        let mut slots = self.shared.slots.lock();
+        slots[index].standing = Standing::Up;
+        self.shared.database.node_is_up(index, life, sql, slots[index].gate.clone());
+        drop(slots);
+        self.shared.watch.note(&format!("node {} is up, life {life}", index + 1));
         Ok(())
     }
 
-    /// Takes a node down as power loss does: what it had not synced is lost, or torn.
-    pub async fn crash(&mut self, index: usize) {
-        let life = &mut self.nodes[index];
-        let Some(node) = life.node.take() else { return };
-        self.database.nodes.lock()[index] = None;
-        self.network.disconnect(NodeId(node.node_id()));
-        let unsynced = life.engine.unsynced_batches() as u64;
-        let surviving = self.random.range(0, unsynced + 1) as usize;
-        life.log = life.log.crash();
-        life.disk = life.disk.crash();
-        life.engine = Arc::new(life.engine.crash(surviving));
-        node.halt().await;
+    /// A failed write or sync, or a clock that must not be relied on, ends a process. In simulation it is ended here.
+    fn end_when_it_must(&self, parts: &Parts, node: &Arc<Node>) {
+        let (cluster, node, index, life) = (self.clone(), node.clone(), parts.index, parts.life);
+        self.shared.tasks.spawn("log watch", async move {
+            let why = tokio::select! {
+                biased;
+                () = node.wal().halted() => "its log failed".to_owned(),
+                fault = node.fenced() => format!("its clock is fenced: {fault}"),
+            };
+            cluster.shared.watch.note(&format!("node {}: {why}, the process ends", index + 1));
+            cluster.die(index, Some(life), Death::Kill);
+        });
     }
 
-    /// Whether a node runs.
-    pub fn is_running(&self, index: usize) -> bool {
-        self.nodes[index].node.is_some()
+    /// Ends a node's process.
+    pub fn crash(&self, index: usize, death: Death) {
+        self.die(index, None, death);
+    }
+
+    fn die(&self, index: usize, life: Option<u64>, death: Death) {
+        let node = {
+            let mut slots = self.shared.slots.lock();
+            let slot = &mut slots[index];
+            if slot.standing == Standing::Down || life.is_some_and(|life| life != slot.lives) {
+                return;
+            }
+            slot.standing = Standing::Down;
+            self.shared.database.node_is_down(index);
+            self.shared.network.unplug(&node::address(index));
+            let unsynced = slot.engine.unsynced_batches() as u64;
+            let surviving = match death {
+                Death::PowerLoss => self.shared.random.range(0, unsynced + 1),
+                Death::Kill => unsynced,
+            };
+            slot.engine = Arc::new(slot.engine.crash(usize::try_from(surviving).unwrap_or(usize::MAX)));
+            (slot.log, slot.disk) = match death {
+                Death::PowerLoss => (slot.log.crash(), slot.disk.crash()),
+                Death::Kill => (slot.log.kill(), slot.disk.kill()),
+            };
+            slot.gate.end();
+            slot.node.take()
+        };
+        if let Some(node) = node {
+            // What a library started by itself passes no gate: it is asked to stop.
+            self.shared.tasks.spawn("halt", async move {
+                let _ = tokio::time::timeout(HALT_BOUND, node.halt()).await;
+            });
+        }
+    }
+
+    /// Stops a node where it stands, as SIGSTOP does.
+    pub fn pause(&self, index: usize) {
+        let slots = self.shared.slots.lock();
+        slots[index].gate.close();
+        if let Some(id) = slots[index].id {
+            self.shared.network.pause(id);
+        }
+    }
+
+    /// Lets a node go on.
+    pub fn resume(&self, index: usize) {
+        let slots = self.shared.slots.lock();
+        slots[index].gate.open();
+        if let Some(id) = slots[index].id {
+            self.shared.network.resume(id);
+        }
+    }
+
+    /// Moves a node's clock, and lets it drift, within the bound on its error.
+    pub fn set_clock(&self, index: usize, offset_ns: i64, drift_ppm: i64) {
+        let limit_ns = i64::try_from(self.shared.settings.clock_error.as_nanos()).unwrap_or(i64::MAX);
+        self.shared.slots.lock()[index].time.set_skew(offset_ns.clamp(-limit_ns, limit_ns), drift_ppm, limit_ns);
+    }
+
+    /// Sets what goes wrong with the disk under a node's log.
+    pub fn set_log_faults(&self, index: usize, faults: SimFaults) {
+        self.shared.slots.lock()[index].log.set_faults(faults);
+    }
+
+    /// The disk under a node's log.
+    pub fn log_disk(&self, index: usize) -> SimDir {
+        self.shared.slots.lock()[index].log.clone()
+    }
+
+    /// Sets how full the disk under a node's data is.
+    pub fn set_data_faults(&self, index: usize, faults: SimFaults) {
+        self.shared.slots.lock()[index].disk.set_faults(faults);
+    }
+
+    /// Changes what is wrong with the links, and makes it so.
+    pub fn change_links(&self, change: impl FnOnce(&mut Links)) {
+        change(&mut self.shared.links.lock());
+        self.apply_links();
+    }
+
+    fn apply_links(&self) {
+        let ids: Vec<Option<NodeId>> = self.shared.slots.lock().iter().map(|slot| slot.id).collect();
+        self.shared.links.lock().apply(&self.shared.network, &ids);
+    }
+
+    /// Where a node stands.
+    pub fn standing(&self, index: usize) -> Standing {
+        self.shared.slots.lock()[index].standing
     }
 
     /// How many nodes there are.
     pub fn len(&self) -> usize {
-        self.nodes.len()
+        self.shared.slots.lock().len()
     }
 
     /// Whether there are no nodes.
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+        self.len() == 0
     }
 
-    /// A node's ID, while it runs.
-    pub fn node_id(&self, index: usize) -> Option<NodeId> {
-        self.nodes[index].node.as_ref().map(|node| NodeId(node.node_id()))
+    /// A node, while it runs.
+    pub fn node(&self, index: usize) -> Option<Arc<Node>> {
+        self.shared.slots.lock()[index].node.clone()
     }
 
-    /// The network between the nodes.
-    pub fn network(&self) -> &SimNetwork {
-        &self.network
+    /// What every node's store holds now, with its node's number; crashed ones too.
+    pub fn engines(&self) -> Vec<(usize, Standing, Arc<MemoryEngine>)> {
+        let slots = self.shared.slots.lock();
+        slots.iter().enumerate().map(|(index, slot)| (index, slot.standing, slot.engine.clone())).collect()
+    }
+
+    /// Starts a task that belongs to no node.
+    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.shared.tasks.spawn(name, task);
+    }
+
+    /// The bound on clock errors, in nanoseconds.
+    pub fn clock_error_ns(&self) -> i64 {
+        i64::try_from(self.shared.settings.clock_error.as_nanos()).unwrap_or(i64::MAX)
+    }
+
+    /// The watch over the run.
+    pub fn watch(&self) -> &Watch {
+        &self.shared.watch
+    }
+
+    /// How many messages have arrived.
+    pub fn delivered(&self) -> u64 {
+        self.shared.network.delivered()
     }
 
     /// True time since the start.
     pub fn elapsed(&self) -> Duration {
-        Duration::from_nanos(self.time.true_ns() - START_NS)
+        Duration::from_nanos(self.shared.time.true_ns() - START_NS)
     }
 
     /// The cluster as a database.
     pub fn database(&self) -> Box<dyn crate::client::Database> {
-        Box::new(self.database.clone())
+        Box::new(self.shared.database.clone())
     }
 }
 
-struct View(Arc<dyn Admin>);
-
-#[async_trait::async_trait]
-impl ClusterView for View {
-    async fn ranges(&self, start: Bytes, end: Bytes) -> Result<Vec<RangeView>, SqlError> {
-        let span = kv::api::Span { start, end };
-        let ranges = self.0.ranges(span).await.map_err(|error| SqlError::from(txn::Error::from(error)))?;
-        let view = |range: kv::node::RangeInfo| RangeView {
-            range_id: range.descriptor.range_id,
-            start: range.descriptor.start,
-            end: range.descriptor.end,
-            ..RangeView::default()
-        };
-        Ok(ranges.into_iter().map(view).collect())
-    }
-
-    fn nodes(&self) -> Vec<NodeView> {
-        Vec::new()
-    }
-
-    async fn split_at(&self, key: Bytes) -> Result<(), SqlError> {
-        self.0.split_at(key).await.map(|_| ()).map_err(|error| SqlError::from(txn::Error::from(error)))
-    }
+/// A number within the limit, either way, both ends included.
+pub(super) fn drawn_within(random: &Random, limit: i64) -> i64 {
+    let width = u64::try_from(limit).unwrap_or(0) * 2;
+    i64::try_from(random.range(0, width + 1)).unwrap_or(0) - limit
 }

@@ -1,19 +1,53 @@
 //! One seed, from start to verdict.
+//!
+//! ```text
+//!   set up ─▶ safety phase: workload beside faults ─▶ heal ─▶ liveness phase: every node answers, every replica catches up
+//!                 └───────────────── the watch looks on; the first violation ends the run ─────────────────┘
+//! ```
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
 use clock::Random;
-use raft_groups::network::LinkFaults;
+use serde::{Deserialize, Serialize};
 
-use super::{SimCluster, SimSettings, Trace};
+use super::audit;
+use super::cluster::{SimCluster, SimSettings, Standing};
+use super::invariants::Sample;
+use super::nemesis;
+use super::plan::{self, Planned};
+use super::watch::{Timeline, Violation, Watch};
 use crate::checker::Verdict;
-use crate::client::run_anywhere;
-use crate::history::{History, Recorder};
+use crate::client::{Database, run_anywhere};
+use crate::history::Recorder;
 use crate::workload::{self, Load, Workload};
 
+/// What is run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunOptions {
+    /// What everything follows from.
+    pub seed: u64,
+    /// What clients do.
+    pub workload: String,
+    /// How long, in virtual time.
+    pub duration: Duration,
+    /// Transactions that clients begin a simulated second.
+    pub rate: u64,
+    /// Numbers of the planned faults to carry out; `None` for all of them.
+    pub faults: Option<Vec<usize>>,
+    /// What to log, as for meridian's --log.
+    pub log: String,
+}
+
+impl RunOptions {
+    /// A run of a seed with all its faults.
+    pub fn new(seed: u64, workload: &str) -> Self {
+        let (duration, log) = (Duration::from_secs(20), "off".to_owned());
+        RunOptions { seed, workload: workload.to_owned(), duration, rate: 20, faults: None, log }
+    }
+}
+
 /// What came of a seed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The seed.
     pub seed: u64,
@@ -21,119 +55,208 @@ pub struct Outcome {
     pub trace_hash: u64,
     /// How many events were folded into it.
     pub events: u64,
-    /// What clients saw, and what the nemesis did.
-    pub history: History,
-    /// What the workload makes of it.
-    pub verdict: Verdict,
+    /// Messages that arrived.
+    pub messages: u64,
+    /// Operations acknowledged, failed, and of unknown outcome.
+    pub operations: (u64, u64, u64),
+    /// How many faults were carried out.
+    pub faults: usize,
+    /// Virtual time, in seconds.
+    pub simulated_s: f64,
+    /// Real time, in seconds.
+    pub real_s: f64,
+    /// The longest time without an acknowledged write, in seconds.
+    pub longest_gap_s: f64,
+    /// What was broken: names and witnesses.
+    pub broken: Vec<(String, String)>,
 }
 
-/// How long clients work while faults happen, in virtual time.
-const SAFETY_PHASE: Duration = Duration::from_secs(10);
-/// Within this virtual time after everything is healed, everything must answer.
-const LIVENESS_BOUND: Duration = Duration::from_secs(30);
+/// Within this virtual time after everything is healed, everything must answer, and every replica catch up.
+const LIVENESS_BOUND: Duration = Duration::from_secs(60);
+
+/// How many clients work.
+const CLIENTS: usize = 6;
 
 /// Runs a seed in a runtime of its own, in virtual time.
 ///
 /// # Errors
-/// When the cluster does not come up, or does not come back once healed.
-pub fn run_seed(seed: u64, workload: &dyn Workload, faults: bool) -> Result<Outcome> {
+/// When there is no runtime to be had.
+pub fn run_seed(options: &RunOptions, timeline: Option<Timeline>) -> std::io::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
-        .rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_be_bytes()))
+        .rng_seed(tokio::runtime::RngSeed::from_bytes(&options.seed.to_be_bytes()))
         .build()?;
-    let trace = Trace::default();
-    let (history, verdict) = runtime.block_on(run(seed, workload, faults, trace.clone()))?;
-    // What is left running belongs to no run any more.
-    runtime.shutdown_background();
-    Ok(Outcome { seed, trace_hash: trace.hash(), events: trace.events(), history, verdict })
+    let watch = Watch::new(timeline);
+    let begin = Instant::now();
+    let ran = audit::audited(&watch, &options.log, || {
+        let ran = runtime.block_on(run(options, watch.clone()));
+        // What is left running belongs to no run any more.
+        runtime.shutdown_background();
+        ran
+    });
+    let trace = watch.trace();
+    let counts = ran.verdict.map(|verdict| verdict.counts).unwrap_or_default();
+    let broken = |violation: Violation| (violation.invariant.clone(), violation.to_string());
+    Ok(Outcome {
+        seed: options.seed,
+        trace_hash: trace.hash(),
+        events: trace.events(),
+        messages: ran.messages,
+        operations: (counts.ok, counts.failed, counts.unknown),
+        faults: ran.faults,
+        simulated_s: ran.simulated.as_secs_f64(),
+        real_s: begin.elapsed().as_secs_f64(),
+        longest_gap_s: counts.longest_gap.as_secs_f64(),
+        broken: watch.violations().into_iter().map(broken).collect(),
+    })
 }
 
-async fn run(seed: u64, workload: &dyn Workload, faults: bool, trace: Trace) -> Result<(History, Verdict)> {
-    let mut cluster = SimCluster::start(seed, SimSettings::default(), trace.clone()).await?;
-    cluster.network().set_usual(usual());
-    let database = cluster.database();
-    let load = Load { clients: 6, duration: SAFETY_PHASE, seed, pause: Duration::ZERO };
-    let recorder = Recorder::new();
-    let nemesis = disturb(&mut cluster, faults, seed, &recorder);
-    let outcome = workload::drive(workload, &*database, load, &recorder, nemesis).await?;
-    liveness(&cluster).await?;
-    trace.record(&format!("delivered {} in {:?}", cluster.network().delivered(), cluster.elapsed()));
-    Ok(outcome)
+#[derive(Default)]
+struct Ran {
+    verdict: Option<Verdict>,
+    messages: u64,
+    faults: usize,
+    simulated: Duration,
 }
 
-/// Links between nearby regions: slow enough that a run is thousands of operations and not hundreds of thousands.
-fn usual() -> LinkFaults {
-    LinkFaults { delay_min: Duration::from_millis(2), delay_max: Duration::from_millis(5), ..LinkFaults::default() }
-}
-
-/// The faults of the safety phase; at its end everything is healed.
-async fn disturb(cluster: &mut SimCluster, faults: bool, seed: u64, recorder: &Recorder) -> Result<()> {
-    let end = tokio::time::Instant::now() + SAFETY_PHASE;
-    if !faults {
-        tokio::time::sleep_until(end).await;
-        return Ok(());
+/// The faults of a run.
+pub fn plan_of(options: &RunOptions, nodes: usize) -> Vec<Planned> {
+    let mut plan = plan::draw(options.seed, nodes, options.duration);
+    if let Some(numbers) = &options.faults {
+        plan.retain(|planned| numbers.contains(&planned.number));
     }
-    let random = Random::from_seed(seed).fork("nemesis");
-    let disturbed = LinkFaults {
-        delay_max: Duration::from_millis(5 + random.range(0, 10)),
-        loss: if random.chance(0.5) { 0.01 } else { 0.0 },
-        duplication: if random.chance(0.5) { 0.01 } else { 0.0 },
-        ..usual()
+    plan
+}
+
+/// The numbers of a run: mostly the usual ones, sometimes far from them, so that what is rare in production is not here.
+pub fn settings_of(options: &RunOptions) -> SimSettings {
+    let random = Random::from_seed(options.seed).fork("settings");
+    let one_of = |choices: &[u64]| choices[usize::try_from(random.range(0, choices.len() as u64)).unwrap_or(0)];
+    let usual = kv::Settings::default();
+    let kv = kv::Settings {
+        lease_duration_ms: one_of(&[1_000, 2_000, 2_000, 4_000]),
+        range_split_bytes: one_of(&[24 << 10, 256 << 20, 256 << 20]),
+        gc_ttl_ms: one_of(&[5_000, usual.gc_ttl_ms]),
+        gc_interval_ms: one_of(&[1_000, usual.gc_interval_ms]),
+        // A simulated disk is small, and its free room is what a fault says it is.
+        disk_floor_bytes: 64 << 10,
+        disk_ballast_bytes: 16 << 10,
+        ..usual
     };
-    cluster.network().set_usual(disturbed);
+    let compact_after_entries = one_of(&[100, 10_000]);
+    let groups = raft_groups::GroupConfig {
+        compact_after_entries,
+        keep_entries: compact_after_entries / 2,
+        ..raft_groups::GroupConfig::default()
+    };
+    SimSettings {
+        nodes: usize::try_from(one_of(&[3, 3, 3, 5])).unwrap_or(3),
+        clock_error: Duration::from_millis(one_of(&[2, 2, 20, 100])),
+        kv,
+        groups,
+        rate: Some(options.rate),
+    }
+}
+
+async fn run(options: &RunOptions, watch: Watch) -> Ran {
+    let cluster = match SimCluster::start(options.seed, settings_of(options), watch.clone()).await {
+        Ok(cluster) => cluster,
+        Err(error) => {
+            watch.report("start", &format!("{error:#}"));
+            return Ran::default();
+        }
+    };
+    let plan = plan_of(options, cluster.len());
+    let mut verdict = None;
+    match workload::named(&options.workload) {
+        None => watch.report("start", &format!("there is no workload {}", options.workload)),
+        Some(workload) => tokio::select! {
+            biased;
+            () = watch.broken() => {}
+            done = safety_and_liveness(options, &*workload, &cluster, &plan) => verdict = done,
+        },
+    }
+    if let Some(verdict) = &verdict {
+        tell(&watch, &options.workload, verdict);
+    }
+    watch.note(&format!("delivered {} in {:?}", cluster.delivered(), cluster.elapsed()));
+    Ran { verdict, messages: cluster.delivered(), faults: plan.len(), simulated: cluster.elapsed() }
+}
+
+/// What the workload found broken, or could not tell.
+fn tell(watch: &Watch, workload: &str, verdict: &Verdict) {
+    for anomaly in &verdict.anomalies {
+        watch.report(&format!("{workload}: {}", anomaly.name), &anomaly.explanation);
+    }
+    if verdict.anomalies.is_empty() {
+        for why in &verdict.unknown {
+            watch.report(&format!("{workload}: unknown"), why);
+        }
+    }
+}
+
+async fn safety_and_liveness(
+    options: &RunOptions,
+    workload: &dyn Workload,
+    cluster: &SimCluster,
+    plan: &[Planned],
+) -> Option<Verdict> {
+    let database = cluster.database();
+    let load = Load { clients: CLIENTS, duration: options.duration, seed: options.seed, pause: Duration::ZERO };
+    let recorder = Recorder::new();
+    let nemesis = async {
+        nemesis::carry_out(cluster, plan, options.duration, &recorder).await;
+        Ok(())
+    };
+    let verdict = match workload::drive(workload, &*database, load, &recorder, nemesis).await {
+        Ok((_, verdict)) => verdict,
+        Err(problem) => {
+            cluster.watch().report("liveness", &format!("{problem:#}"));
+            return None;
+        }
+    };
+    if let Err(problem) = liveness(cluster, &*database).await {
+        cluster.watch().report("liveness", &problem);
+    }
+    Some(verdict)
+}
+
+/// Everything is healed: every node must come up and answer, for reads and writes alike, and every replica catch up.
+async fn liveness(cluster: &SimCluster, database: &dyn Database) -> Result<(), String> {
+    let end = tokio::time::Instant::now() + LIVENESS_BOUND;
+    let in_time = |what: &str| format!("{what} within {LIVENESS_BOUND:?} after all was healed");
     loop {
-        let pause = Duration::from_millis(random.range(200, 1_000));
-        let hold = Duration::from_millis(random.range(200, 2_000));
-        if tokio::time::Instant::now() + pause + hold + Duration::from_secs(2) > end {
+        let down: Vec<usize> = (0..cluster.len()).filter(|index| cluster.standing(*index) != Standing::Up).collect();
+        if down.is_empty() {
             break;
         }
-        tokio::time::sleep(pause).await;
-        let victim = random.range(0, cluster.len() as u64) as usize;
-        let fault = ["crash", "partition", "pause"][random.range(0, 3) as usize];
-        let node = format!("n{}", victim + 1);
-        recorder.fault_begins(fault, node.as_str());
-        match fault {
-            "crash" => {
-                cluster.crash(victim).await;
-                tokio::time::sleep(hold).await;
-                cluster.start_node(victim).await?;
-            }
-            "partition" => {
-                let ids: Vec<_> = (0..cluster.len()).filter_map(|index| cluster.node_id(index)).collect();
-                let (one, others): (Vec<_>, Vec<_>) = ids.iter().partition(|id| **id == ids[victim]);
-                cluster.network().partition(&one, &others);
-                tokio::time::sleep(hold).await;
-                cluster.network().heal();
-            }
-            _ => {
-                if let Some(id) = cluster.node_id(victim) {
-                    cluster.network().pause(id);
-                    tokio::time::sleep(hold).await;
-                    cluster.network().resume(id);
-                }
-            }
+        if tokio::time::Instant::now() > end {
+            let names: Vec<usize> = down.iter().map(|index| index + 1).collect();
+            return Err(in_time(&format!("nodes {names:?} do not come up")));
         }
-        recorder.fault_ends(fault, node);
+        nemesis::restart_all(cluster);
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    cluster.network().heal();
-    cluster.network().set_usual(usual());
-    tokio::time::sleep_until(end).await;
-    Ok(())
-}
-
-/// Everything is healed: every node must answer, for reads and writes alike.
-async fn liveness(cluster: &SimCluster) -> Result<()> {
-    let database = cluster.database();
     let answer = async {
-        run_anywhere(&*database, "CREATE TABLE IF NOT EXISTS alive (node int PRIMARY KEY)").await?;
+        run_anywhere(database, "CREATE TABLE IF NOT EXISTS alive (node int PRIMARY KEY)").await?;
         for index in 0..cluster.len() {
             let mut client = database.connect(index).await?;
             client.run(&format!("INSERT INTO alive VALUES ({index})")).await?;
         }
         Ok::<_, crate::client::Failure>(())
     };
-    let answered =
-        tokio::time::timeout(LIVENESS_BOUND, answer).await.context("not every node answers once all is healed")?;
-    answered.context("a node refuses once all is healed")
+    match tokio::time::timeout_at(end, answer).await {
+        Err(_) => return Err(in_time("not every node answers")),
+        Ok(Err(failure)) => return Err(format!("a node refuses once all is healed: {failure}")),
+        Ok(Ok(())) => {}
+    }
+    while !Sample::take(cluster).is_settled() {
+        if tokio::time::Instant::now() > end {
+            return Err(in_time("replicas do not catch up"));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    cluster.watch().look_back(cluster);
+    Ok(())
 }

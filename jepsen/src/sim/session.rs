@@ -1,23 +1,83 @@
 //! SQL sessions of simulated nodes, as clients.
+//!
+//! Clients begin transactions at a common rate, so that a simulated second costs about the same whatever the workload and
+//! however fast the cluster: whoever begins one waits for its turn.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use clock::{Gate, SimulatedTime};
 use parking_lot::Mutex;
 use sql::{CancelToken, ExecuteOptions, Outcome, Session, SessionParams, SqlError, SqlNode, TransactionStatus, types};
 
-use super::Trace;
+use super::watch::Watch;
 use crate::client::{Client, Database, Failure, Rows};
 
 /// An operation without an answer within this virtual time counts as unknown.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
+/// How long a client that met a node that is down takes to find out, and so do not come back at once.
+const REFUSED_PAUSE: Duration = Duration::from_millis(5);
+
 /// The SQL side of every node that runs now.
 #[derive(Clone)]
 pub(super) struct SimDatabase {
-    pub nodes: Arc<Mutex<Vec<Option<SqlNode>>>>,
-    pub trace: Trace,
+    nodes: Arc<Mutex<Vec<Option<Life>>>>,
+    watch: Watch,
+    pacer: Option<Pacer>,
+}
+
+/// A node that takes sessions.
+#[derive(Clone)]
+struct Life {
+    number: u64,
+    sql: SqlNode,
+    gate: Gate,
+}
+
+/// Hands out turns.
+#[derive(Clone)]
+struct Pacer {
+    time: SimulatedTime,
+    interval_ns: u64,
+    next_ns: Arc<Mutex<u64>>,
+}
+
+impl Pacer {
+    async fn turn(&self) {
+        let now_ns = self.time.true_ns();
+        let at_ns = {
+            let mut next_ns = self.next_ns.lock();
+            let at_ns = (*next_ns).max(now_ns);
+            *next_ns = at_ns + self.interval_ns;
+            at_ns
+        };
+        tokio::time::sleep(Duration::from_nanos(at_ns - now_ns)).await;
+    }
+}
+
+impl SimDatabase {
+    pub fn new(watch: Watch, time: SimulatedTime, rate: Option<u64>) -> SimDatabase {
+        let pacer = rate.map(|rate| Pacer { time, interval_ns: 1_000_000_000 / rate.max(1), next_ns: Arc::default() });
+        SimDatabase { nodes: Arc::default(), watch, pacer }
+    }
+
+    pub fn add_node(&self) {
+        self.nodes.lock().push(None);
+    }
+
+    pub fn node_is_up(&self, index: usize, number: u64, sql: SqlNode, gate: Gate) {
+        self.nodes.lock()[index] = Some(Life { number, sql, gate });
+    }
+
+    pub fn node_is_down(&self, index: usize) {
+        self.nodes.lock()[index] = None;
+    }
+
+    fn life(&self, node: usize) -> Option<Life> {
+        self.nodes.lock()[node].clone()
+    }
 }
 
 #[async_trait]
@@ -27,46 +87,57 @@ impl Database for SimDatabase {
     }
 
     async fn connect(&self, node: usize) -> Result<Box<dyn Client>, Failure> {
-        let sql = self.nodes.lock()[node].clone();
-        let sql = sql.ok_or_else(|| broken("the node is down"))?;
+        let Some(life) = self.life(node) else {
+            tokio::time::sleep(REFUSED_PAUSE).await;
+            return Err(broken("the node is down"));
+        };
         let params = SessionParams { user: "postgres".into(), database: "postgres".into(), ..SessionParams::default() };
-        let opened = tokio::time::timeout(TIMEOUT, sql.open_session(params)).await;
+        let (sql, gate) = (life.sql.clone(), life.gate.clone());
+        let opened = tokio::time::timeout(TIMEOUT, gate.guard(async move { sql.open_session(params).await })).await;
         let session = opened.map_err(|_| broken("no session in time"))?.map_err(failure)?;
-        Ok(Box::new(SimClient { database: self.clone(), node, session: Some(session) }))
+        Ok(Box::new(SimClient { database: self.clone(), node, life, session: Some(session) }))
     }
 }
 
 struct SimClient {
     database: SimDatabase,
     node: usize,
+    life: Life,
     session: Option<Session>,
+}
+
+impl SimClient {
+    async fn begin_turn(&self) {
+        let begins =
+            self.session.as_ref().is_some_and(|session| session.transaction_status() == TransactionStatus::Idle);
+        if let Some(pacer) = self.database.pacer.as_ref().filter(|_| begins) {
+            pacer.turn().await;
+        }
+    }
+
+    fn is_alive(&self) -> bool {
+        self.database.life(self.node).is_some_and(|life| life.number == self.life.number)
+    }
 }
 
 #[async_trait]
 impl Client for SimClient {
     async fn run(&mut self, sql: &str) -> Result<Rows, Failure> {
+        self.begin_turn().await;
+        let gate = self.life.gate.clone();
         let Some(session) = &mut self.session else { return Err(broken("the connection is broken")) };
-        let result = tokio::time::timeout(TIMEOUT, run(session, sql)).await;
-        // A session whose statement was cut off, or whose node is gone, is of no use any more.
+        let result = tokio::time::timeout(TIMEOUT, gate.guard(run(session, sql))).await;
+        // A session whose statement was cut off, or whose process is gone, is of no use any more.
         let result = match result {
-            Ok(result) if self.database.nodes.lock()[self.node].is_some() => result.map_err(failure),
+            Ok(result) if self.is_alive() => result.map_err(failure),
             _ => {
                 self.session = None;
                 Err(broken("no answer"))
             }
         };
-        let now = tokio::time::Instant::now().duration_since(start()).as_nanos();
-        self.database.trace.record(&format!("{now} n{} {sql} => {result:?}", self.node + 1));
+        self.database.watch.answered(self.node, || format!("{sql} => {result:?}"));
         result
     }
-}
-
-/// When the runtime's virtual time began, as far as this run is concerned: the first time it is asked.
-fn start() -> tokio::time::Instant {
-    thread_local! {
-        static START: std::cell::OnceCell<tokio::time::Instant> = const { std::cell::OnceCell::new() };
-    }
-    START.with(|start| *start.get_or_init(tokio::time::Instant::now))
 }
 
 fn broken(message: &str) -> Failure {

@@ -1,0 +1,151 @@
+//! What must hold of a simulated cluster at every moment, one invariant a file, under the names that `ARCHITECTURE.md` lists.
+//!
+//! | invariant | looks at |
+//! |---|---|
+//! | [`hlc_monotonic`] | the timestamp of every message sent, over restarts |
+//! | [`timestamp_bound`] | the same, against true time |
+//! | [`external_consistency`] | snapshots begun after acknowledgements |
+//! | [`lease_disjointness`] | applied leases, and what was served under each |
+//! | [`range_tiling`] | the newest descriptors of all ranges |
+//! | [`replica_equality`] | replicas at the same applied index |
+//! | [`implicit_commit_stable`] | transaction records |
+//! | [`read_protected`] | every read answered, read again at the end |
+
+pub mod external_consistency;
+pub mod hlc_monotonic;
+pub mod implicit_commit_stable;
+pub mod lease_disjointness;
+pub mod range_tiling;
+pub mod read_protected;
+pub mod replica_equality;
+pub mod timestamp_bound;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clock::Timestamp;
+use kv::engine::{Engine, MemoryEngine};
+use kv::keys;
+use kv::replica::RangeState;
+use raft_groups::{NodeId, Passage};
+
+use super::audit::Audited;
+use super::cluster::{SimCluster, Standing};
+
+/// What must hold. Every check says in words what is broken.
+pub trait Invariant: Send {
+    /// Its name.
+    fn name(&self) -> &'static str;
+
+    /// A message leaves its sender; `true_ns` is true time.
+    ///
+    /// # Errors
+    /// What is broken.
+    fn sent(&mut self, _message: &Passage<'_>, _true_ns: u64) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// A node begins a new life with this reading of its clock.
+    ///
+    /// # Errors
+    /// What is broken.
+    fn started(&mut self, _node: NodeId, _now: Timestamp) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// A node told what it did.
+    ///
+    /// # Errors
+    /// What is broken.
+    fn audited(&mut self, _audited: &Audited, _true_ns: u64) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// All stores, at one moment.
+    ///
+    /// # Errors
+    /// What is broken.
+    fn sample(&mut self, _sample: &Sample) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// The end of the run: everything is healed, and every replica has applied what there is.
+    ///
+    /// # Errors
+    /// What is broken.
+    fn end(&mut self, _sample: &Sample) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// All of them, new.
+pub fn all(clock_error: Duration) -> Vec<Box<dyn Invariant>> {
+    vec![
+        Box::new(hlc_monotonic::HlcMonotonic::default()),
+        Box::new(timestamp_bound::TimestampBound::new(clock_error)),
+        Box::new(external_consistency::ExternalConsistency::default()),
+        Box::new(lease_disjointness::LeaseDisjointness::default()),
+        Box::new(range_tiling::RangeTiling),
+        Box::new(replica_equality::ReplicaEquality::default()),
+        Box::new(implicit_commit_stable::ImplicitCommitStable::default()),
+        Box::new(read_protected::ReadProtected::default()),
+    ]
+}
+
+/// All stores at one moment.
+pub struct Sample {
+    /// Nodes that run, by number from 0.
+    pub nodes: Vec<NodeSample>,
+    /// All nodes run.
+    pub is_complete: bool,
+}
+
+/// One store.
+pub struct NodeSample {
+    /// The node's number, from 0.
+    pub index: usize,
+    /// Its store.
+    pub engine: Arc<MemoryEngine>,
+    /// The replicas in it that have data.
+    pub ranges: Vec<RangeState>,
+}
+
+impl Sample {
+    /// Looks at the stores of all nodes that run.
+    pub fn take(cluster: &SimCluster) -> Sample {
+        let engines = cluster.engines();
+        let is_complete = engines.iter().all(|(_, standing, _)| *standing == Standing::Up);
+        let up = engines.into_iter().filter(|(_, standing, _)| *standing == Standing::Up);
+        let nodes = up.map(|(index, _, engine)| {
+            let ranges = ranges_of(&engine);
+            NodeSample { index, engine, ranges }
+        });
+        Sample { nodes: nodes.collect(), is_complete }
+    }
+
+    /// The applied positions of all replicas of each range are alike.
+    pub fn is_settled(&self) -> bool {
+        let mut applied = std::collections::BTreeMap::new();
+        let states = self.nodes.iter().flat_map(|node| &node.ranges);
+        states.into_iter().all(|state| {
+            let index = state.applied.last_applied.map(|position| position.index);
+            *applied.entry(state.descriptor.range_id).or_insert(index) == index
+        })
+    }
+}
+
+fn ranges_of(engine: &MemoryEngine) -> Vec<RangeState> {
+    let reader = engine.snapshot();
+    let mut ids = Vec::new();
+    let mut cursor = reader.cursor(&[keys::LOCAL, b'i'], &[keys::LOCAL, b'i' + 1], false);
+    while cursor.advance().unwrap_or(false) {
+        if let Some((id, [what])) = keys::decode_range_local(cursor.key())
+            && *what == keys::RangeLocal::Replica as u8
+        {
+            ids.push(id);
+        }
+    }
+    drop(cursor);
+    let states = ids.into_iter().filter_map(|id| RangeState::load(&*reader, id).ok().flatten());
+    states.map(|(_, state)| state).filter(|state| !state.descriptor.replicas.is_empty()).collect()
+}

@@ -1,0 +1,37 @@
+//! No timestamp is issued above true time plus twice the maximum clock error.
+
+use std::time::Duration;
+
+use raft_groups::Passage;
+
+use super::Invariant;
+
+/// See the module.
+#[derive(Debug)]
+pub struct TimestampBound {
+    reach_ns: u64,
+}
+
+impl TimestampBound {
+    /// For a cluster whose clocks are off by at most this.
+    pub fn new(clock_error: Duration) -> Self {
+        TimestampBound { reach_ns: u64::try_from(2 * clock_error.as_nanos()).unwrap_or(u64::MAX) }
+    }
+}
+
+impl Invariant for TimestampBound {
+    fn name(&self) -> &'static str {
+        "timestamp_bound"
+    }
+
+    fn sent(&mut self, message: &Passage<'_>, true_ns: u64) -> Result<(), String> {
+        if message.timestamp.wall_ns > true_ns.saturating_add(self.reach_ns) {
+            let ahead_ns = message.timestamp.wall_ns - true_ns;
+            return Err(format!(
+                "{} sent {}, {ahead_ns} ns above true time; the bound is {} ns",
+                message.from, message.timestamp, self.reach_ns
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,123 @@
+//! One life of a simulated node: everything from SQL down to the log, put together as in production.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use clock::{Hlc, Random, SimulatedTime, Tasks};
+use kv::engine::MemoryEngine;
+use kv::node::{Admin, Begin, Node, NodeConfig};
+use raft_groups::disk::{CeilingCell, Dir, DurableCell, SimDir};
+use raft_groups::{NodeId, SimNetwork, WalOptions};
+use sql::{ClusterView, NodeView, RangeView, SqlError, SqlNode, SqlNodeConfig, SqlSettings};
+
+use super::cluster::SimSettings;
+
+/// Memory of a node's queries.
+const QUERY_MEMORY_BYTES: usize = 64 << 20;
+
+/// How long a node that starts waits before it tries again to read the catalog.
+const CATALOG_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// Nodes that a node which joins may ask.
+const FOUNDERS: usize = 3;
+
+/// What a life is made of.
+pub(super) struct Parts {
+    pub index: usize,
+    pub life: u64,
+    pub time: SimulatedTime,
+    pub disk: SimDir,
+    pub log: SimDir,
+    pub engine: Arc<MemoryEngine>,
+    pub tasks: Tasks,
+    pub random: Random,
+    pub network: SimNetwork,
+    pub settings: SimSettings,
+}
+
+pub(super) fn address(index: usize) -> String {
+    format!("node-{}", index + 1)
+}
+
+/// Starts everything below SQL.
+pub(super) async fn start(parts: &Parts) -> Result<Node> {
+    let index = parts.index;
+    let dir: Arc<dyn Dir> = Arc::new(parts.disk.clone());
+    let ceiling = CeilingCell::new(DurableCell::new(Arc::clone(&dir), "ceiling"));
+    let former = ceiling.read()?;
+    let hlc = Hlc::new(Arc::new(parts.time.clone()), parts.settings.clock_error, Arc::new(ceiling), former);
+    let hlc = Arc::new(hlc);
+    let transport = parts.network.connect(NodeId(0), &address(index), Arc::clone(&hlc));
+    let others = (0..FOUNDERS).filter(|other| *other != index).map(address).collect();
+    let begin = if index == 0 { Begin::Bootstrap } else { Begin::Join(others) };
+    let config = NodeConfig {
+        log_dir: Arc::new(parts.log.clone()),
+        data_dir: dir,
+        engine: parts.engine.clone(),
+        transport,
+        hlc,
+        tasks: parts.tasks.clone(),
+        raft_tasks: parts.tasks.clone(),
+        random: parts.random.clone(),
+        settings: parts.settings.kv.clone(),
+        groups: parts.settings.groups.clone(),
+        wal: WalOptions::small(),
+        locality: format!("region=r{}", index + 1).parse().context("a region has a name")?,
+        address: address(index),
+        sql_address: address(index),
+        version: "simulated".to_owned(),
+        begin,
+    };
+    Node::start(config).await.with_context(|| format!("node {} did not start", index + 1))
+}
+
+/// Starts the SQL side, as soon as the catalog answers.
+pub(super) async fn start_sql(parts: &Parts, node: &Arc<Node>) -> Result<SqlNode> {
+    let transactions = parts.random.fork("transactions");
+    let hlc = node.hlc().clone();
+    let (tasks, settings) = (parts.tasks.clone(), txn::Settings::default());
+    let database = txn::Database::new(node.sender(), hlc, tasks, transactions, node.node_id(), settings);
+    loop {
+        let sql = SqlNode::start(SqlNodeConfig {
+            database: database.clone(),
+            cluster: Arc::new(View(node.admin())),
+            node_id: node.node_id(),
+            tasks: parts.tasks.clone(),
+            random: parts.random.fork("sql"),
+            settings: SqlSettings { query_memory_bytes: QUERY_MEMORY_BYTES, ..SqlSettings::default() },
+        });
+        match sql.await {
+            Ok(sql) => return Ok(sql),
+            Err(error) => {
+                tracing::debug!(node = parts.index + 1, %error, "the catalog cannot be read yet");
+                tokio::time::sleep(CATALOG_PAUSE).await;
+            }
+        }
+    }
+}
+
+struct View(Arc<dyn Admin>);
+
+#[async_trait::async_trait]
+impl ClusterView for View {
+    async fn ranges(&self, start: Bytes, end: Bytes) -> Result<Vec<RangeView>, SqlError> {
+        let span = kv::api::Span { start, end };
+        let ranges = self.0.ranges(span).await.map_err(|error| SqlError::from(txn::Error::from(error)))?;
+        let view = |range: kv::node::RangeInfo| RangeView {
+            range_id: range.descriptor.range_id,
+            start: range.descriptor.start,
+            end: range.descriptor.end,
+            ..RangeView::default()
+        };
+        Ok(ranges.into_iter().map(view).collect())
+    }
+
+    fn nodes(&self) -> Vec<NodeView> {
+        Vec::new()
+    }
+
+    async fn split_at(&self, key: Bytes) -> Result<(), SqlError> {
+        self.0.split_at(key).await.map(|_| ()).map_err(|error| SqlError::from(txn::Error::from(error)))
+    }
+}

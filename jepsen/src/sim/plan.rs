@@ -1,0 +1,163 @@
+//! Which faults a run meets, and when: drawn from its seed before it begins.
+//!
+//! Swizzled: each run has some kinds of fault and not others, more or fewer of them, held for longer or shorter, so that
+//! some runs are stormy and some have a single kind to themselves. The plan is a list; a run may be given part of it, which
+//! is how a failure is made smaller.
+
+use std::time::Duration;
+
+use clock::Random;
+
+/// A fault, from when on, and for how long.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned {
+    /// Its number in the plan.
+    pub number: usize,
+    /// Since the begin of the safety phase.
+    pub at: Duration,
+    /// For how long.
+    pub hold: Duration,
+    /// What.
+    pub fault: Fault,
+}
+
+/// What is done to the cluster. Nodes by their number from 0.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fault {
+    /// Both ways, between those in the set and the others.
+    Partition(Vec<usize>),
+    /// Each node hears its two neighbours only: every node sees a majority, no two the same.
+    Ring,
+    /// Two halves that only one node hears both of.
+    Bridge(usize),
+    /// The leaseholder of some range hears nobody.
+    IsolateLeaseholder(u64),
+    /// Nothing passes in this direction.
+    OneWay(usize, usize),
+    /// Messages in this direction are slow by up to so much, and overtake each other.
+    Slow(usize, usize, Duration),
+    /// A part of all messages is lost.
+    Loss(f64),
+    /// A part of all requests arrives twice.
+    Duplication(f64),
+    /// A process loses power, and comes back.
+    PowerLoss(usize),
+    /// All processes lose power at once.
+    Blackout,
+    /// A process is killed, and comes back.
+    Kill(usize),
+    /// A process stands still.
+    Pause(usize),
+    /// A clock is moved to this part of its bound, in thousandths, and drifts.
+    Clock(usize, i64, i64),
+    /// Syncs of the log take up to so much.
+    SlowSync(usize, Duration),
+    /// Syncs of the log fail with EIO, which ends the process.
+    SyncError(usize),
+    /// Writes of the log fail with EIO.
+    WriteError(usize),
+    /// No room is left on the disks.
+    DiskFull(usize),
+    /// Some range is split; the number chooses where.
+    Split(u64),
+    /// Some lease moves; the numbers choose which, and where to.
+    TransferLease(u64, u64),
+    /// A node joins.
+    AddNode,
+}
+
+/// Kinds, to draw a subset of.
+const KINDS: usize = 18;
+
+/// The fewest and most faults a second, in thousandths.
+const RATES: (u64, u64) = (200, 1_500);
+
+/// How many nodes join in one run.
+const NODES_ADDED_MAX: usize = 2;
+
+/// The plan of a seed.
+pub fn draw(seed: u64, nodes: usize, duration: Duration) -> Vec<Planned> {
+    let random = Random::from_seed(seed).fork("plan");
+    let likely = [0.15, 0.3, 0.6][usize::try_from(random.range(0, 3)).unwrap_or(0)];
+    let mut kinds: Vec<usize> = (0..KINDS).filter(|_| random.chance(likely)).collect();
+    if kinds.is_empty() {
+        kinds.push(usize::try_from(random.range(0, KINDS as u64)).unwrap_or(0));
+    }
+    let rate = random.range(RATES.0, RATES.1);
+    let longest_ms = random.range(300, 4_000);
+    let mut plan = Vec::new();
+    let (mut at, mut added) = (Duration::ZERO, 0);
+    loop {
+        at += Duration::from_millis(random.range(1, 2_000_000 / rate));
+        let hold = Duration::from_millis(random.range(50, longest_ms));
+        if at + hold >= duration {
+            return plan;
+        }
+        let kind = kinds[usize::try_from(random.range(0, kinds.len() as u64)).unwrap_or(0)];
+        let fault = fault(kind, nodes, &random);
+        if fault == Fault::AddNode {
+            added += 1;
+            if added > NODES_ADDED_MAX {
+                continue;
+            }
+        }
+        plan.push(Planned { number: plan.len(), at, hold, fault });
+    }
+}
+
+fn fault(kind: usize, nodes: usize, random: &Random) -> Fault {
+    let any = || usize::try_from(random.range(0, nodes as u64)).unwrap_or(0);
+    let other = |than: usize| (than + 1 + usize::try_from(random.range(0, nodes as u64 - 1)).unwrap_or(0)) % nodes;
+    let node = any();
+    match kind {
+        0 => {
+            let side = (0..nodes).filter(|_| random.chance(0.5)).collect::<Vec<_>>();
+            Fault::Partition(if side.is_empty() || side.len() == nodes { vec![node] } else { side })
+        }
+        1 if nodes > 3 => Fault::Ring,
+        1 | 2 => Fault::Bridge(node),
+        3 => Fault::IsolateLeaseholder(random.next_u64()),
+        4 => Fault::OneWay(node, other(node)),
+        5 => Fault::Slow(node, other(node), Duration::from_millis(random.range(5, 800))),
+        6 => Fault::Loss(random.range(1, 200) as f64 / 1_000.0),
+        7 => Fault::Duplication(random.range(1, 500) as f64 / 1_000.0),
+        8 if random.chance(0.2) => Fault::Blackout,
+        8 => Fault::PowerLoss(node),
+        9 => Fault::Kill(node),
+        10 => Fault::Pause(node),
+        11 => Fault::Clock(node, thousandths(random), thousandths(random)),
+        12 => Fault::SlowSync(node, Duration::from_millis(random.range(1, 500))),
+        13 => Fault::SyncError(node),
+        14 => Fault::WriteError(node),
+        15 => Fault::DiskFull(node),
+        16 => Fault::Split(random.next_u64()),
+        17 if random.chance(0.2) => Fault::AddNode,
+        _ => Fault::TransferLease(random.next_u64(), random.next_u64()),
+    }
+}
+
+fn thousandths(random: &Random) -> i64 {
+    i64::try_from(random.range(0, 2_001)).unwrap_or(0) - 1_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_has_one_plan_and_seeds_differ() {
+        let plan = |seed| draw(seed, 3, Duration::from_secs(20));
+        assert_eq!(plan(7), plan(7));
+        let differing = (0..20).filter(|seed| plan(*seed) != plan(seed + 1)).count();
+        assert!(differing >= 19, "only {differing} of 20 plans differ from the next");
+    }
+
+    #[test]
+    fn every_fault_is_over_before_the_phase_is() {
+        for seed in 0..200 {
+            for planned in draw(seed, 3, Duration::from_secs(10)) {
+                assert!(planned.at + planned.hold < Duration::from_secs(10), "seed {seed}: {planned:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The simulator itself: what a seed does, it does again.
+#![allow(clippy::disallowed_methods, reason = "tests of real processes use the real world")]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jepsen::sim::fleet::{self, FleetOptions};
+use jepsen::sim::{Outcome, RunOptions};
+use jepsen::workload;
+
+/// Runs each in a fresh process.
+fn run(runs: Vec<RunOptions>, mutant: Option<&str>) -> Vec<Outcome> {
+    let binary = PathBuf::from(env!("CARGO_BIN_EXE_jepsen"));
+    let mutant = mutant.map(str::to_owned);
+    let options = FleetOptions { binary, jobs: 2, bound: None, mutant, stop_at_failure: false };
+    let mut outcomes = Vec::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime
+        .block_on(fleet::run(runs, &options, |finished, _| {
+            outcomes.push(finished.outcome.clone().unwrap_or_else(|words| panic!("{:?}: {words}", finished.options)));
+        }))
+        .unwrap();
+    outcomes.sort_by_key(|outcome| (outcome.seed, outcome.trace_hash));
+    outcomes
+}
+
+#[test]
+fn a_seed_does_the_same_in_every_process() {
+    let seeds = 0..24;
+    let runs = seeds.clone().flat_map(|seed| {
+        let names = workload::names();
+        let workload = names[usize::try_from(seed).unwrap() % names.len()];
+        let options = RunOptions { duration: Duration::from_secs(4), ..RunOptions::new(seed, workload) };
+        [options.clone(), options]
+    });
+    let outcomes = run(runs.collect(), None);
+    assert_eq!(outcomes.len(), 48);
+    for pair in outcomes.chunks(2) {
+        let [one, other] = pair else { unreachable!("chunks of two") };
+        assert_eq!(
+            (one.seed, one.trace_hash, one.events, &one.broken),
+            (other.seed, other.trace_hash, other.events, &other.broken),
+            "seed {} did two things",
+            one.seed
+        );
+        assert_eq!(one.broken, [], "seed {}", one.seed);
+    }
+    let mut hashes: Vec<u64> = outcomes.iter().map(|outcome| outcome.trace_hash).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    assert_eq!(hashes.len(), 24, "different seeds do different things");
+}
+
+#[test]
+fn external_consistency_needs_commit_wait() {
+    // No faults but skewed clocks.
+    let runs = |mutant| {
+        let quiet = |seed| RunOptions {
+            duration: Duration::from_secs(4),
+            faults: Some(Vec::new()),
+            ..RunOptions::new(seed, "register")
+        };
+        run((100..108).map(quiet).collect(), mutant)
+    };
+    for outcome in runs(None) {
+        assert_eq!(outcome.broken, [], "seed {}", outcome.seed);
+    }
+    let without = runs(Some("no-commit-wait"));
+    let caught = without.iter().filter(|outcome| outcome.broken.iter().any(|(name, _)| name == "external_consistency"));
+    assert!(caught.count() > 0, "nobody noticed that commits are not waited for");
+}
