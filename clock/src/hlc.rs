@@ -78,6 +78,8 @@ pub struct Hlc {
     source: Arc<dyn TimeSource>,
     max_clock_error: Duration,
     ceiling: Arc<dyn CeilingStore>,
+    /// What a former life may have issued.
+    former_ceiling: Timestamp,
     /// What the store is known to hold. Held while it is written, so that a lower ceiling never overwrites a higher one.
     durable: Mutex<Timestamp>,
     state: Mutex<State>,
@@ -103,7 +105,7 @@ impl Hlc {
     ) -> Self {
         let state = Mutex::new(State { newest: former_ceiling, ceiling: former_ceiling });
         let (durable, fence) = (Mutex::new(former_ceiling), OnceLock::new());
-        Hlc { source, max_clock_error, ceiling, durable, state, fence }
+        Hlc { source, max_clock_error, ceiling, former_ceiling, durable, state, fence }
     }
 
     /// The bound M on every node's clock error.
@@ -117,10 +119,11 @@ impl Hlc {
     }
 
     /// Whether timestamps from this clock may be served: its source vouches for it (`clock_fencing`), and
-    /// `timestamp_bound` holds: a restarted node serves only once `earliest + 2M` has reached its former ceiling.
+    /// `timestamp_bound` holds: a restarted node serves only once `earliest + 2M` has reached its former ceiling. What it received
+    /// since does not count: a peer's clock may be ahead of this one.
     pub fn may_serve(&self) -> bool {
         let reach = Timestamp::new(self.source.now().earliest_ns, 0).plus(2 * self.max_clock_error);
-        self.fault().is_none() && self.state.lock().newest <= reach
+        self.fault().is_none() && self.former_ceiling <= reach
     }
 
     /// Why the clock must not be relied on any more, if so: give up leases, stop serving, then exit.

@@ -221,11 +221,12 @@ impl Node {
             draining: AtomicBool::new(false),
             fenced: watch::Sender::new(None),
         });
-        shared.transport.register(Class::Kv, Arc::new(handler::KvHandler::new(&shared)));
         let node = Node { shared };
         if begun.is_new_cluster {
             node.shared.found().await.map_err(NodeError::Bootstrap)?;
         }
+        // Not before the founder has taken its ID: whoever asked to join meanwhile would be given it.
+        node.shared.transport.register(Class::Kv, Arc::new(handler::KvHandler::new(&node.shared)));
         node.shared.announce().await;
         node.start_loops();
         Ok(node)

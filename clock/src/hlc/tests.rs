@@ -238,6 +238,15 @@ proptest! {
 }
 
 #[test]
+fn a_peer_ahead_does_not_stop_a_node_from_serving() {
+    let bench = Bench::at(10_000);
+    let hlc = bench.hlc();
+    let ahead = hlc.now().expect("the disk takes it").plus(hlc.max_clock_error());
+    hlc.absorb(ahead).expect("a correct clock may be that far ahead");
+    assert!(hlc.may_serve(), "no former life issued anything");
+}
+
+#[test]
 fn clock_fencing_is_for_good() {
     let bench = Bench::at(10_000);
     let hlc = bench.hlc();

@@ -22,6 +22,24 @@ fn one_node_founds_a_cluster_and_serves() {
     });
 }
 
+/// Whoever asks to join while the founder is still founding must not be given the founder's ID.
+#[test]
+fn nodes_that_start_at_once_get_ids_of_their_own() {
+    for seed in 60..80 {
+        simulate(seed, async move {
+            let mut cluster = Cluster::new(seed);
+            let nodes = cluster.start_at_once(3).await;
+            let mut ids: Vec<u64> = nodes.iter().map(crate::node::Node::node_id).collect();
+            assert_eq!(ids[0], 1, "the founder is the first");
+            ids.sort_unstable();
+            assert_eq!(ids, [1, 2, 3]);
+            for node in nodes {
+                node.halt().await;
+            }
+        });
+    }
+}
+
 #[test]
 fn a_restarted_node_goes_on_as_what_it_was() {
     simulate(2, async {

@@ -75,18 +75,37 @@ impl Cluster {
 
     /// Adds a machine with a new node, which founds the cluster or joins it. Returns its ID.
     pub async fn add(&mut self, locality: &'static str) -> u64 {
-        let id = self.machines.len() as u64 + 1;
-        let log = SimDir::new(self.random.fork(&format!("disk {id}")));
-        let engine = Arc::new(MemoryEngine::new());
-        let time = self.time.another(0);
-        self.machines.insert(id, Machine { log, engine, locality, node: None, time, last_time: Timestamp::MIN });
+        let id = self.add_machine(locality);
         self.start(id).await;
         assert_eq!(self.node(id).node_id(), id);
         id
     }
 
+    /// Starts so many machines of a new cluster at once, those that join first. Returns the nodes by machine.
+    pub async fn start_at_once(&mut self, machines: u64) -> Vec<Node> {
+        let ids: Vec<u64> = (0..machines).map(|_| self.add_machine("")).collect();
+        let configs: Vec<NodeConfig> = ids.iter().rev().map(|id| self.config(*id)).collect();
+        let mut nodes = futures::future::try_join_all(configs.into_iter().map(Node::start)).await.expect("all start");
+        nodes.reverse();
+        nodes
+    }
+
+    fn add_machine(&mut self, locality: &'static str) -> u64 {
+        let id = self.machines.len() as u64 + 1;
+        let log = SimDir::new(self.random.fork(&format!("disk {id}")));
+        let engine = Arc::new(MemoryEngine::new());
+        let time = self.time.another(0);
+        self.machines.insert(id, Machine { log, engine, locality, node: None, time, last_time: Timestamp::MIN });
+        id
+    }
+
     /// Starts a machine's node.
     pub async fn start(&mut self, id: u64) {
+        let node = Node::start(self.config(id)).await.expect("the node starts");
+        self.machine(id).node = Some(node);
+    }
+
+    fn config(&mut self, id: u64) -> NodeConfig {
         self.lives += 1;
         let machine = &self.machines[&id];
         let is_new = machine.last_time.is_min();
@@ -94,7 +113,7 @@ impl Cluster {
         let hlc = Arc::new(hlc);
         let address = format!("node-{id}");
         let known = NodeId(if is_new { 0 } else { id });
-        let config = NodeConfig {
+        NodeConfig {
             log_dir: Arc::new(machine.log.clone()),
             data_dir: Arc::new(machine.log.clone()),
             engine: machine.engine.clone(),
@@ -111,9 +130,7 @@ impl Cluster {
             sql_address: String::new(),
             version: "test".to_owned(),
             begin: if id == 1 { Begin::Bootstrap } else { Begin::Join(vec!["node-1".to_owned()]) },
-        };
-        let node = Node::start(config).await.expect("the node starts");
-        self.machine(id).node = Some(node);
+        }
     }
 
     fn machine(&mut self, id: u64) -> &mut Machine {
