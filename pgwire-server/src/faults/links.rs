@@ -1,8 +1,11 @@
 //! A network that can be slowed down and cut, for demonstrations and tests of real processes.
 //!
 //! Wraps a node's transport. A link's delay is waited for before a request and again before its answer, so a round
-//! trip takes twice the delay more; a cut link answers nothing at all. It is in place only where latency was asked for
+//! trip takes twice the delay more; a request over a cut link is never answered. It is in place only where latency was asked for
 //! or fault hooks were switched on.
+//!
+//! It stands on the sending side: a cut stops this node's own requests to the peer's ID. Those by address, before the peer's ID is known, and
+//! answers to what the peer asks still pass, so that a whole partition is a cut on both sides.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
