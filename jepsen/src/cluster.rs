@@ -111,7 +111,7 @@ pub struct Cluster {
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Cluster {
-    /// Starts all nodes, makes them a cluster, and waits until each answers a query.
+    /// Starts all nodes, makes them a cluster, and waits until each answers a query and each range has its copies.
     ///
     /// # Errors
     /// When a process does not start, or a node does not answer in time; its log's end is in the message.
@@ -155,6 +155,7 @@ impl Cluster {
         for index in 0..cluster.len() {
             cluster.set_hooks(index).await?;
         }
+        cluster.wait_until_replicated(READY_TIMEOUT).await?;
         Ok(cluster)
     }
 
@@ -258,14 +259,30 @@ impl Cluster {
     pub async fn is_fully_replicated(&self) -> Result<bool> {
         const COPIES: usize = 3;
         let ranges = self.connect(0).await?.query("SHOW RANGES", &[]).await?;
-        let wanted = COPIES.min(self.len());
+        // An even number of voters is never aimed at.
+        let wanted = if self.len() < COPIES { 1 } else { COPIES };
         let is_whole = |range: &tokio_postgres::Row| {
-            let replicas: String = range.get("replicas");
-            let nodes: Vec<u64> =
-                replicas.trim_matches(['{', '}']).split(',').filter_map(|id| id.parse().ok()).collect();
+            let voters: String = range.get("voting_replicas");
+            let nodes: Vec<u64> = voters.trim_matches(['{', '}']).split(',').filter_map(|id| id.parse().ok()).collect();
             nodes.len() == wanted && nodes.iter().all(|id| self.node_ids.contains(id))
         };
         Ok(!ranges.is_empty() && ranges.iter().all(is_whole))
+    }
+
+    /// Waits until every range has all its copies on nodes that are there: before that, whoever is alone may rightly serve alone.
+    ///
+    /// # Errors
+    /// When it takes longer.
+    pub async fn wait_until_replicated(&self, timeout: Duration) -> Result<()> {
+        let wait = async {
+            while !self.is_fully_replicated().await.unwrap_or(false) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        match tokio::time::timeout(timeout, wait).await {
+            Ok(()) => Ok(()),
+            Err(_) => bail!("ranges still lack copies after {} s", timeout.as_secs()),
+        }
     }
 
     /// Prints the last lines of every node's log.

@@ -54,4 +54,9 @@ impl RangeDescriptor {
     pub fn contains(&self, key: &[u8]) -> bool {
         key >= &self.start[..] && (self.end.is_empty() || key < &self.end[..])
     }
+
+    /// The copies that vote.
+    pub fn voters(&self) -> impl Iterator<Item = &ReplicaDescriptor> {
+        self.replicas.iter().filter(|replica| replica.role() == ReplicaRole::Voter)
+    }
 }

@@ -45,6 +45,8 @@ pub struct RangeView {
     pub end: Bytes,
     /// The nodes that hold replicas.
     pub replicas: Vec<u64>,
+    /// Those of them that vote.
+    pub voters: Vec<u64>,
     /// The node that holds the lease, where known.
     pub leaseholder: Option<u64>,
     /// Bytes of keys and values, where known.

@@ -21,7 +21,7 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// How often the record of a transaction that holds anything is kept alive.
     pub heartbeat_interval: Duration,
-    /// How long the outcome of an ambiguous commit is asked for before it is reported as unknown.
+    /// How long after a commit was sent its outcome is reported as unknown, if no answer came and nobody could be asked.
     pub ambiguous_commit_bound: Duration,
 }
 
@@ -36,7 +36,7 @@ impl Default for Settings {
             intent_span_bytes: 256 << 10,
             request_timeout: Duration::from_secs(10),
             heartbeat_interval: Duration::from_secs(1),
-            ambiguous_commit_bound: Duration::from_secs(20),
+            ambiguous_commit_bound: Duration::from_secs(12),
         }
     }
 }

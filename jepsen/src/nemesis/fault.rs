@@ -127,7 +127,7 @@ impl Injury {
                 Fault::DiskFull => {
                     cluster.node(victim).volume().context("the node's disk is not limited")?.free()?;
                 }
-                Fault::Replace => wait_for_copies(cluster).await?,
+                Fault::Replace => cluster.wait_until_replicated(HEAL_TIMEOUT).await?,
                 _ => {}
             }
         }
@@ -142,19 +142,6 @@ async fn slow_down(cluster: &mut Cluster, victim: usize, delay: Duration) -> Res
     for other in (0..cluster.len()).filter(|other| *other != victim) {
         cluster.set_delay(victim, other, delay).await?;
         cluster.set_delay(other, victim, delay).await?;
-    }
-    Ok(())
-}
-
-/// Waits until every range has all its copies on nodes that are there.
-async fn wait_for_copies(cluster: &Cluster) -> Result<()> {
-    let wait = async {
-        while !cluster.is_fully_replicated().await.unwrap_or(false) {
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-    };
-    if tokio::time::timeout(HEAL_TIMEOUT, wait).await.is_err() {
-        bail!("{} s after a node was replaced, ranges still lack copies", HEAL_TIMEOUT.as_secs());
     }
     Ok(())
 }

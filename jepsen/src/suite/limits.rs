@@ -72,7 +72,7 @@ async fn refusal(client: &Client, sql: &str) -> Result<Duration> {
     let begun = Instant::now();
     match tokio::time::timeout(2 * REFUSAL_MAX, client.simple_query(sql)).await {
         Err(_) => bail!("`{sql}` was not answered within {:?}", 2 * REFUSAL_MAX),
-        Ok(Ok(_)) => bail!("`{sql}` was served without a majority"),
+        Ok(Ok(_)) => bail!("`{sql}` was served without a majority, after {:?}", begun.elapsed()),
         Ok(Err(error)) => {
             let error = error.as_db_error().context("the connection broke instead of an answer")?.clone();
             ensure!(begun.elapsed() <= REFUSAL_MAX, "`{sql}` was refused after {:?}: {error}", begun.elapsed());
@@ -127,8 +127,10 @@ async fn judge_disk_full(cluster: &mut Cluster) -> Result<String> {
         cluster.node(index).volume().context("every node has a volume")?.fill(1 << 20)?;
     }
     let begun = Instant::now();
+    let mut next_id = 1;
     let refused = loop {
-        match client.execute("INSERT INTO full_disk VALUES (2, 'x') ON CONFLICT DO NOTHING", &[]).await {
+        next_id += 1;
+        match client.execute("INSERT INTO full_disk VALUES ($1, 'x')", &[&next_id]).await {
             Err(error) if error.code() == Some(&SqlState::DISK_FULL) => break begun.elapsed(),
             Err(error) => return Err(error).context("a write to a full disk failed with another error than 53100"),
             Ok(_) if begun.elapsed() > NOTICE_MAX => bail!("writes go on {NOTICE_MAX:?} after the disk was full"),
@@ -144,6 +146,6 @@ async fn judge_disk_full(cluster: &mut Cluster) -> Result<String> {
     for index in 0..cluster.len() {
         cluster.node(index).volume().context("every node has a volume")?.free()?;
     }
-    let back = until_served(cluster, 0, "INSERT INTO full_disk VALUES (3, 'after') ON CONFLICT DO NOTHING").await?;
+    let back = until_served(cluster, 0, "INSERT INTO full_disk VALUES (0, 'after') ON CONFLICT DO NOTHING").await?;
     Ok(format!("refused after {} ms, written again {} ms after there was room", refused.as_millis(), back.as_millis()))
 }

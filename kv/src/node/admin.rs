@@ -10,7 +10,7 @@ use raft_groups::{Class, NodeId};
 use super::Shared;
 use super::message::{Measure, Measured, NodeAnswer, NodeAnswerKind, NodeRequest, NodeRequestKind};
 use crate::api::{KvError, RequestKind, ResponseKind, Span, SplitRange, TransferLease};
-use crate::descriptor::{RangeDescriptor, ReplicaRole};
+use crate::descriptor::RangeDescriptor;
 use crate::directory;
 use crate::keys;
 use crate::liveness::{NodeDescriptor, NodeStatus};
@@ -197,10 +197,7 @@ impl Admin for Shared {
     fn status(&self) -> StatusInfo {
         let held = self.store.all();
         let target = self.settings.replication_target;
-        let is_short = |held: &crate::store::Held| {
-            let replicas = held.replica.descriptor().replicas;
-            replicas.iter().filter(|replica| replica.role() == ReplicaRole::Voter).count() < target
-        };
+        let is_short = |held: &crate::store::Held| held.replica.descriptor().voters().count() < target;
         StatusInfo {
             cluster_id: self.identity.cluster_id(),
             node_id: self.identity.node_id,

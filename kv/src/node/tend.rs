@@ -246,9 +246,8 @@ impl Shared {
             }
             let descriptor = held.replica.descriptor();
             let heir = descriptor
-                .replicas
-                .iter()
-                .filter(|replica| replica.role() == ReplicaRole::Voter && replica.node_id != own)
+                .voters()
+                .filter(|replica| replica.node_id != own)
                 .find(|replica| self.registry.health(replica.node_id) == NodeHealth::Live);
             let Some(heir) = heir else { continue };
             let transfer = TransferLease { key: descriptor.start.clone(), target_node: heir.node_id };

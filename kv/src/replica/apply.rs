@@ -162,13 +162,8 @@ impl Replica {
         left.stats.subtract(&split.right_stats);
         left.write_descriptor(self.replica_id, &mut staged.batch);
         if self.events.may_create(&split.right) {
-            let voters: Vec<(ReplicaId, NodeId)> = split
-                .right
-                .replicas
-                .iter()
-                .filter(|replica| replica.role() == crate::descriptor::ReplicaRole::Voter)
-                .map(|replica| (ReplicaId(replica.replica_id), NodeId(replica.node_id)))
-                .collect();
+            let voters: Vec<(ReplicaId, NodeId)> =
+                split.right.voters().map(|replica| (ReplicaId(replica.replica_id), NodeId(replica.node_id))).collect();
             let right = RangeState {
                 descriptor: split.right.clone(),
                 applied: initial_state(&voters),

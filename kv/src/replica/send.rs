@@ -21,6 +21,7 @@ use crate::api::*;
 use crate::concurrency::lock_table::LockRequest;
 use crate::engine::EngineError;
 use crate::evaluate::{self, Declared, Evaluated, Input, Refusal};
+use crate::keys;
 
 /// How far a batch has come: what to say when its time is up.
 #[derive(Debug)]
@@ -362,7 +363,11 @@ impl Replica {
     }
 }
 
-/// Whether the batch makes the range larger: what a full disk refuses. Ends, resolutions and removals are let through.
+/// Whether the batch makes a table larger: what a full disk refuses. Ends, resolutions and removals are let through, and what
+/// the system writes for itself: reads need leases on the catalog, and the reserve below the floor is there for such.
 fn adds_data(batch: &BatchRequest) -> bool {
-    batch.requests.iter().any(|request| matches!(request.kind, Some(RequestKind::Put(_))))
+    batch
+        .requests
+        .iter()
+        .any(|request| matches!(&request.kind, Some(RequestKind::Put(put)) if put.key.starts_with(&[keys::TABLE])))
 }

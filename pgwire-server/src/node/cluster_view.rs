@@ -32,6 +32,7 @@ impl ClusterView for View {
             .into_iter()
             .map(|range| RangeView {
                 range_id: range.descriptor.range_id,
+                voters: range.descriptor.voters().map(|replica| replica.node_id).collect(),
                 start: range.descriptor.start,
                 end: range.descriptor.end,
                 replicas: range.descriptor.replicas.iter().map(|replica| replica.node_id).collect(),

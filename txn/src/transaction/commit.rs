@@ -53,6 +53,22 @@ impl Committed {
     }
 }
 
+/// A request that may have committed, for sending it again.
+struct Sent {
+    one_phase: bool,
+    header: BatchHeader,
+    requests: Vec<Request>,
+    /// When it was first sent.
+    at: tokio::time::Instant,
+}
+
+impl Sent {
+    #[allow(clippy::disallowed_methods, reason = "measures how long a client waits; virtual under simulation")]
+    fn new(one_phase: bool, header: BatchHeader, requests: Vec<Request>) -> Sent {
+        Sent { one_phase, header, requests, at: tokio::time::Instant::now() }
+    }
+}
+
 impl Transaction {
     /// Commits, and returns when the client may be told: after commit wait. When it fails, the transaction is rolled back, and
     /// the error, too, may be told.
@@ -151,9 +167,10 @@ impl Transaction {
                 requests.push(RequestKind::EndTxn(end).into());
                 (self.header(&state), requests, state.moves)
             };
-            match self.core.send(header.clone(), requests.clone()).await {
+            let sent = Sent::new(true, header, requests);
+            match self.core.send(sent.header.clone(), sent.requests.clone()).await {
                 Err(KvError::NotOnePhase(_)) => return Ok(None),
-                answer => match self.after_commit_request(answer, true, header, requests).await? {
+                answer => match self.after_commit_request(answer, sent).await? {
                     Ok(committed) => return Ok(Some(committed)),
                     Err(refused) => Box::pin(self.recover(refused, moves, &mut attempts)).await?,
                 },
@@ -179,8 +196,9 @@ impl Transaction {
                 let header = self.core.header(Some(state.meta.clone()));
                 (header, vec![Request::from(RequestKind::EndTxn(end))], state.moves)
             };
-            let answer = self.core.send(header.clone(), requests.clone()).await;
-            match self.after_commit_request(answer, false, header, requests).await? {
+            let sent = Sent::new(false, header, requests);
+            let answer = self.core.send(sent.header.clone(), sent.requests.clone()).await;
+            match self.after_commit_request(answer, sent).await? {
                 Ok(committed) => return Ok(committed),
                 Err(refused) => Box::pin(self.recover(refused, moves, &mut attempts)).await?,
             }
@@ -191,19 +209,17 @@ impl Transaction {
     async fn after_commit_request(
         &self,
         answer: Result<BatchResponse, KvError>,
-        one_phase: bool,
-        header: BatchHeader,
-        requests: Vec<Request>,
+        sent: Sent,
     ) -> Result<Result<Committed, KvError>, Error> {
         match answer {
             Ok(response) => self.read_ending(&response).map(Ok),
-            Err(KvError::AlreadyCommitted(detail)) => Ok(Ok(Committed::already(detail.actual, one_phase))),
+            Err(KvError::AlreadyCommitted(detail)) => Ok(Ok(Committed::already(detail.actual, sent.one_phase))),
             Err(KvError::Ambiguous(detail)) if mutation::is(Mutant::LostAnswerIsFailure) => {
                 Ok(Err(KvError::TxnAborted(detail)))
             }
             Err(KvError::Ambiguous(detail)) => {
                 tracing::debug!(reason = detail.message, "the answer to a commit was lost");
-                Box::pin(self.settle(one_phase, header, requests)).await.map(Ok)
+                Box::pin(self.settle(sent, detail.message)).await.map(Ok)
             }
             Err(refused) => Ok(Err(refused)),
         }

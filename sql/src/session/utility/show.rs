@@ -29,6 +29,7 @@ pub(super) fn columns(kind: &StatementKind) -> Option<Arc<[Column]>> {
             Column::computed("start_key", PgType::Text),
             Column::computed("end_key", PgType::Text),
             Column::computed("replicas", PgType::Text),
+            Column::computed("voting_replicas", PgType::Text),
             Column::computed("leaseholder", PgType::Int8),
             Column::computed("bytes", PgType::Int8),
             Column::computed("keys", PgType::Int8),
@@ -91,16 +92,18 @@ impl Session {
         };
         let ranges = self.shared.cluster.ranges(start, end).await?;
         let catalog = self.running(Arc::from([])).catalog;
+        let nodes =
+            |ids: &[u64]| Datum::Text(format!("{{{}}}", ids.iter().map(u64::to_string).collect::<Vec<_>>().join(",")));
         let number = |value: Option<u64>| value.map_or(Datum::Null, |value| Datum::Int8(value as i64));
         Ok(ranges
             .into_iter()
             .map(|range| {
-                let replicas: Vec<String> = range.replicas.iter().map(u64::to_string).collect();
                 vec![
                     Datum::Int8(range.range_id as i64),
                     Datum::Text(readable_key(&catalog, &range.start)),
                     Datum::Text(readable_end(&catalog, &range.end)),
-                    Datum::Text(format!("{{{}}}", replicas.join(","))),
+                    nodes(&range.replicas),
+                    nodes(&range.voters),
                     number(range.leaseholder),
                     number(range.bytes),
                     number(range.keys),

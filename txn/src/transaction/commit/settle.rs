@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use kv::api::{BatchHeader, EndTxn, KvError, Request, RequestKind};
 
-use super::{Committed, Transaction};
+use super::{Committed, Sent, Transaction};
 use crate::{Conflict, Error};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -25,17 +25,12 @@ impl Transaction {
     ///
     /// # Errors
     /// Why it did not commit; [`Error::Ambiguous`] when that is not known within the bound.
-    pub(super) async fn settle(
-        &self,
-        one_phase: bool,
-        header: BatchHeader,
-        requests: Vec<Request>,
-    ) -> Result<Committed, Error> {
+    pub(super) async fn settle(&self, sent: Sent, lost: String) -> Result<Committed, Error> {
         let bound = self.core.settings.ambiguous_commit_bound;
-        let asking = self.ask_until_known(one_phase, header, requests);
-        match tokio::time::timeout(bound, asking).await {
+        let asking = self.ask_until_known(sent.one_phase, sent.header, sent.requests);
+        match tokio::time::timeout_at(sent.at + bound, asking).await {
             Ok(known) => known,
-            Err(_) => Err(Error::Ambiguous(format!("no range answered within {bound:?}"))),
+            Err(_) => Err(Error::Ambiguous(format!("{lost}; nobody could say within {bound:?} what became of it"))),
         }
     }
 
