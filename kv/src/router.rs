@@ -19,6 +19,7 @@ mod attempt;
 mod cache;
 mod outcome;
 mod pieces;
+mod silence;
 mod spans;
 mod trip;
 
@@ -32,6 +33,7 @@ use parking_lot::{Mutex, RwLock};
 use raft_groups::Transport;
 
 use self::cache::{CachedRange, RangeCache};
+use self::silence::Silence;
 use self::trip::Trip;
 use crate::Settings;
 use crate::api::{BatchRequest, BatchResponse, KvError, Sender};
@@ -58,6 +60,7 @@ pub struct Router {
     settings: Settings,
     local: OnceLock<Weak<dyn LocalRanges>>,
     cache: Mutex<RangeCache>,
+    silence: Silence,
     first_range: RwLock<Option<RangeDescriptor>>,
     /// One directory lookup at a time: the others find what it brought.
     lookup: tokio::sync::Mutex<()>,
@@ -84,6 +87,7 @@ impl Router {
             settings,
             local: OnceLock::new(),
             cache: Mutex::default(),
+            silence: Silence::default(),
             first_range: RwLock::default(),
             lookup: tokio::sync::Mutex::default(),
         }

@@ -9,6 +9,7 @@ use raft_groups::{Class, NetworkError, NodeId};
 
 use super::cache::CachedRange;
 use super::outcome::{self, commit_of};
+use super::silence::Approach;
 use super::trip::{Backoff, Trip};
 use super::{GRACE, Routed, Router, spans};
 use crate::api::{BatchRequest, BatchResponse, KvError, error_detail};
@@ -18,13 +19,16 @@ use crate::keys;
 use crate::node::message::{Discover, NodeAnswer, NodeAnswerKind, NodeRequest, NodeRequestKind, Ping};
 
 /// A peer that has not answered for this long is asked whether it is there at all.
-const PROBE_AFTER: Duration = Duration::from_millis(400);
+const PING_AFTER: Duration = Duration::from_millis(400);
 
 /// How long it may take to say so.
-const PROBE_TIMEOUT: Duration = Duration::from_millis(400);
+const PING_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// How often it may fail to, one after the other.
-const PROBES: u32 = 2;
+const PINGS: u32 = 2;
+
+/// How long the directory may take to say whether a range is still what we think.
+const RELEARN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How many hints are followed before the other replicas are asked in turn.
 const HINTS: u32 = 3;
@@ -96,7 +100,13 @@ impl Router {
         let key = range.descriptor.start.clone();
         if range.descriptor.range_id == directory::FIRST_RANGE_ID {
             self.discover_first_range(trip).await;
-        } else if let Ok(entries) = directory::lookup(self, keys::meta_scan_start(&key), trip.remaining_ms()).await {
+        } else if let Ok(Ok(entries)) = tokio::time::timeout(
+            // Its own range may be without a leaseholder, for the same reason; what is known may well do.
+            RELEARN_TIMEOUT,
+            directory::lookup(self, keys::meta_scan_start(&key), trip.remaining_ms()),
+        )
+        .await
+        {
             // Older than what is cached: harmless, and not taken.
             entries.iter().rev().for_each(|descriptor| self.learn(descriptor));
         }
@@ -160,28 +170,44 @@ impl Router {
         batch: &BatchRequest,
         trip: &Trip,
     ) -> Result<Result<BatchResponse, KvError>, NetworkError> {
-        let body = NodeRequest::encode_kind(NodeRequestKind::Batch(batch.clone()));
+        let back = match self.silence.approach(node) {
+            Approach::Send => true,
+            Approach::PingFirst => self.ping(node).await,
+            Approach::Skip => false,
+        };
         let node = NodeId(node);
+        if !back {
+            let reason = "it did not answer a moment ago".to_owned();
+            return Err(NetworkError::Unreachable { node, reason });
+        }
+        let body = NodeRequest::encode_kind(NodeRequestKind::Batch(batch.clone()));
         let mut call = pin!(self.transport.call(node, Class::Kv, body, trip.remaining() + GRACE));
         let mut misses = 0;
         let answer = loop {
-            tokio::select! {
-                biased;
-                answer = &mut call => break answer?,
-                () = tokio::time::sleep(PROBE_AFTER) => {}
+            if misses == 0 {
+                tokio::select! {
+                    biased;
+                    answer = &mut call => break answer,
+                    () = tokio::time::sleep(PING_AFTER) => {}
+                }
             }
-            let ping = NodeRequest::encode_kind(NodeRequestKind::Ping(Ping {}));
-            let probe = tokio::select! {
+            let there = tokio::select! {
                 biased;
-                answer = &mut call => break answer?,
-                probe = self.transport.call(node, Class::Kv, ping, PROBE_TIMEOUT) => probe,
+                answer = &mut call => break answer,
+                there = self.ping(node.0) => there,
             };
-            misses = if probe.is_ok() { 0 } else { misses + 1 };
-            if misses >= PROBES {
-                let timeout_ms = u64::try_from((PROBE_AFTER + PROBE_TIMEOUT).as_millis()).unwrap_or(u64::MAX);
+            misses = if there { 0 } else { misses + 1 };
+            if misses >= PINGS {
+                let timeout_ms = u64::try_from((PING_AFTER + PINGS * PING_TIMEOUT).as_millis()).unwrap_or(u64::MAX);
                 return Err(NetworkError::Timeout { node, timeout_ms });
             }
         };
+        let answer = answer.inspect_err(|error| {
+            use NetworkError::{Lost, Timeout, Unreachable};
+            if matches!(error, Lost { .. } | Timeout { .. } | Unreachable { .. }) {
+                self.silence.note(node.0);
+            }
+        })?;
         match NodeAnswer::decode(answer).map(|answer| answer.kind) {
             Ok(Some(NodeAnswerKind::Batch(response))) => Ok(Ok(response)),
             Ok(Some(NodeAnswerKind::Error(error))) => Ok(Err(error.kind.unwrap_or_else(|| {
@@ -190,6 +216,18 @@ impl Router {
             Ok(_) => Err(NetworkError::Lost { node, reason: "it answered something else".to_owned() }),
             Err(error) => Err(NetworkError::Lost { node, reason: format!("unreadable answer: {error}") }),
         }
+    }
+
+    /// Whether a node answers at all, in short time.
+    async fn ping(&self, node: u64) -> bool {
+        let ping = NodeRequest::encode_kind(NodeRequestKind::Ping(Ping {}));
+        let answers = self.transport.call(NodeId(node), Class::Kv, ping, PING_TIMEOUT).await.is_ok();
+        if answers {
+            self.silence.end(node)
+        } else {
+            self.silence.note(node)
+        }
+        answers
     }
 
     /// What to do about a replica's answer.
