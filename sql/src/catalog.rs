@@ -41,6 +41,7 @@ pub use readable::{readable_end, readable_key};
 pub use snapshot::{Catalog, RelationRef};
 pub use table::{Table, index_span};
 
+pub(crate) use descriptor::FIRST_INDEX_ID;
 pub(crate) use keys::sequence_key;
 pub(crate) use manager::{CatalogManager, Pin};
 pub(crate) use store::CatalogWriter;

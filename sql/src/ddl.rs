@@ -116,6 +116,14 @@ impl Session {
             .ok_or_else(|| SqlError::new(code::UNDEFINED_TABLE, format!("relation \"{}\" does not exist", table.name)))
     }
 
+    /// Gives every index of a table a new, empty place.
+    async fn move_indexes(&self, table: &mut TableDescriptor) -> Result<(), SqlError> {
+        for index in std::iter::once(&mut table.primary).chain(&mut table.indexes) {
+            index.index_id = self.shared.manager.allocate_id().await?;
+        }
+        Ok(())
+    }
+
     /// Marks an index as one that nobody sees before the commit.
     fn mark_fresh(&mut self, table_id: u32, index_id: u32) {
         if let Some(ddl) = &mut self.open_handle().ddl {

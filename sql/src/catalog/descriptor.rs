@@ -65,8 +65,6 @@ pub struct TableDescriptor {
     pub has_primary_key: bool,
     /// The secondary indexes.
     pub indexes: Vec<IndexDescriptor>,
-    /// The index ID the next index gets.
-    pub next_index_id: u32,
     /// CHECK constraints.
     pub checks: Vec<CheckDescriptor>,
     /// Storage parameters, kept and shown, without effect.
@@ -129,12 +127,16 @@ pub enum Identity {
     ByDefault,
 }
 
+/// The place of a new table's primary index; all others are OIDs that were drawn for them.
+pub(crate) const FIRST_INDEX_ID: u32 = 1;
+
 /// An index, the primary one included.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct IndexDescriptor {
     /// OID.
     pub id: u32,
-    /// Its place in the table's keyspace; a truncated or rebuilt index gets a new one.
+    /// Its place in the table's keyspace; a truncated or rebuilt index gets a new one. Never used a second time, not even after a
+    /// rollback: what was written there may still be on its way, or on its way out.
     pub index_id: u32,
     /// Name, unique in the schema.
     pub name: String,

@@ -158,12 +158,7 @@ impl Session {
         default: Option<Scalar>,
     ) -> Result<Arc<Table>, SqlError> {
         let old: Vec<u32> = table.all_indexes().map(|index| index.index_id).collect();
-        let mut next = descriptor.next_index_id;
-        for index in std::iter::once(&mut descriptor.primary).chain(&mut descriptor.indexes) {
-            index.index_id = next;
-            next += 1;
-        }
-        descriptor.next_index_id = next;
+        self.move_indexes(&mut descriptor).await?;
         let new = self.put_table(descriptor).await?;
         let fresh: Vec<u32> = new.all_indexes().map(|index| index.index_id).collect();
         fresh.into_iter().for_each(|index| self.mark_fresh(table.id, index));
@@ -354,7 +349,7 @@ impl Session {
         let transaction = handle.transaction.clone();
         let rules = Rules::bind(table, &catalog, &view)?;
         let (start, end) = table.index_span(&table.primary);
-        let mut request = ScanRequest { max_bytes: 1 << 20, ..ScanRequest::over(start, end) };
+        let mut request = ScanRequest { max_bytes: 1 << 20, guarded: true, ..ScanRequest::over(start, end) };
         let sequences = Sequences::default();
         loop {
             let page = transaction.scan(&request).await?;

@@ -2,6 +2,9 @@
 //!
 //! Uniqueness: keys that come in rising order are unique by themselves; otherwise the new index is counted once it is full, and
 //! fewer entries than rows mean that two rows had one key.
+//!
+//! The lock on the table, which the transaction has read, guards the rows: a snapshot that has to move on at the commit would
+//! otherwise read all of them again, and meanwhile fall behind whoever polls the catalog.
 
 use bytes::Bytes;
 use std::sync::Arc;
@@ -29,7 +32,7 @@ impl Session {
     pub(super) async fn backfill(&mut self, old: &Table, new: &Arc<Table>, fill: &Fill<'_>) -> Result<(), SqlError> {
         let transaction = self.open_handle().transaction.clone();
         let (start, end) = old.index_span(&old.primary);
-        let mut request = ScanRequest { max_bytes: CHUNK_BYTES, ..ScanRequest::over(start, end) };
+        let mut request = ScanRequest { max_bytes: CHUNK_BYTES, guarded: true, ..ScanRequest::over(start, end) };
         let mut checks: Vec<Uniqueness> = match fill {
             Fill::Index(index) => vec![Uniqueness::new(index)],
             Fill::Rows => new.all_indexes().map(Uniqueness::new).collect(),
@@ -95,7 +98,7 @@ impl Uniqueness {
             return Ok(());
         }
         let (start, end) = table.index_span(&self.index);
-        let mut request = ScanRequest { max_bytes: CHUNK_BYTES, ..ScanRequest::over(start, end) };
+        let mut request = ScanRequest { max_bytes: CHUNK_BYTES, guarded: true, ..ScanRequest::over(start, end) };
         let mut count = 0;
         loop {
             let page = transaction.scan(&request).await?;

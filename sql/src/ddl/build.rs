@@ -6,7 +6,7 @@ use super::free_name;
 use super::sequence::sequence_of_column;
 use crate::bind::{Binder, ParamTypes, Scope, normalize};
 use crate::catalog::{
-    Catalog, CatalogManager, CheckDescriptor, ColumnDescriptor, Identity, IndexColumn, IndexDescriptor,
+    Catalog, CatalogManager, CheckDescriptor, ColumnDescriptor, FIRST_INDEX_ID, Identity, IndexColumn, IndexDescriptor,
     SequenceDescriptor, TableDescriptor,
 };
 use crate::error::{SqlError, code};
@@ -41,7 +41,7 @@ impl<'a> TableBuilder<'a> {
     ) -> Self {
         let primary = IndexDescriptor {
             id: 0,
-            index_id: 1,
+            index_id: FIRST_INDEX_ID,
             name: String::new(),
             columns: vec![],
             unique: true,
@@ -58,7 +58,6 @@ impl<'a> TableBuilder<'a> {
             primary,
             has_primary_key: false,
             indexes: Vec::new(),
-            next_index_id: 2,
             checks: Vec::new(),
             options: Vec::new(),
             lock: None,
@@ -228,11 +227,9 @@ impl<'a> TableBuilder<'a> {
         let names: Vec<&str> = columns.iter().map(|(name, _, _)| name.as_str()).collect();
         let suffix = if constraint { "key" } else { "idx" };
         let name = self.index_name(name, &format!("{}_{}_{suffix}", self.table.name, names.join("_")))?;
-        let index_id = self.table.next_index_id;
-        self.table.next_index_id += 1;
         let id = manager.allocate_id().await?;
-        self.table.indexes.push(IndexDescriptor { id, index_id, name, columns: parts, unique, constraint });
-        Ok(index_id)
+        self.table.indexes.push(IndexDescriptor { id, index_id: id, name, columns: parts, unique, constraint });
+        Ok(id)
     }
 
     async fn add_check(

@@ -13,12 +13,7 @@ impl Session {
             let table = self.table_to_change(&name_parts(&target.name)?).await?;
             let mut descriptor = table.descriptor().clone();
             let old: Vec<u32> = descriptor.all_indexes().map(|index| index.index_id).collect();
-            let mut next = descriptor.next_index_id;
-            for index in std::iter::once(&mut descriptor.primary).chain(&mut descriptor.indexes) {
-                index.index_id = next;
-                next += 1;
-            }
-            descriptor.next_index_id = next;
+            self.move_indexes(&mut descriptor).await?;
             let new: Vec<u32> = descriptor.all_indexes().map(|index| index.index_id).collect();
             let sequences: Vec<u32> = descriptor.columns.iter().filter_map(|column| column.sequence_id).collect();
             let table = self.put_table(descriptor).await?;

@@ -55,7 +55,6 @@ fn table(id: u32, schema_id: u32, name: &str, columns: Vec<ColumnDescriptor>) ->
         primary: index(id + 1, &format!("{name}_pkey"), &[(1, false, false)]),
         has_primary_key: true,
         indexes: Vec::new(),
-        next_index_id: 2,
         checks: Vec::new(),
         options: Vec::new(),
         lock: None,

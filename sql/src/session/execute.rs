@@ -206,6 +206,7 @@ impl Session {
             if !again || attempt >= ATTEMPTS {
                 return Err(error);
             }
+            tracing::debug!(%error, attempt, verb = prepared.statement.verb(), "a statement is tried again");
             if error.retry == RetryScope::Transaction {
                 let attempts = self.open.attempts + 1;
                 let handle = self.open.handle.take();

@@ -9,6 +9,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use txn::{CommitOutcome, Transaction, TxnOptions};
 
@@ -54,6 +55,12 @@ pub(crate) struct Handle {
     pub ddl: Option<DdlState>,
 }
 
+/// How often the clearing of an index is tried: what was cleared by one attempt need not be by the next.
+const CLEAR_ATTEMPTS: u32 = 20;
+/// Bounds of how long it rests in between.
+const CLEAR_PAUSE_MIN: Duration = Duration::from_secs(1);
+const CLEAR_PAUSE_MAX: Duration = Duration::from_secs(60);
+
 /// What a transaction has changed in the catalog.
 #[derive(Clone)]
 pub(crate) struct DdlState {
@@ -68,6 +75,16 @@ impl DdlState {
     /// Nothing yet.
     pub fn new(writer: CatalogWriter) -> Self {
         DdlState { writer, fresh: BTreeSet::new(), stale: BTreeSet::new() }
+    }
+
+    /// After the commit: the indexes (table, index) that nobody uses, those of statements that were repeated among them.
+    fn unused(mut self) -> BTreeSet<(u32, u32)> {
+        let catalog = &self.writer.catalog;
+        let is_used = |table: u32, index: u32| {
+            catalog.table(table).is_some_and(|table| table.all_indexes().any(|used| used.index_id == index))
+        };
+        self.stale.extend(self.fresh.iter().filter(|(table, index)| !is_used(*table, *index)));
+        self.stale
     }
 }
 
@@ -190,7 +207,7 @@ impl Session {
                 if let Err(error) = Box::pin(self.shared.manager.refresh()).await {
                     tracing::warn!(%error, "the catalog could not be read after changing it");
                 }
-                self.clear(ddl.map(|ddl| ddl.stale).unwrap_or_default());
+                self.clear(ddl.map(DdlState::unused).unwrap_or_default());
             }
             Err(error) => {
                 // What became of an ambiguous commit is not known: what it made must stay then.
@@ -273,8 +290,17 @@ impl Session {
         self.shared.tasks.spawn("clear dropped indexes", async move {
             for (table, index) in indexes {
                 let (start, end) = crate::catalog::index_span(table, index);
-                if let Err(error) = database.clear_span(txn::Span { start, end }).await {
-                    tracing::warn!(%error, table, index, "a dropped index could not be cleared");
+                let mut pause = CLEAR_PAUSE_MIN;
+                for attempt in 1..=CLEAR_ATTEMPTS {
+                    match database.clear_span(txn::Span { start: start.clone(), end: end.clone() }).await {
+                        Ok(()) => break,
+                        Err(error) if attempt < CLEAR_ATTEMPTS => {
+                            tracing::info!(%error, table, index, "a dropped index is not cleared yet");
+                        }
+                        Err(error) => tracing::warn!(%error, table, index, "a dropped index could not be cleared"),
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(CLEAR_PAUSE_MAX);
                 }
             }
         });

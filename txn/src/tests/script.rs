@@ -308,6 +308,7 @@ fn scan_request(command: &Command, lock: LockStrength) -> Result<ScanRequest, Bo
         max_rows,
         lock,
         own_writes: if before { OwnWrites::BeforeStatement } else { OwnWrites::All },
+        guarded: flags.contains(&"guarded"),
         ..ScanRequest::default()
     })
 }

@@ -37,6 +37,9 @@ pub struct ScanRequest {
     pub lock: LockStrength,
     /// Which own writes show.
     pub own_writes: OwnWrites,
+    /// Nobody else writes there before the transaction ends, so that the span need not be refreshed when the snapshot moves.
+    /// REQUIRES: what keeps the others away was read by the transaction, and is refreshed instead.
+    pub guarded: bool,
 }
 
 /// A page of rows, in the direction of the scan.
@@ -73,7 +76,7 @@ impl Transaction {
         }
         let span = || vec![point(key.clone())];
         let build = || vec![RequestKind::Get(Get { key: key.clone(), lock: lock as i32 }).into()];
-        let response = self.read(lock, span, build, |_| (), |_| point(key.clone())).await?;
+        let response = self.read(lock, span, build, |_| (), |_| [point(key.clone())]).await?;
         response.responses.into_iter().next().map_or_else(|| Err(missing()), into_value)
     }
 
@@ -104,7 +107,7 @@ impl Transaction {
             let get = |index: &usize| Get { key: keys[*index].clone(), lock: lock as i32 };
             wanted.iter().map(|index| RequestKind::Get(get(index)).into()).collect()
         };
-        let response = self.read_spans(lock, spans, build, |_| (), |_| spans()).await?;
+        let response = self.read(lock, spans, build, |_| (), |_| spans()).await?;
         if response.responses.len() != wanted.len() {
             return Err(missing());
         }
@@ -141,7 +144,8 @@ impl Transaction {
             Some(Rows { resume: Some(rest), .. }) => without(&whole, rest, request.reverse),
             _ => whole.clone(),
         };
-        let response = self.read(request.lock, || vec![whole.clone()], build, limit, covered).await?;
+        let remembered = |response: &BatchResponse| (!request.guarded).then(|| covered(response));
+        let response = self.read(request.lock, || vec![whole.clone()], build, limit, remembered).await?;
         let read = covered(&response);
         let Some(ResponseKind::Rows(rows)) = response.responses.into_iter().next().and_then(|answer| answer.kind)
         else {
@@ -153,19 +157,8 @@ impl Transaction {
         Ok(cut(merged, rows.resume, request))
     }
 
-    async fn read(
-        &self,
-        lock: LockStrength,
-        lock_spans: impl Fn() -> Vec<Span>,
-        build: impl Fn() -> Vec<Request>,
-        adjust: impl Fn(&mut BatchHeader),
-        covered: impl Fn(&BatchResponse) -> Span,
-    ) -> Result<BatchResponse, Error> {
-        self.read_spans(lock, lock_spans, build, adjust, |response| std::iter::once(covered(response))).await
-    }
-
     /// Sends a read until it is answered at the snapshot that is current when the answer arrives, and remembers what it covered.
-    async fn read_spans<S: IntoIterator<Item = Span>>(
+    async fn read<S: IntoIterator<Item = Span>>(
         &self,
         lock: LockStrength,
         lock_spans: impl Fn() -> Vec<Span>,

@@ -3,7 +3,7 @@
 use super::super::context::{owner_id, shown_columns, shown_indexes, system_schema_id};
 use super::super::{Context, SUPERUSER_OID, SystemTable, layout};
 use super::{FALSE, Rows, TRUE, char, int2, oid, optional, text};
-use crate::catalog::Table;
+use crate::catalog::{FIRST_INDEX_ID, Table};
 use crate::session::Row;
 use crate::types::{Datum, PgType};
 
@@ -15,6 +15,8 @@ const BTREE: u32 = 403;
 /// One relation, as far as `pg_class` tells relations apart.
 struct Class<'a> {
     id: u32,
+    /// Where its rows are: what changes when it is truncated or rewritten.
+    place: u32,
     name: &'a str,
     schema_id: u32,
     owner: u32,
@@ -49,14 +51,13 @@ pub(super) fn pg_class(table: &SystemTable, context: &Context) -> Vec<Row> {
     );
     for class in classes(context) {
         let is_table = class.kind == 'r';
-        let file = if class.kind == 'v' { 0 } else { class.id };
         rows.push([
             oid(class.id),
             text(class.name),
             oid(class.schema_id),
             oid(class.owner),
             oid(class.access_method),
-            oid(file),
+            oid(class.place),
             char(class.kind),
             int2(class.columns),
             int2(class.checks),
@@ -79,6 +80,7 @@ fn classes(context: &Context) -> Vec<Class<'_>> {
         classes.push(user_table(table, owner));
         classes.extend(shown_indexes(table).map(|index| Class {
             id: index.id,
+            place: if index.index_id == FIRST_INDEX_ID { index.id } else { index.index_id },
             name: &index.name,
             schema_id: table.schema_id,
             owner,
@@ -92,6 +94,7 @@ fn classes(context: &Context) -> Vec<Class<'_>> {
     }
     classes.extend(context.sequences().map(|sequence| Class {
         id: sequence.id,
+        place: sequence.id,
         name: &sequence.name,
         schema_id: sequence.schema_id,
         owner: owner_id(&sequence.owner),
@@ -108,6 +111,7 @@ fn classes(context: &Context) -> Vec<Class<'_>> {
 fn system(table: &'static SystemTable) -> Class<'static> {
     Class {
         id: table.oid,
+        place: if table.kind == 'v' { 0 } else { table.oid },
         name: table.name,
         schema_id: system_schema_id(table),
         owner: SUPERUSER_OID,
@@ -124,6 +128,7 @@ fn user_table(table: &Table, owner: u32) -> Class<'_> {
     let options = table.options.iter().map(|(name, value)| text(format!("{name}={value}"))).collect();
     Class {
         id: table.id,
+        place: if table.primary.index_id == FIRST_INDEX_ID { table.id } else { table.primary.index_id },
         name: &table.name,
         schema_id: table.schema_id,
         owner,
