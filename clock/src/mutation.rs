@@ -51,8 +51,8 @@ mutants! {
     ReadsForgottenWithLease = "reads-forgotten-with-lease",
     /// Writes may land below reads that were served.
     ReadsNotRemembered = "reads-not-remembered",
-    /// The lease is not checked again on the timestamp that evaluation has moved to.
-    FinalTimestampUnchecked = "final-timestamp-unchecked",
+    /// The lease is checked when a request arrives, and neither after a wait nor on the timestamp that evaluation has moved to.
+    LeaseCheckedOnce = "lease-checked-once",
     /// The push of a transaction without a record is forgotten.
     PushForgotten = "push-forgotten",
     /// A commit that is sent again does not look whether it has taken effect.

@@ -22,7 +22,7 @@ use raft_groups::{NodeId, SimNetwork};
 
 use super::links::Links;
 use super::node::{self, Parts};
-use super::session::SimDatabase;
+use super::session::{SimDatabase, Thinking};
 use super::watch::Watch;
 
 /// How a simulated cluster is made.
@@ -38,6 +38,8 @@ pub struct SimSettings {
     pub groups: raft_groups::GroupConfig,
     /// Transactions that clients begin a simulated second, all together; `None` for as many as they can.
     pub rate: Option<u64>,
+    /// How long clients think, at most, before they go on with a transaction.
+    pub thinking: Duration,
 }
 
 impl Default for SimSettings {
@@ -48,6 +50,7 @@ impl Default for SimSettings {
             kv: kv::Settings::default(),
             groups: raft_groups::GroupConfig::default(),
             rate: Some(20),
+            thinking: Duration::ZERO,
         }
     }
 }
@@ -122,7 +125,8 @@ impl SimCluster {
         let time = SimulatedTime::starting_at(START_NS, settings.clock_error);
         let links = Links::drawn(&random.fork("links"));
         watch.begin(&time, &network, settings.clock_error);
-        let database = SimDatabase::new(watch.clone(), time.clone(), settings.rate);
+        let thinking = Thinking { most: settings.thinking, random: random.fork("thinking") };
+        let database = SimDatabase::new(watch.clone(), time.clone(), settings.rate, thinking);
         let nodes = settings.nodes;
         let shared = Shared {
             settings,

@@ -156,7 +156,15 @@ pub fn settings_of(options: &RunOptions) -> SimSettings {
         kv,
         groups,
         rate: Some(options.rate),
+        thinking: thinking_of(options.seed),
     }
+}
+
+/// Mostly not at all; sometimes for longer than locks are waited for in silence, or than heartbeats take.
+fn thinking_of(seed: u64) -> Duration {
+    let random = Random::from_seed(seed).fork("thinking");
+    let choices = [0, 0, 0, 0, 30, 300, 300, 2_000];
+    Duration::from_millis(choices[usize::try_from(random.range(0, choices.len() as u64)).unwrap_or(0)])
 }
 
 async fn run(options: &RunOptions, watch: Watch) -> Ran {

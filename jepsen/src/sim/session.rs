@@ -1,13 +1,14 @@
 //! SQL sessions of simulated nodes, as clients.
 //!
 //! Clients begin transactions at a common rate, so that a simulated second costs about the same whatever the workload and
-//! however fast the cluster: whoever begins one waits for its turn.
+//! however fast the cluster: whoever begins one waits for its turn. In some runs they think before they go on with one, so
+//! that what it has locked is met by others, who push it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use clock::{Gate, SimulatedTime};
+use clock::{Gate, Random, SimulatedTime};
 use parking_lot::Mutex;
 use sql::{CancelToken, ExecuteOptions, Outcome, Session, SessionParams, SqlError, SqlNode, TransactionStatus, types};
 
@@ -26,6 +27,23 @@ pub(super) struct SimDatabase {
     nodes: Arc<Mutex<Vec<Option<Life>>>>,
     watch: Watch,
     pacer: Option<Pacer>,
+    thinking: Thinking,
+}
+
+/// How long clients think before they go on with a transaction.
+#[derive(Clone)]
+pub(super) struct Thinking {
+    pub most: Duration,
+    pub random: Random,
+}
+
+impl Thinking {
+    async fn pause(&self) {
+        let most_us = u64::try_from(self.most.as_micros()).unwrap_or(u64::MAX);
+        if most_us > 0 {
+            tokio::time::sleep(Duration::from_micros(self.random.range(0, most_us))).await;
+        }
+    }
 }
 
 /// A node that takes sessions.
@@ -58,9 +76,9 @@ impl Pacer {
 }
 
 impl SimDatabase {
-    pub fn new(watch: Watch, time: SimulatedTime, rate: Option<u64>) -> SimDatabase {
+    pub fn new(watch: Watch, time: SimulatedTime, rate: Option<u64>, thinking: Thinking) -> SimDatabase {
         let pacer = rate.map(|rate| Pacer { time, interval_ns: 1_000_000_000 / rate.max(1), next_ns: Arc::default() });
-        SimDatabase { nodes: Arc::default(), watch, pacer }
+        SimDatabase { nodes: Arc::default(), watch, pacer, thinking }
     }
 
     pub fn add_node(&self) {
@@ -108,10 +126,14 @@ struct SimClient {
 
 impl SimClient {
     async fn begin_turn(&self) {
-        let begins =
-            self.session.as_ref().is_some_and(|session| session.transaction_status() == TransactionStatus::Idle);
-        if let Some(pacer) = self.database.pacer.as_ref().filter(|_| begins) {
-            pacer.turn().await;
+        match self.session.as_ref().map(Session::transaction_status) {
+            Some(TransactionStatus::Idle) => {
+                if let Some(pacer) = &self.database.pacer {
+                    pacer.turn().await;
+                }
+            }
+            Some(TransactionStatus::InTransaction) => self.database.thinking.pause().await,
+            _ => {}
         }
     }
 
