@@ -27,19 +27,24 @@ pub(super) struct SimDatabase {
     nodes: Arc<Mutex<Vec<Option<Life>>>>,
     watch: Watch,
     pacer: Option<Pacer>,
-    thinking: Thinking,
+    clients: Clients,
 }
 
-/// How long clients think before they go on with a transaction.
+/// How clients are.
 #[derive(Clone)]
-pub(super) struct Thinking {
-    pub most: Duration,
+pub(super) struct Clients {
+    /// Transactions that they begin a simulated second, all together.
+    pub rate: Option<u64>,
+    /// How long they think, at most, before they go on with a transaction.
+    pub thinking: Duration,
+    /// What each session asks for first.
+    pub prelude: Option<&'static str>,
     pub random: Random,
 }
 
-impl Thinking {
-    async fn pause(&self) {
-        let most_us = u64::try_from(self.most.as_micros()).unwrap_or(u64::MAX);
+impl Clients {
+    async fn think(&self) {
+        let most_us = u64::try_from(self.thinking.as_micros()).unwrap_or(u64::MAX);
         if most_us > 0 {
             tokio::time::sleep(Duration::from_micros(self.random.range(0, most_us))).await;
         }
@@ -76,9 +81,9 @@ impl Pacer {
 }
 
 impl SimDatabase {
-    pub fn new(watch: Watch, time: SimulatedTime, rate: Option<u64>, thinking: Thinking) -> SimDatabase {
-        let pacer = rate.map(|rate| Pacer { time, interval_ns: 1_000_000_000 / rate.max(1), next_ns: Arc::default() });
-        SimDatabase { nodes: Arc::default(), watch, pacer, thinking }
+    pub fn new(watch: Watch, time: SimulatedTime, clients: Clients) -> SimDatabase {
+        let pacer = |rate: u64| Pacer { time, interval_ns: 1_000_000_000 / rate.max(1), next_ns: Arc::default() };
+        SimDatabase { nodes: Arc::default(), watch, pacer: clients.rate.map(pacer), clients }
     }
 
     pub fn add_node(&self) {
@@ -113,7 +118,11 @@ impl Database for SimDatabase {
         let (sql, gate) = (life.sql.clone(), life.gate.clone());
         let opened = tokio::time::timeout(TIMEOUT, gate.guard(async move { sql.open_session(params).await })).await;
         let session = opened.map_err(|_| broken("no session in time"))?.map_err(failure)?;
-        Ok(Box::new(SimClient { database: self.clone(), node, life, session: Some(session) }))
+        let mut client = SimClient { database: self.clone(), node, life, session: Some(session) };
+        if let Some(prelude) = self.clients.prelude {
+            client.run(prelude).await?;
+        }
+        Ok(Box::new(client))
     }
 }
 
@@ -132,7 +141,7 @@ impl SimClient {
                     pacer.turn().await;
                 }
             }
-            Some(TransactionStatus::InTransaction) => self.database.thinking.pause().await,
+            Some(TransactionStatus::InTransaction) => self.database.clients.think().await,
             _ => {}
         }
     }

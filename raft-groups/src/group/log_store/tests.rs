@@ -21,7 +21,10 @@ fn entries_that_a_closed_log_refused_are_missed_when_they_are_to_be_applied() {
         let wal = Wal::open(dir, WalOptions::small(), tasks).expect("an empty log opens");
         let (durability, _in_use) = Durability::new(Arc::new(Machine::new(AppliedState::default())));
         let mut store = LogStore::open(wal.group(GroupId(7)), durability).expect("an empty group's log opens");
-        let entry = |index| LogEntry { position: LogPosition { term: 1, leader: 0, index }, payload: bytes::Bytes::from_static(&[0]) };
+        let entry = |index| LogEntry {
+            position: LogPosition { term: 1, leader: 0, index },
+            payload: bytes::Bytes::from_static(&[0]),
+        };
         store.log.append(vec![entry(0), entry(1)], Box::new(drop));
         wal.close().await;
         store.log.append(vec![entry(2)], Box::new(drop));
