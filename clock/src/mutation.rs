@@ -51,14 +51,14 @@ mutants! {
     ReadsForgottenWithLease = "reads-forgotten-with-lease",
     /// Writes may land below reads that were served.
     ReadsNotRemembered = "reads-not-remembered",
-    /// The lease is not checked again on the timestamp that evaluation has moved to.
-    FinalTimestampUnchecked = "final-timestamp-unchecked",
+    /// The lease is checked when a request arrives, and neither after a wait nor on the timestamp that evaluation has moved to.
+    LeaseCheckedOnce = "lease-checked-once",
     /// The push of a transaction without a record is forgotten.
     PushForgotten = "push-forgotten",
     /// A commit that is sent again does not look whether it has taken effect.
     CommitTwice = "commit-twice",
-    /// A proposal whose fate is unknown counts as rejected.
-    UnknownIsRejected = "unknown-is-rejected",
+    /// A proposal that nothing was heard of for a while counts as rejected.
+    SilenceIsRejection = "silence-is-rejection",
     /// A commit whose answer was lost is reported as failed.
     LostAnswerIsFailure = "lost-answer-is-failure",
     /// The intent of a transaction without a record is taken as aborted.
@@ -81,6 +81,16 @@ mutants! {
     SnapshotOverSplit = "snapshot-over-split",
     /// Locking reads take no lock, and do not look for newer versions.
     LocksNotTaken = "locks-not-taken",
+    /// Readers pass over the intents of others, however far below them.
+    IntentPassedOver = "intent-passed-over",
+    /// Readers take uncertain versions for later ones.
+    UncertaintyIgnored = "uncertainty-ignored",
+    /// Garbage collection removes the newest version at or below its threshold, too.
+    NewestIsGarbage = "newest-is-garbage",
+    /// Entries are applied before this node's log has synced them.
+    AppliedBeforeSync = "applied-before-sync",
+    /// ALTER waits for no other node to know of a change before it goes on.
+    AlterWaitsForNobody = "alter-waits-for-nobody",
 }
 
 /// Whether this process is the mutant.

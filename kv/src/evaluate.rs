@@ -307,9 +307,11 @@ impl<'a> Evaluation<'a> {
     }
 
     fn read_at(&self) -> ReadAt<'a> {
+        let uncertainty_limit =
+            if mutation::is(Mutant::UncertaintyIgnored) { Timestamp::MIN } else { self.stand.uncertainty_limit };
         ReadAt {
             read_timestamp: self.stand.read,
-            uncertainty_limit: self.stand.uncertainty_limit.max(self.stand.read),
+            uncertainty_limit: uncertainty_limit.max(self.stand.read),
             txn: self.txn,
         }
     }

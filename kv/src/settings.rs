@@ -22,6 +22,8 @@ pub struct Settings {
     pub gc_ttl_ms: u64,
     /// How often a leaseholder looks for garbage to collect.
     pub gc_interval_ms: u64,
+    /// Garbage of a range below this, in bytes, is left alone.
+    pub gc_garbage_bytes_min: u64,
     /// How long the record of a finished transaction stays.
     pub record_retention_ms: u64,
     /// How often a coordinator says that its transaction lives; a record silent for five of these may be aborted.
@@ -60,6 +62,7 @@ impl Default for Settings {
             closed_timestamp_lag_ms: 3_000,
             gc_ttl_ms: 4 * 3_600_000,
             gc_interval_ms: 60_000,
+            gc_garbage_bytes_min: 64 << 10,
             record_retention_ms: 600_000,
             txn_heartbeat_ms: 1_000,
             push_delay_ms: 50,

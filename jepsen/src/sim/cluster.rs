@@ -22,7 +22,7 @@ use raft_groups::{NodeId, SimNetwork};
 
 use super::links::Links;
 use super::node::{self, Parts};
-use super::session::SimDatabase;
+use super::session::{Clients, SimDatabase};
 use super::watch::Watch;
 
 /// How a simulated cluster is made.
@@ -36,8 +36,14 @@ pub struct SimSettings {
     pub kv: kv::Settings,
     /// How the groups' logs are kept.
     pub groups: raft_groups::GroupConfig,
+    /// The numbers of the coordinators.
+    pub transactions: txn::Settings,
     /// Transactions that clients begin a simulated second, all together; `None` for as many as they can.
     pub rate: Option<u64>,
+    /// How long clients think, at most, before they go on with a transaction.
+    pub thinking: Duration,
+    /// What each session asks for first.
+    pub prelude: Option<&'static str>,
 }
 
 impl Default for SimSettings {
@@ -47,7 +53,10 @@ impl Default for SimSettings {
             clock_error: Duration::from_millis(2),
             kv: kv::Settings::default(),
             groups: raft_groups::GroupConfig::default(),
+            transactions: txn::Settings::default(),
             rate: Some(20),
+            thinking: Duration::ZERO,
+            prelude: None,
         }
     }
 }
@@ -122,7 +131,13 @@ impl SimCluster {
         let time = SimulatedTime::starting_at(START_NS, settings.clock_error);
         let links = Links::drawn(&random.fork("links"));
         watch.begin(&time, &network, settings.clock_error);
-        let database = SimDatabase::new(watch.clone(), time.clone(), settings.rate);
+        let clients = Clients {
+            rate: settings.rate,
+            thinking: settings.thinking,
+            prelude: settings.prelude,
+            random: random.fork("thinking"),
+        };
+        let database = SimDatabase::new(watch.clone(), time.clone(), clients);
         let nodes = settings.nodes;
         let shared = Shared {
             settings,

@@ -76,7 +76,7 @@ pub(super) async fn start(parts: &Parts) -> Result<Node> {
 pub(super) async fn start_sql(parts: &Parts, node: &Arc<Node>) -> Result<SqlNode> {
     let transactions = parts.random.fork("transactions");
     let hlc = node.hlc().clone();
-    let (tasks, settings) = (parts.tasks.clone(), txn::Settings::default());
+    let (tasks, settings) = (parts.tasks.clone(), parts.settings.transactions.clone());
     let database = txn::Database::new(node.sender(), hlc, tasks, transactions, node.node_id(), settings);
     loop {
         let sql = SqlNode::start(SqlNodeConfig {

@@ -150,13 +150,46 @@ pub fn settings_of(options: &RunOptions) -> SimSettings {
         keep_entries: compact_after_entries / 2,
         ..raft_groups::GroupConfig::default()
     };
-    SimSettings {
+    let mut settings = SimSettings {
         nodes: usize::try_from(one_of(&[3, 3, 3, 5])).unwrap_or(3),
         clock_error: Duration::from_millis(one_of(&[2, 2, 20, 100])),
         kv,
         groups,
         rate: Some(options.rate),
+        ..SimSettings::default()
+    };
+    make_rarer(options, &mut settings);
+    settings
+}
+
+/// What is rarer still, each drawn by itself.
+fn make_rarer(options: &RunOptions, settings: &mut SimSettings) {
+    let random = |what: &str| Random::from_seed(options.seed).fork(what);
+    // Clients mostly do not think; sometimes for longer than locks are waited for in silence, or than heartbeats take.
+    let thinking_ms = [0, 0, 0, 0, 30, 300, 300, 2_000];
+    let choice = random("thinking").range(0, thinking_ms.len() as u64);
+    settings.thinking = Duration::from_millis(thinking_ms[usize::try_from(choice).unwrap_or(0)]);
+    let buffers = random("buffers");
+    if buffers.chance(0.3) {
+        // Every write is met by others before its transaction commits.
+        settings.transactions.write_buffer_bytes = 0;
     }
+    if buffers.chance(0.1) {
+        settings.transactions.read_span_bytes = 64;
+        settings.transactions.intent_span_bytes = 64;
+    }
+    let garbage = random("garbage");
+    if garbage.chance(0.15) {
+        settings.kv.gc_ttl_ms = garbage.range(500, 3_000);
+        settings.kv.gc_interval_ms = 250;
+        settings.kv.gc_garbage_bytes_min = 0;
+    }
+    let promises = random("promises");
+    settings.prelude = match options.workload.as_str() {
+        // What must hold of each key by itself holds without commit wait, too.
+        "register" if promises.chance(0.3) => Some("SET consistency = 'linearizable'"),
+        _ => None,
+    };
 }
 
 async fn run(options: &RunOptions, watch: Watch) -> Ran {

@@ -1,13 +1,14 @@
 //! SQL sessions of simulated nodes, as clients.
 //!
 //! Clients begin transactions at a common rate, so that a simulated second costs about the same whatever the workload and
-//! however fast the cluster: whoever begins one waits for its turn.
+//! however fast the cluster: whoever begins one waits for its turn. In some runs they think before they go on with one, so
+//! that what it has locked is met by others, who push it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use clock::{Gate, SimulatedTime};
+use clock::{Gate, Random, SimulatedTime};
 use parking_lot::Mutex;
 use sql::{CancelToken, ExecuteOptions, Outcome, Session, SessionParams, SqlError, SqlNode, TransactionStatus, types};
 
@@ -26,6 +27,28 @@ pub(super) struct SimDatabase {
     nodes: Arc<Mutex<Vec<Option<Life>>>>,
     watch: Watch,
     pacer: Option<Pacer>,
+    clients: Clients,
+}
+
+/// How clients are.
+#[derive(Clone)]
+pub(super) struct Clients {
+    /// Transactions that they begin a simulated second, all together.
+    pub rate: Option<u64>,
+    /// How long they think, at most, before they go on with a transaction.
+    pub thinking: Duration,
+    /// What each session asks for first.
+    pub prelude: Option<&'static str>,
+    pub random: Random,
+}
+
+impl Clients {
+    async fn think(&self) {
+        let most_us = u64::try_from(self.thinking.as_micros()).unwrap_or(u64::MAX);
+        if most_us > 0 {
+            tokio::time::sleep(Duration::from_micros(self.random.range(0, most_us))).await;
+        }
+    }
 }
 
 /// A node that takes sessions.
@@ -58,9 +81,9 @@ impl Pacer {
 }
 
 impl SimDatabase {
-    pub fn new(watch: Watch, time: SimulatedTime, rate: Option<u64>) -> SimDatabase {
-        let pacer = rate.map(|rate| Pacer { time, interval_ns: 1_000_000_000 / rate.max(1), next_ns: Arc::default() });
-        SimDatabase { nodes: Arc::default(), watch, pacer }
+    pub fn new(watch: Watch, time: SimulatedTime, clients: Clients) -> SimDatabase {
+        let pacer = |rate: u64| Pacer { time, interval_ns: 1_000_000_000 / rate.max(1), next_ns: Arc::default() };
+        SimDatabase { nodes: Arc::default(), watch, pacer: clients.rate.map(pacer), clients }
     }
 
     pub fn add_node(&self) {
@@ -95,7 +118,11 @@ impl Database for SimDatabase {
         let (sql, gate) = (life.sql.clone(), life.gate.clone());
         let opened = tokio::time::timeout(TIMEOUT, gate.guard(async move { sql.open_session(params).await })).await;
         let session = opened.map_err(|_| broken("no session in time"))?.map_err(failure)?;
-        Ok(Box::new(SimClient { database: self.clone(), node, life, session: Some(session) }))
+        let mut client = SimClient { database: self.clone(), node, life, session: Some(session) };
+        if let Some(prelude) = self.clients.prelude {
+            client.run(prelude).await?;
+        }
+        Ok(Box::new(client))
     }
 }
 
@@ -108,10 +135,14 @@ struct SimClient {
 
 impl SimClient {
     async fn begin_turn(&self) {
-        let begins =
-            self.session.as_ref().is_some_and(|session| session.transaction_status() == TransactionStatus::Idle);
-        if let Some(pacer) = self.database.pacer.as_ref().filter(|_| begins) {
-            pacer.turn().await;
+        match self.session.as_ref().map(Session::transaction_status) {
+            Some(TransactionStatus::Idle) => {
+                if let Some(pacer) = &self.database.pacer {
+                    pacer.turn().await;
+                }
+            }
+            Some(TransactionStatus::InTransaction) => self.database.clients.think().await,
+            _ => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! Counters are added to, and read; no addition is lost, none is made twice.
 //!
-//! An addition is an UPDATE of one statement, which a gateway may well try again when an answer is lost: it must not count twice.
+//! An addition is an UPDATE of one statement, which a gateway may well try again when an answer is lost: it must not count twice. Or
+//! it reads under a lock what it adds to, which no level of isolation lets anybody change meanwhile.
 //! A read lies between what was acknowledged before it began and what was asked for before it ended.
 
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use async_trait::async_trait;
 use clock::Random;
 use serde_json::{Value, json};
 
-use super::clients::{self, Clients, Done, Step, Trouble, number};
+use super::clients::{self, Clients, Done, Step, Transaction, Trouble, number};
 use super::{Load, Workload};
 use crate::checker::Verdict;
 use crate::client::{Client, Database, Failure, Rows, run_anywhere, split};
@@ -27,6 +28,9 @@ impl Default for Counters {
         Counters { keys: 6 }
     }
 }
+
+/// Marks an addition that reads under a lock.
+const LOCKED: &str = "locked";
 
 const READ_ALL: &str = "SELECT id, n FROM counters ORDER BY id";
 
@@ -52,13 +56,51 @@ impl Workload for Counters {
 
     async fn finish(&self, database: &dyn Database, recorder: &Recorder) {
         clients::final_read(database, recorder, READ_ALL, counts).await;
+        // A lease that moves between the two may take a lock with it, which soon after all was healed is no fault.
+        let mut granted_twice = 0;
+        for _ in 0..LOCK_PROBES {
+            granted_twice += u64::from(is_granted_twice(database).await.unwrap_or(false));
+        }
+        recorder.record(Kind::Invoke, PROBER, GRANTED_TWICE, Value::Null, None);
+        recorder.record(Kind::Ok, PROBER, GRANTED_TWICE, json!(granted_twice), None);
     }
 
     fn check(&self, history: &History) -> Verdict {
         let mut verdict = Verdict::on(history);
         clients::require_final_read(history, &mut verdict);
         check(history, &mut verdict);
+        let probes = history.events().iter().filter(|event| event.kind == Kind::Ok && event.f == GRANTED_TWICE);
+        for event in probes.filter(|event| event.value == LOCK_PROBES) {
+            verdict.found(
+                "lock granted twice",
+                "one had locked a row, and another locked it as well",
+                vec![event.index],
+            );
+        }
         verdict
+    }
+}
+
+/// How often it is tried whether a lock keeps others away, and under which name and by whom that is recorded.
+const LOCK_PROBES: u64 = 3;
+const GRANTED_TWICE: &str = "locks-granted-twice";
+const PROBER: u64 = u32::MAX as u64 - 1;
+
+/// Two transactions on different nodes lock the same row, the second one without waiting: whether both get it.
+async fn is_granted_twice(database: &dyn Database) -> Result<bool, Failure> {
+    let lock = "SELECT n FROM counters WHERE id = 0 FOR UPDATE";
+    let mut one = database.connect(0).await?;
+    let mut other = database.connect(database.nodes() - 1).await?;
+    one.run("BEGIN").await?;
+    one.run(lock).await?;
+    other.run("BEGIN").await?;
+    let granted = other.run(&format!("{lock} NOWAIT")).await;
+    one.run("ROLLBACK").await?;
+    other.run("ROLLBACK").await?;
+    match granted {
+        Ok(_) => Ok(true),
+        Err(failure) if failure.code.as_deref() == Some("55P03") => Ok(false),
+        Err(failure) => Err(failure),
     }
 }
 
@@ -73,7 +115,9 @@ impl Clients for Counters {
         if random.chance(0.1) {
             return Step { f: "read", value: Value::Null };
         }
-        Step { f: "add", value: json!([random.range(0, self.keys), random.range(1, 4)]) }
+        let (key, by) = (random.range(0, self.keys), random.range(1, 4));
+        let value = if random.chance(0.3) { json!([key, by, LOCKED]) } else { json!([key, by]) };
+        Step { f: "add", value }
     }
 
     async fn execute(&self, client: &mut dyn Client, step: &Step) -> Result<Done, Trouble> {
@@ -81,7 +125,15 @@ impl Clients for Counters {
             return Ok(Done::Ok(counts(&client.run(READ_ALL).await?)));
         }
         let (key, by) = (&step.value[0], &step.value[1]);
-        client.run(&format!("UPDATE counters SET n = n + {by} WHERE id = {key}")).await?;
+        if step.value[2] != LOCKED {
+            client.run(&format!("UPDATE counters SET n = n + {by} WHERE id = {key}")).await?;
+            return Ok(Done::Ok(step.value.clone()));
+        }
+        let mut transaction = Transaction::begin(client).await?;
+        let rows = transaction.run(&format!("SELECT n FROM counters WHERE id = {key} FOR UPDATE")).await?;
+        let sum = rows.first().and_then(|row| number(row, 0)).unwrap_or(0) + by.as_i64().unwrap_or(0);
+        transaction.run(&format!("UPDATE counters SET n = {sum} WHERE id = {key}")).await?;
+        transaction.commit().await?;
         Ok(Done::Ok(step.value.clone()))
     }
 }

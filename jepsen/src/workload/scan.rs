@@ -37,6 +37,9 @@ impl Default for Scan {
     }
 }
 
+/// Rows are wide enough for a scan to be answered in pieces.
+const PAD: usize = 60;
+
 /// Inserted rows lie between those of the beginning, so that splits go through them.
 const STRIDE: u64 = 1_000_000;
 
@@ -49,7 +52,8 @@ impl Workload for Scan {
     async fn set_up(&self, database: &dyn Database) -> Result<(), Failure> {
         run_anywhere(database, "DROP TABLE IF EXISTS scanned").await?;
         run_anywhere(database, "CREATE TABLE IF NOT EXISTS scanned (id bigint PRIMARY KEY, pad text NOT NULL)").await?;
-        let rows: Vec<String> = (0..self.base).map(|row| format!("({}, 'base')", row * STRIDE)).collect();
+        let pad = "base".repeat(PAD);
+        let rows: Vec<String> = (0..self.base).map(|row| format!("({}, '{pad}')", row * STRIDE)).collect();
         let insert = format!("INSERT INTO scanned VALUES {} ON CONFLICT DO NOTHING", rows.join(", "));
         run_anywhere(database, &insert).await?;
         Ok(())

@@ -12,6 +12,7 @@
 
 use bytes::Bytes;
 use clock::Timestamp;
+use clock::mutation::{self, Mutant};
 
 use super::key;
 use super::stats::{MvccStats, walk};
@@ -62,7 +63,8 @@ pub fn collect_garbage(
             Some(timestamp) if timestamp > threshold => true,
             Some(timestamp) if !present.passed_newest => {
                 present.passed_newest = true;
-                timestamp == threshold || !VersionRef::decode(entry.value)?.is_tombstone()
+                let is_seen = timestamp == threshold || !VersionRef::decode(entry.value)?.is_tombstone();
+                is_seen && !mutation::is(Mutant::NewestIsGarbage)
             }
             Some(_) => false,
         };

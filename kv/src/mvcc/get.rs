@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use clock::Timestamp;
+use clock::mutation::{self, Mutant};
 
 use super::value::{Intent, VersionRef};
 use super::{FoundIntent, ReadAt, key};
@@ -85,7 +86,7 @@ pub(super) fn judge(encoded: &[u8], at: &ReadAt<'_>) -> Result<Verdict, EngineEr
         });
     }
     let timestamp = intent.write_timestamp();
-    if timestamp <= at.read_timestamp {
+    if timestamp <= at.read_timestamp && !mutation::is(Mutant::IntentPassedOver) {
         return Ok(Verdict::Blocked(intent.txn));
     }
     if timestamp <= at.uncertainty_limit && intent.txn.relaxed {

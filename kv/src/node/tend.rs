@@ -36,9 +36,6 @@ const PAUSE_MAX: Duration = Duration::from_millis(200);
 /// How long to keep trying to tell a node of a removal; it finds out by itself, later.
 const REMOVED_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Garbage below this, in bytes, is left alone.
-const GARBAGE_BYTES_MIN: i64 = 64 << 10;
-
 /// The range as placement sees it.
 fn view_of(shared: &Shared, held: &Held, status: &GroupStatus) -> RangeView {
     let descriptor = held.replica.descriptor();
@@ -68,6 +65,10 @@ fn needs_entry(shared: &Shared, held: &Held) -> bool {
     !shared.keeper.is_entered(descriptor.range_id, descriptor.generation, lately)
 }
 
+fn is_worth_collecting(shared: &Shared, held: &Held) -> bool {
+    u64::try_from(held.replica.stats().garbage_bytes()).is_ok_and(|bytes| bytes > shared.settings.gc_garbage_bytes_min)
+}
+
 /// Whether a task should be started for the range.
 pub(super) fn has_something_to_do(shared: &Shared, range_id: u64, held: &Held, nodes: &[NodeView]) -> bool {
     if needs_entry(shared, held) {
@@ -78,7 +79,7 @@ pub(super) fn has_something_to_do(shared: &Shared, range_id: u64, held: &Held, n
         return true;
     }
     let interval = Duration::from_millis(shared.settings.gc_interval_ms);
-    let is_due = held.replica.stats().garbage_bytes() > GARBAGE_BYTES_MIN;
+    let is_due = is_worth_collecting(shared, held);
     is_due && shared.keeper.take_collection(range_id, shared.wall_now(), interval)
 }
 
@@ -115,7 +116,7 @@ pub(super) async fn tend(shared: &Shared, range_id: u64, held: &Held) {
             }
         }
     }
-    if held.replica.stats().garbage_bytes() > GARBAGE_BYTES_MIN
+    if is_worth_collecting(shared, held)
         && let Err(error) = collect_garbage(shared, held).await
     {
         tracing::debug!(range_id, %error, "garbage was not collected");

@@ -45,7 +45,7 @@ impl Replica {
             let seen =
                 mvcc::scan(&*self.engine.snapshot(), &read.start, &end, false, &as_anybody, ScanLimits::default());
             let (Ok(seen), Some((rows, checksum))) = (seen, rows_of(answer)) else { continue };
-            if !seen.blocked.is_empty() {
+            if !seen.blocked.is_empty() || self.has_own_intent(batch, &read.start, &end) {
                 continue;
             }
             tracing::trace!(
@@ -61,6 +61,16 @@ impl Replica {
                 checksum,
             );
         }
+    }
+}
+
+impl Replica {
+    /// Whether the batch's transaction has written there: at or above its read timestamp, where others do not see it yet.
+    fn has_own_intent(&self, batch: &BatchRequest, start: &[u8], end: &[u8]) -> bool {
+        let Some(txn) = &batch.header.txn else { return false };
+        let at_the_end = ReadAt::timestamp(clock::Timestamp::MAX);
+        let seen = mvcc::scan(&*self.engine.snapshot(), start, end, false, &at_the_end, ScanLimits::default());
+        seen.is_ok_and(|seen| seen.blocked.iter().any(|intent| intent.txn.id == txn.id))
     }
 }
 

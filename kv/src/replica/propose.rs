@@ -59,6 +59,9 @@ pub(super) struct Proposals {
     open: BTreeMap<u64, Pending>,
 }
 
+/// How long a mutant waits to hear of a proposal.
+const MUTANT_PATIENCE: std::time::Duration = std::time::Duration::from_millis(200);
+
 impl Replica {
     /// Replicates a command under its latches; returns what became of it.
     pub(super) async fn propose(
@@ -79,15 +82,12 @@ impl Replica {
         let proposal = command.proposal;
         drop(command);
         let pending = Pending { lease_sequence: held.sequence, latches: Some(latches), lock_updates, done: None };
-        let fate = self.register(proposal, pending);
+        let mut fate = self.register(proposal, pending);
         let replica = self.handle();
         // A task of its own, so that a client that goes away does not take the proposal with it half-way.
         self.tasks.spawn("propose", async move {
             match proposer.propose(bytes.into(), held.term).await {
                 Ok(()) => {}
-                Err(ProposeError::Unknown) if mutation::is(Mutant::UnknownIsRejected) => {
-                    replica.settle(proposal, Fate::Rejected);
-                }
                 Err(ProposeError::Unknown) => {
                     tracing::debug!(range = replica.range_id, proposal, "the fate of a proposal is unknown");
                 }
@@ -96,6 +96,12 @@ impl Replica {
                 }
             }
         });
+        if mutation::is(Mutant::SilenceIsRejection) {
+            if let Ok(told) = tokio::time::timeout(MUTANT_PATIENCE, &mut fate).await {
+                return Ok(told.unwrap_or(Fate::Unknown));
+            }
+            self.settle(proposal, Fate::Rejected);
+        }
         Ok(fate.await.unwrap_or(Fate::Unknown))
     }
 

@@ -57,6 +57,15 @@ struct Attempt<'a> {
     arrival: Option<Arrival<'a>>,
     /// Where a former round moved the reads to: latched from there on.
     floor: Timestamp,
+    /// The lease that a former round held.
+    held: Option<HeldLease>,
+}
+
+impl Attempt<'_> {
+    /// The lease of a former round, where a mutant trusts it still.
+    fn trusted_lease(&self) -> Option<HeldLease> {
+        self.held.filter(|_| mutation::is(Mutant::LeaseCheckedOnce))
+    }
 }
 
 /// Leaves the lock table's queues however the request ends.
@@ -134,7 +143,9 @@ impl Replica {
         let mut times = self.times(batch)?;
         times.read = times.read.max(attempt.floor);
         *phase.lock() = Phase::Begun;
-        self.lease_for(times.read.max(times.write)).await?;
+        if attempt.trusted_lease().is_none() {
+            self.lease_for(times.read.max(times.write)).await?;
+        }
         let view = self.view.read().clone();
         if view.destroyed {
             return Err(self.not_leaseholder(0));
@@ -146,7 +157,9 @@ impl Replica {
             evaluate::declare(batch, &view.descriptor, times.read, times.write, times.uncertainty_limit);
         drop(view);
         if writes {
-            self.lease_to_write(times.read.max(times.write)).await?;
+            if attempt.trusted_lease().is_none() {
+                self.lease_to_write(times.read.max(times.write)).await?;
+            }
             if let Some(message) = self.events.disk_full().filter(|_| adds_data(batch)) {
                 return Err(KvError::DiskFull(error_detail::Ended { message, other: None }));
             }
@@ -155,10 +168,11 @@ impl Replica {
         if !guard.is_uncontended() {
             guard.ready().await;
         }
-        let held = match self.lease.lock().serve(times.read.max(times.write)) {
+        let held = match self.lease.lock().serve(times.read.max(times.write)).or(attempt.trusted_lease()) {
             Some(held) => held,
             None => return Ok(Round::Again),
         };
+        attempt.held = Some(held);
         let arrival = attempt.arrival.get_or_insert_with(|| Arrival {
             replica: self,
             request: self.locks.arrive(batch.header.txn.clone(), Vec::new()),
@@ -245,7 +259,7 @@ impl Replica {
         // To where the lease no longer reaches, even; and the lease may have moved meanwhile.
         let still = self.lease.lock().serve(evaluated.final_timestamp);
         let moved = still.is_none_or(|still| still.sequence != held.sequence);
-        if moved && !mutation::is(Mutant::FinalTimestampUnchecked) {
+        if moved && !mutation::is(Mutant::LeaseCheckedOnce) {
             drop(guard);
             self.lease_for(evaluated.final_timestamp).await?;
             return Ok(Round::Again);

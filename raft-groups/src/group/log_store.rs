@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{BufMut, BytesMut};
 use clock::mutation::{self, Mutant};
+use futures::stream::{self, Stream};
 use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use parking_lot::Mutex;
@@ -125,6 +126,21 @@ impl LogStore {
     }
 }
 
+/// The first index, and the one after the last.
+fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
+    let start = match range.start_bound() {
+        Bound::Included(start) => *start,
+        Bound::Excluded(start) => start + 1,
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(end) => end + 1,
+        Bound::Excluded(end) => *end,
+        Bound::Unbounded => u64::MAX,
+    };
+    (start, end)
+}
+
 impl RaftLogReader<Types> for LogStore {
     async fn try_get_log_entries<RB>(&mut self, range: RB) -> Result<Vec<Entry>, io::Error>
     where
@@ -133,16 +149,7 @@ impl RaftLogReader<Types> for LogStore {
         let state = self.log.state();
         let first_kept = state.purged.map_or(0, |purged| purged.index + 1);
         let last_next = state.last.map_or(0, |last| last.index + 1);
-        let start = match range.start_bound() {
-            Bound::Included(start) => *start,
-            Bound::Excluded(start) => start + 1,
-            Bound::Unbounded => 0,
-        };
-        let end = match range.end_bound() {
-            Bound::Included(end) => end + 1,
-            Bound::Excluded(end) => *end,
-            Bound::Unbounded => u64::MAX,
-        };
+        let (start, end) = bounds(&range);
         let mut entries = Vec::new();
         let (mut next, end) = (start.max(first_kept), end.min(last_next));
         while next < end {
@@ -151,6 +158,26 @@ impl RaftLogReader<Types> for LogStore {
             entries.extend(some);
         }
         Ok(entries)
+    }
+
+    /// What is to be applied: all of it, or an error. A log that failed or was closed has refused entries that openraft counts on
+    /// until it hears of that.
+    async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = Result<Entry, io::Error>> + OptionalSend
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let (start, end) = bounds(&range);
+        let mut entries = Vec::new();
+        while start + (entries.len() as u64) < end {
+            match self.read_some(start + entries.len() as u64, end) {
+                Ok(some) => entries.extend(some.into_iter().map(Ok)),
+                Err(error) => {
+                    entries.push(Err(error));
+                    break;
+                }
+            }
+        }
+        stream::iter(entries)
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
@@ -261,3 +288,6 @@ fn decode_entry(entry: LogEntry) -> Result<Entry, io::Error> {
         .into_entry()
         .map_err(|what| io::Error::new(io::ErrorKind::InvalidData, what))
 }
+
+#[cfg(test)]
+mod tests;

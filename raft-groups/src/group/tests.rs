@@ -3,7 +3,7 @@
 mod cluster;
 mod faults;
 mod lifecycle;
-mod machine;
+pub(super) mod machine;
 mod membership;
 mod real;
 mod replay;

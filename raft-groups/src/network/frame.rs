@@ -95,7 +95,8 @@ impl Greeting {
                 own.cluster_id
             ));
         }
-        if self.peer != 0 && own.node.0 != 0 && self.peer != own.node.0 {
+        // Not even before it has an ID: it may have taken the place of the one that is looked for, and the stream would stay.
+        if self.peer != 0 && self.peer != own.node.0 {
             return Err(format!("the peer was looking for n{}, and this is {}", self.peer, own.node));
         }
         Ok(())

@@ -168,6 +168,16 @@ async fn a_wrong_address_does_not_reach_another_node() {
 }
 
 #[tokio::test]
+async fn whoever_took_the_place_of_a_node_does_not_get_what_was_meant_for_it() {
+    let (one, newcomer) = (grpc(1, 9, hlc()), grpc(0, 0, hlc()));
+    newcomer.register(Class::Kv, Arc::new(Echo::default()));
+    // On the address of node 3, and not joined yet.
+    one.set_address(NodeId(3), serve(&newcomer).await);
+    let refused = one.call(NodeId(3), Class::Kv, Bytes::from("hello"), SECOND).await;
+    assert!(matches!(refused, Err(NetworkError::Unreachable { .. })), "{refused:?}");
+}
+
+#[tokio::test]
 async fn a_clock_too_far_ahead_is_refused_and_not_absorbed() {
     let ahead = Duration::from_secs(60);
     let receiver_clock = hlc();

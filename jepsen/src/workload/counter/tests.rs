@@ -18,3 +18,20 @@ async fn a_count_lies_between_what_was_acknowledged_and_what_was_asked_for() {
     assert_eq!(names(1), ["lost addition"]);
     assert_eq!(names(6), ["addition made twice"]);
 }
+
+#[tokio::test]
+async fn a_lock_that_keeps_nobody_away_is_found() {
+    let names = |granted_twice: u64| {
+        let recorder = Recorder::new();
+        for (kind, f, value) in [
+            (Kind::Invoke, clients::FINAL_READ, Value::Null),
+            (Kind::Ok, clients::FINAL_READ, json!([[0, 0]])),
+            (Kind::Invoke, GRANTED_TWICE, Value::Null),
+            (Kind::Ok, GRANTED_TWICE, json!(granted_twice)),
+        ] {
+            recorder.record(kind, PROBER, f, value, None);
+        }
+        Counters::default().check(&recorder.history()).names().len()
+    };
+    assert_eq!((names(0), names(LOCK_PROBES - 1), names(LOCK_PROBES)), (0, 0, 1));
+}
