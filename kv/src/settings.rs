@@ -64,7 +64,7 @@ impl Default for Settings {
             gc_interval_ms: 60_000,
             gc_garbage_bytes_min: 64 << 10,
             record_retention_ms: 600_000,
-            txn_heartbeat_ms: 1_000,
+            txn_heartbeat_ms: 500,
             push_delay_ms: 50,
             liveness_interval_ms: 1_000,
             node_suspect_after_ms: 4_000,

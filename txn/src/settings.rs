@@ -35,7 +35,7 @@ impl Default for Settings {
             read_span_bytes: 256 << 10,
             intent_span_bytes: 256 << 10,
             request_timeout: Duration::from_secs(10),
-            heartbeat_interval: Duration::from_secs(1),
+            heartbeat_interval: Duration::from_millis(500),
             ambiguous_commit_bound: Duration::from_secs(12),
         }
     }

@@ -76,6 +76,9 @@ async fn refusal(client: &Client, sql: &str) -> Result<Duration> {
         Ok(Err(error)) => {
             let error = error.as_db_error().context("the connection broke instead of an answer")?.clone();
             ensure!(begun.elapsed() <= REFUSAL_MAX, "`{sql}` was refused after {:?}: {error}", begun.elapsed());
+            let words = format!("{} {}", error.message(), error.detail().unwrap_or_default());
+            let names_nodes = words.contains("did not answer") || words.contains("not heard from");
+            ensure!(names_nodes, "`{sql}` was refused without a word on which nodes are missing: {words}");
             Ok(begun.elapsed())
         }
     }

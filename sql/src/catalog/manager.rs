@@ -32,6 +32,8 @@ pub(crate) struct CatalogManager {
     lease_expiration_ns: AtomicU64,
     /// The lease as last written; also makes reloads and renewals take turns.
     written: tokio::sync::Mutex<Lease>,
+    /// What the last attempt to read the catalog or to renew the lease met, unless it went well.
+    obstacle: Mutex<Option<String>>,
 }
 
 #[derive(Default)]
@@ -88,6 +90,7 @@ impl CatalogManager {
             pins: Mutex::default(),
             lease_expiration_ns: AtomicU64::new(0),
             written: tokio::sync::Mutex::default(),
+            obstacle: Mutex::default(),
         });
         manager.bootstrap().await?;
         manager.refresh().await?;
@@ -158,8 +161,13 @@ impl CatalogManager {
         let bound = Duration::from_millis(self.settings.ddl_wait_ms);
         match tokio::time::timeout(bound, Box::pin(self.refresh())).await {
             Ok(renewed) => renewed,
-            Err(_) => Err(SqlError::new(code::SYSTEM_ERROR, "the node's lease on the catalog could not be renewed")
-                .detail("The range that holds the catalog does not answer.")),
+            Err(_) => {
+                let obstacle = self.obstacle.lock().clone();
+                let obstacle =
+                    obstacle.unwrap_or_else(|| "The range that holds the catalog does not answer.".to_owned());
+                Err(SqlError::new(code::SYSTEM_ERROR, "the node's lease on the catalog could not be renewed")
+                    .detail(obstacle))
+            }
         }
     }
 
@@ -170,6 +178,12 @@ impl CatalogManager {
 
     /// Looks for a newer catalog now, and renews the lease if it is time.
     pub async fn refresh(&self) -> Result<(), SqlError> {
+        let result = self.read_and_renew().await;
+        *self.obstacle.lock() = result.as_ref().err().map(ToString::to_string);
+        result
+    }
+
+    async fn read_and_renew(&self) -> Result<(), SqlError> {
         let mut written = self.written.lock().await;
         let now_ns = self.database.now()?.wall_ns;
         let transaction = self.database.begin(TxnOptions::default())?;
