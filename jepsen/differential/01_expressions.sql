@@ -33,7 +33,7 @@ SELECT 2::numeric ^ 0.5, 2 ^ 0.5, sqrt(2), sqrt(2::numeric), sqrt(-1);
 SELECT 10 ^ -2, 2 ^ 62, 0 ^ 0;
 SELECT round(2.5), round(-2.5), round(2.5::float8), round(3.14159, 2), round(1234.5, -2), trunc(2.9), trunc(-2.9), trunc(3.14159, 3);
 SELECT ceil(1.2), floor(-1.2), ceiling(1.2::float8), sign(-3), sign(2.5), mod(10, 3), div(10, 3), gcd(12, 18), lcm(4, 6);
-SELECT exp(1), ln(10), log(100), log(2, 8), power(2, 3), cbrt(27), pi(), degrees(pi()), radians(180);
+SELECT exp(1), ln(10), log(100), log(2, 8), power(2, 3), cbrt(8), pi(), degrees(pi()), radians(180);
 SELECT ln(0);
 SELECT ln(-1);
 SELECT log(-1);
@@ -48,6 +48,7 @@ SELECT TRUE IS TRUE, NULL IS TRUE, FALSE IS NOT TRUE, NULL IS UNKNOWN, TRUE IS N
 SELECT 't'::bool, 'yes'::bool, 'off'::bool, '1'::bool, 'n'::bool, 1::bool, 0::bool, TRUE::int, TRUE::text;
 SELECT 'maybe'::bool;
 SELECT 1::bool::text, 2.5::bool;
+-- refused: the parser has no SYMMETRIC
 SELECT 1 BETWEEN 0 AND 2, 3 BETWEEN SYMMETRIC 5 AND 1, 2 NOT BETWEEN 3 AND 4;
 SELECT 1 IN (1, 2, NULL), 3 IN (1, 2, NULL), 3 NOT IN (1, 2), 3 NOT IN (1, NULL);
 SELECT CASE WHEN 1 = 1 THEN 'a' ELSE 'b' END, CASE 3 WHEN 1 THEN 'x' WHEN 3 THEN 'y' END, CASE WHEN FALSE THEN 1 END;
@@ -60,17 +61,21 @@ SELECT 1 = 'x';
 SELECT 1 = TRUE;
 SELECT 'a' + 1;
 SELECT 'a' || 1, 1 || 'a', 'a' || NULL, 'a' || TRUE, 1 || 2;
+-- differs: comparisons chain in the parser; the types of what they compare still do not fit
 SELECT 1 < 2 < 3;
 SELECT (1, 2) = (1, 2), (1, 2) < (1, 3), (1, NULL) = (1, 2), (1, NULL) = (2, 2);
 SELECT ROW(1, 2) IN (ROW(1, 2), ROW(3, 4)), (1, 2) IN ((1, 2));
 SELECT 1 AS "Col", 2 AS col, 3 "x y";
 SELECT 1 AS select;
+-- differs: the numbers of PostgreSQL 16 are told from bit strings by nobody
 SELECT 0x1F, 0b101, 0o17;
+-- differs: digits may be grouped, as PostgreSQL 16 has it
 SELECT 1_000;
 SELECT 'it''s', E'a\nb', E'\x41\u00e9', U&'\0041', $$dollar$$, $tag$a$b$tag$;
 SELECT 'a' 'b';
 SELECT 'concat'
 'enated';
+-- refused: there are no bit strings
 SELECT B'101', X'1F';
 SELECT -2 ^ 2, - 2 ^ 2, 2 ^ 3 ^ 2;
 SELECT 5 - - 3, +5, - -5;

@@ -16,9 +16,9 @@ SELECT format('%s is %I = %L', 'x', 'my col', 'it''s'), format('%2$s %1$s', 'a',
 SELECT overlay('hello' PLACING 'XX' FROM 2 FOR 3), overlay('hello' placing 'YY' from 3);
 SELECT starts_with('hello', 'he'), 'hello' ^@ 'he';
 SELECT 'hello' LIKE 'h%', 'hello' LIKE '_ello', 'hello' NOT LIKE 'x%', 'HELLO' ILIKE 'h%', 'a%b' LIKE 'a\%b', 'a%b' LIKE 'a#%b' ESCAPE '#';
-SELECT 'hello' SIMILAR TO 'h(e|a)llo', 'hello' ~ '^h.*o$', 'HELLO' ~* 'hello', 'hello' !~ 'z', 'hello' !~* 'HELLO';
+SELECT 'hello' ~ '^h.*o$', 'HELLO' ~* 'hello', 'hello' !~ 'z', 'hello' !~* 'HELLO';
 SELECT regexp_replace('hello world', 'o', '0'), regexp_replace('hello world', 'o', '0', 'g'), regexp_replace('abc', '(b)', '[\1]'), regexp_match('foobar', 'o+'), regexp_match('x', 'y');
-SELECT regexp_split_to_array('a1b2c', '\d'), regexp_matches('foobar', '(o)(b)'), regexp_count('banana', 'a'), regexp_substr('foobar', 'o+');
+SELECT regexp_split_to_array('a1b2c', '\d'), regexp_count('banana', 'a'), regexp_substr('foobar', 'o+');
 SELECT string_to_array('a,b,c', ','), array_to_string(ARRAY[1, 2, NULL, 3], ','), array_to_string(ARRAY[1, NULL], ',', '*');
 SELECT encode('abc'::bytea, 'hex'), encode('abc'::bytea, 'base64'), decode('616263', 'hex'), encode('\x00ff'::bytea, 'escape'), '\xdeadbeef'::bytea, 'abc'::bytea;
 SELECT decode('zz', 'hex');
@@ -32,11 +32,19 @@ SELECT 'abc' COLLATE "C" < 'abd';
 SELECT 'a' < 'B', 'a' COLLATE "C" < 'B';
 SELECT ('x' || generate_series)::text FROM generate_series(1, 3);
 SELECT string_to_table('a,b', ',');
+-- refused: not written yet
+SELECT 'hello' SIMILAR TO 'h(e|a)llo';
+-- refused: its rows are arrays
+SELECT regexp_matches('foobar', '(o)(b)');
+-- refused: not written yet
 SELECT unistr('\0041');
 SELECT 'abc'::name, 'abc'::"char";
 SELECT 'foo' AS a UNION ALL SELECT 'bar' ORDER BY 1;
+-- refused: not written yet
 SELECT parse_ident('a.b');
+-- refused: values are kept otherwise than PostgreSQL keeps them
 SELECT pg_column_size(1) > 0, octet_length('abc'::text);
+-- refused: there are no tables of Unicode's normal forms
 SELECT normalize('é') = 'é';
 SELECT gen_random_uuid() IS NOT NULL, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid, 'A0EEBC999C0B4EF8BB6D6BB9BD380A11'::uuid, '{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}'::uuid;
 SELECT 'nope'::uuid;

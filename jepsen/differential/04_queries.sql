@@ -24,9 +24,15 @@ SELECT DISTINCT boss FROM p ORDER BY boss;
 SELECT DISTINCT ON (boss) boss, id, name FROM p ORDER BY boss, id DESC;
 SELECT DISTINCT ON (boss) boss, id FROM p ORDER BY id;
 SELECT string_agg(name, ', ' ORDER BY name), array_agg(id ORDER BY id DESC), bool_and(id > 0), bool_or(id > 4), every(id < 3) FROM p;
-SELECT array_agg(name ORDER BY id), json_agg(id ORDER BY id), jsonb_agg(name ORDER BY id), jsonb_object_agg(id, name) FROM p;
+SELECT array_agg(name ORDER BY id), json_agg(id ORDER BY id), jsonb_agg(name ORDER BY id) FROM p;
+-- refused: not written yet
+SELECT jsonb_object_agg(id, name) FROM p;
 SELECT sum(id) FILTER (WHERE boss = 1), count(*) FILTER (WHERE pay > 60) FROM p;
-SELECT stddev(id), variance(id), stddev_pop(id), var_pop(pay), corr(id, pay), percentile_cont(0.5) WITHIN GROUP (ORDER BY id), mode() WITHIN GROUP (ORDER BY boss) FROM p;
+SELECT stddev(id), variance(id), stddev_pop(id), var_pop(pay) FROM p;
+-- refused: not written yet
+SELECT corr(id, pay) FROM p;
+-- refused: not written yet
+SELECT mode() WITHIN GROUP (ORDER BY boss) FROM p;
 SELECT a.name, b.name FROM p a JOIN p b ON a.boss = b.id ORDER BY a.id;
 SELECT a.id, b.id FROM p a LEFT JOIN p b ON a.boss = b.id ORDER BY 1;
 SELECT a.id, b.id FROM p a RIGHT JOIN p b ON a.boss = b.id ORDER BY 1, 2;
@@ -44,10 +50,13 @@ SELECT id, (SELECT count(*) FROM p q WHERE q.boss = p.id) FROM p ORDER BY id;
 SELECT id FROM p WHERE EXISTS (SELECT 1 FROM p q WHERE q.boss = p.id) ORDER BY id;
 SELECT id FROM p WHERE id NOT IN (SELECT boss FROM p WHERE boss IS NOT NULL) ORDER BY id;
 SELECT id FROM p WHERE id NOT IN (SELECT boss FROM p);
+-- refused: rows are compared column by column, and a subquery has none of its own
 SELECT id FROM p WHERE (id, boss) IN (SELECT id, boss FROM p WHERE boss = 2) ORDER BY 1;
 SELECT id FROM p WHERE pay > ALL (SELECT pay FROM p WHERE id IN (2, 4)) ORDER BY 1;
 SELECT id FROM p WHERE pay = ANY (SELECT pay FROM p WHERE id > 3) ORDER BY 1;
+-- refused: the planner has no join with what depends on its other side
 SELECT p.id, l.x FROM p, LATERAL (SELECT p.id * 10 AS x) l ORDER BY 1;
+-- refused: the planner has no join with what depends on its other side
 SELECT p.id, q.id FROM p LEFT JOIN LATERAL (SELECT id FROM p q WHERE q.boss = p.id ORDER BY id LIMIT 1) q ON TRUE ORDER BY 1;
 WITH t AS (SELECT id, boss FROM p WHERE id < 4) SELECT * FROM t WHERE boss = 1 ORDER BY id;
 WITH RECURSIVE chain AS (SELECT id, name, 0 AS depth FROM p WHERE boss IS NULL UNION ALL SELECT p.id, p.name, depth + 1 FROM p JOIN chain ON p.boss = chain.id) SELECT * FROM chain ORDER BY depth, id;
@@ -74,13 +83,19 @@ SELECT generate_series(1, 3);
 SELECT * FROM generate_series(1, 10, 4);
 SELECT * FROM generate_series(3, 1, -1) AS g(x);
 SELECT unnest(ARRAY[1, 2, 3]);
+-- refused: not written yet
 SELECT * FROM unnest(ARRAY['a', 'b']) WITH ORDINALITY AS u(x, n);
 SELECT id, unnest(tags) FROM p WHERE id IN (1, 4) ORDER BY 1, 2;
+-- refused: the planner has no join with what depends on its other side
 SELECT id, t FROM p, unnest(tags) t ORDER BY 1, 2;
-SELECT ARRAY[1, 2] || 3, 0 || ARRAY[1], ARRAY[1] || ARRAY[2, 3], ARRAY[1, 2][1], (ARRAY['a', 'b'])[3], array_length(ARRAY[1, 2], 1), cardinality(ARRAY[]::int[]), '{1,2}'::int[];
+-- differs: the parser takes a subscript behind an array's brackets too
+SELECT ARRAY[1, 2][1];
+SELECT ARRAY[1, 2] || 3, 0 || ARRAY[1], ARRAY[1] || ARRAY[2, 3], (ARRAY['a', 'b'])[3], array_length(ARRAY[1, 2], 1), cardinality(ARRAY[]::int[]), '{1,2}'::int[];
 SELECT ARRAY[1, 2] @> ARRAY[1], ARRAY[1] <@ ARRAY[1, 2], ARRAY[1, 2] && ARRAY[2, 3], 1 = ANY (ARRAY[1, 2]), 3 <> ALL (ARRAY[1, 2]), ARRAY[1, 2] = ARRAY[1, 2], ARRAY[1, 2] < ARRAY[1, 3];
 SELECT array_append(ARRAY[1], 2), array_prepend(0, ARRAY[1]), array_cat(ARRAY[1], ARRAY[2]), array_remove(ARRAY[1, 2, 1], 1), array_replace(ARRAY[1, 2], 1, 9), array_position(ARRAY['a', 'b'], 'b'), array_to_string(ARRAY[1, 2], '-');
-SELECT (ARRAY[1, 2, 3, 4])[2:3], ARRAY[[1, 2], [3, 4]];
+SELECT (ARRAY[1, 2, 3, 4])[2:3];
+-- refused: arrays are of one dimension
+SELECT ARRAY[[1, 2], [3, 4]];
 SELECT ARRAY[1, 'x'];
 SELECT '{1,x}'::int[];
 SELECT '{"a b",NULL,"NULL","c\"d"}'::text[];
@@ -94,8 +109,11 @@ SELECT * FROM jsonb_array_elements('[1, {"a": 2}]');
 SELECT jsonb_object_keys('{"a": 1, "b": 2}');
 SELECT '{bad'::jsonb;
 SELECT '1'::jsonb = '1.0'::jsonb, '"a"'::jsonb < '"b"'::jsonb, 'null'::jsonb IS NULL, '{"a":1}'::jsonb->'b' IS NULL;
+-- refused: there are no composite values
 SELECT row_to_json(t) FROM (SELECT id, name FROM p WHERE id = 1) t;
+-- refused: there are no composite values
 SELECT p FROM p WHERE id = 2;
+-- refused: there are no composite values
 SELECT (p).name FROM p WHERE id = 2;
 SELECT id, CASE WHEN pay > 70 THEN 'high' WHEN pay IS NULL THEN 'none' ELSE 'low' END AS level FROM p ORDER BY id;
 SELECT id FROM p WHERE since BETWEEN '2020-01-01' AND '2021-12-31' ORDER BY id;
@@ -117,9 +135,13 @@ SELECT sum(1 / (id - 3)) FROM p;
 SELECT max(pay) FILTER (WHERE id < 0), coalesce(sum(pay), 0) FROM p WHERE id < 0;
 SELECT sum(9223372036854775807::int8 * 1) FROM generate_series(1, 3);
 SELECT sum(2147483647) FROM generate_series(1, 3);
+-- refused: not written yet
 SELECT count(*) FROM p TABLESAMPLE BERNOULLI (100);
+-- refused: lock_timeout says how long to wait
 SELECT id FROM p FOR UPDATE NOWAIT;
+-- refused: as CREATE TABLE AS
 SELECT 1 INTO newtable;
+-- refused: a transaction is serializable without it
 SELECT * FROM p WHERE id = 1 FOR SHARE;
 SELECT now() - now() = interval '0', pg_backend_pid() > 0, current_user, current_database(), current_schema();
 SELECT to_char(pay, '999.99') FROM p ORDER BY id;

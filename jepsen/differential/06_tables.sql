@@ -41,7 +41,10 @@ ALTER TABLE aa RENAME TO a;
 ALTER TABLE a DROP COLUMN d;
 ALTER TABLE a DROP COLUMN d;
 ALTER TABLE a DROP COLUMN IF EXISTS d;
-ALTER TABLE a DROP COLUMN id;
+CREATE TABLE key (id int PRIMARY KEY, x int);
+-- refused: rows lie by the primary key
+ALTER TABLE key DROP COLUMN id;
+DROP TABLE key;
 SELECT * FROM a ORDER BY b;
 ALTER TABLE nothing ADD COLUMN x int;
 ALTER TABLE IF EXISTS nothing ADD COLUMN x int;
@@ -49,7 +52,7 @@ CREATE INDEX a_b ON a (b);
 CREATE INDEX a_b ON a (b);
 CREATE INDEX IF NOT EXISTS a_b ON a (b);
 CREATE UNIQUE INDEX a_cc ON a (cc);
-INSERT INTO a (b, cc) VALUES ('y', 3);
+INSERT INTO a (id, b, cc) VALUES (9, 'y', 3);
 CREATE INDEX ON a (b, cc DESC NULLS LAST);
 CREATE UNIQUE INDEX dup ON b (x);
 CREATE INDEX nothing ON a (nothing);
@@ -64,10 +67,15 @@ ALTER TABLE k ADD PRIMARY KEY (y);
 INSERT INTO k VALUES (1, 1);
 INSERT INTO k VALUES (1, 2);
 INSERT INTO k VALUES (NULL, 2);
+-- refused: not written yet
 CREATE TABLE l (LIKE k INCLUDING ALL);
+-- refused: not written yet
 CREATE TABLE q AS SELECT 1 AS x;
+-- refused: there are no views
 CREATE VIEW v AS SELECT * FROM k;
+-- refused: there are no foreign keys
 CREATE TABLE f (x int REFERENCES k (x));
+-- refused: there are no temporary tables
 CREATE TEMP TABLE tt (x int);
 CREATE SEQUENCE s START 5 INCREMENT 2 MAXVALUE 9;
 SELECT nextval('s'), nextval('s'), nextval('s');
@@ -82,6 +90,7 @@ DROP SCHEMA inner_schema;
 DROP SCHEMA inner_schema CASCADE;
 SELECT * FROM inner_schema.t;
 SELECT column_name, data_type, is_nullable, column_default, character_maximum_length, numeric_precision FROM information_schema.columns WHERE table_schema = 'differential' AND table_name = 'b' ORDER BY ordinal_position;
+-- differs: of the refused tables
 SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = 'differential' ORDER BY 1;
 SELECT constraint_name, constraint_type FROM information_schema.table_constraints WHERE table_schema = 'differential' AND table_name = 'b' AND constraint_type <> 'CHECK' ORDER BY 1;
 SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'b'::regclass ORDER BY conname;
@@ -89,6 +98,8 @@ SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'a'::regclass 
 SELECT attname, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute WHERE attrelid = 'b'::regclass AND attnum > 0 ORDER BY attnum;
 SELECT 'k'::regclass, 'differential.k'::regclass::oid = 'k'::regclass::oid, 'nothing'::regclass;
 SELECT to_regclass('k'), to_regclass('nothing');
+DROP VIEW IF EXISTS v;
+DROP TABLE IF EXISTS f, l, q, tt;
 DROP TABLE k;
 DROP TABLE k;
 DROP TABLE IF EXISTS k;
@@ -108,12 +119,19 @@ INSERT INTO types (r) VALUES ('{a}');
 INSERT INTO types (s) VALUES ('maybe');
 SELECT f, length(f), f || '|' FROM types;
 SELECT * FROM types WHERE f = 'ab' AND f = 'ab  ' AND c = 3.5 AND e = 5.123 AND r = '{1,2}' AND q = '{"a":1}' AND o = 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11';
+-- refused: there are no types of users' own
 CREATE TYPE mood AS ENUM ('sad', 'ok');
+-- refused: there are no functions of users' own
 CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';
+-- refused: there are no extensions
 CREATE EXTENSION pgcrypto;
+-- refused: there are no notifications
 LISTEN x;
+-- refused: there are no cursors in SQL
 DECLARE c CURSOR FOR SELECT 1;
+-- refused: rows are locked, not tables
 LOCK TABLE types;
+-- refused: plans are told as text
 EXPLAIN (FORMAT json) SELECT 1;
 VACUUM types;
 ANALYZE types;

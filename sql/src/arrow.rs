@@ -30,4 +30,4 @@ mod tests;
 pub use build::{DatumBuilder, array_of, first_of, scalar_of};
 pub use number::{SCALE_BYTES, numeric_from_bytes, numeric_from_key, numeric_to_bytes};
 pub use read::{datum_at, datum_of};
-pub use schema::{data_type, field, natural_type, type_of};
+pub use schema::{data_type, field, is_settled, natural_type, settled_text, type_of};

@@ -18,7 +18,7 @@ mod scope;
 pub(crate) use expression::Bound;
 pub(crate) use names::{name_parts, normalize};
 pub(crate) use params::ParamTypes;
-pub(crate) use scope::Scope;
+pub(crate) use scope::{Scope, ScopeColumn, missing_from_entry};
 
 use crate::catalog::Catalog;
 use crate::error::SqlError;

@@ -16,10 +16,16 @@
 
 mod aggregate;
 mod arrays;
+mod format;
+mod from_char;
 mod json;
+mod json_build;
+mod make;
 mod math;
 mod moments;
+mod regexp;
 mod registry;
+mod series;
 mod sleep;
 mod strings;
 mod system;
@@ -29,7 +35,7 @@ mod udf;
 pub use aggregate::{aggregate, aggregates};
 pub use registry::{Call, FunctionContext, Resolved, Volatile, exists, resolve};
 pub use sleep::sleep;
-pub use udf::{function, functions, name_of};
+pub use udf::{function, functions, is_absent, missing, name_of};
 
 #[cfg(test)]
 mod tests;

@@ -29,6 +29,7 @@ mod names;
 mod operators;
 mod plan;
 mod rewrite;
+mod rowset;
 mod scan;
 mod scope;
 mod span;

@@ -163,10 +163,12 @@ impl Session {
         if self.open.failed && !statement.ends_transaction() {
             return Err(SqlError::in_failed_transaction());
         }
-        if statement.as_of.is_some() && !statement.begins_transaction() && !statement.sets_transaction() {
-            // The tables are those of that time.
+        if !statement.begins_transaction() && !statement.sets_transaction() {
             self.adopt_as_of(statement).await?;
-            self.handle().await?;
+            if self.open.as_of.is_some() {
+                // The tables are those of that time.
+                self.handle().await?;
+            }
         }
         let planned = self.plan(statement, param_types).await?;
         Ok(Arc::new(Prepared::new(statement.clone(), param_types, planned)))
@@ -207,7 +209,11 @@ impl Session {
             Some(handle) if handle.ddl.is_none() => handle.view.clone(),
             // The names of what the transaction itself has made are known only to its own catalog.
             Some(handle) => Arc::new(self.settings.view(handle.view.types.transaction_micros, handle.catalog())),
-            None => Arc::new(self.settings.view(0, &self.shared.manager.current())),
+            None => {
+                // What is said of the moment ('now', 'today') is said of the time of its planning.
+                let now_micros = self.shared.database.now().map_or(0, |now| (now.wall_ns / 1_000) as i64);
+                Arc::new(self.settings.view(now_micros, &self.shared.manager.current()))
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Golden scripts: SQL text against sessions of one node, over one unreplicated range in memory.
 //!
 //! Each block's statements are raw lines (`> SELECT 1`); `b:> SELECT 1` speaks in another session. COPY data follows its statement
-//! as `copy <text>` lines, where `\t` and `\n` stand for themselves, ended by `copy` alone.
+//! as `copy <text>` lines, where `\t` and `\n` stand for themselves, ended by `copy` alone. How long things took is left out.
 #![allow(missing_docs, clippy::disallowed_methods, reason = "a test reads its own scripts")]
 
 use std::collections::BTreeMap;
@@ -165,7 +165,7 @@ async fn simple_query(session: &mut Session, text: &str, copying: &mut Option<Co
                             .zip(columns.iter())
                             .map(|(value, column)| match value {
                                 Datum::Null => "NULL".to_owned(),
-                                value => to_text(value, column.ty, column.typmod, &view.types),
+                                value => without_times(to_text(value, column.ty, column.typmod, &view.types)),
                             })
                             .collect();
                         out.push_str(&format!("  {}\n", values.join(" | ")));
@@ -189,6 +189,15 @@ async fn simple_query(session: &mut Session, text: &str, copying: &mut Option<Co
     if let Err(error) = result.await {
         session.fail().await;
         print_error(&error, out);
+    }
+}
+
+/// What EXPLAIN ANALYZE says, but for how long it took.
+fn without_times(line: String) -> String {
+    let time = line.strip_suffix(" ms").and_then(|rest| rest.rsplit_once(' '));
+    match time.filter(|(_, number)| number.parse::<f64>().is_ok()) {
+        Some((before, _)) => format!("{before} … ms"),
+        None => line,
     }
 }
 

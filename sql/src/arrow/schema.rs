@@ -81,6 +81,17 @@ pub fn field(name: impl Into<String>, ty: PgType, typmod: i32, nullable: bool) -
     Field::new(name, data_type, nullable).with_metadata(metadata)
 }
 
+/// A field of text that says so, where a literal would still become anything.
+pub fn settled_text(name: impl Into<String>, nullable: bool) -> Field {
+    let metadata = HashMap::from([(TYPE_KEY.to_owned(), PgType::Text.oid().to_string())]);
+    Field::new(name, DataType::Utf8, nullable).with_metadata(metadata)
+}
+
+/// Whether a field of text says so.
+pub fn is_settled(field: &Field) -> bool {
+    field.metadata().contains_key(TYPE_KEY)
+}
+
 /// The type and modifier (-1 for none) of a field; text where the Arrow type stands for nothing known.
 pub fn type_of(field: &Field) -> (PgType, i32) {
     let natural = natural_type(field.data_type()).unwrap_or(PgType::Text);

@@ -38,7 +38,7 @@ impl Binder<'_> {
 }
 
 /// A number as PostgreSQL types it: integer, bigint, or numeric.
-fn number(text: &str) -> BindResult<Bound> {
+pub(super) fn number(text: &str) -> BindResult<Bound> {
     let digits: String = text.chars().filter(|at| *at != '_').collect();
     if let Ok(value) = digits.parse::<i32>() {
         return Ok(Bound::constant(Datum::Int4(value), PgType::Int4));

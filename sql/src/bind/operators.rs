@@ -3,10 +3,11 @@
 use datafusion::sql::sqlparser::ast::{self, Expr};
 
 use super::expression::boolean;
+use super::literal::number;
 use super::{BindError, BindResult, Binder, Bound};
 use crate::error::{SqlError, code};
 use crate::scalar::{Comparison, Scalar};
-use crate::types::{BinaryOperator, CastContext, Datum, PgType, cast_context, format_type, negate};
+use crate::types::{BinaryOperator, CastContext, PgType, cast_context, format_type, negate};
 
 impl Binder<'_> {
     pub(super) fn unary(&mut self, operator: ast::UnaryOperator, expr: &Expr) -> BindResult<Bound> {
@@ -17,16 +18,11 @@ impl Binder<'_> {
             }
             ast::UnaryOperator::Plus => self.bind(expr),
             ast::UnaryOperator::Minus => {
-                if let Expr::Value(value) = expr
-                    && let ast::Value::Number(digits, _) = &value.value
-                {
-                    // The smallest integers have no positive twin.
-                    if let Ok(value) = format!("-{digits}").parse::<i32>() {
-                        return Ok(Bound::constant(Datum::Int4(value), PgType::Int4));
-                    }
-                    if let Ok(value) = format!("-{digits}").parse::<i64>() {
-                        return Ok(Bound::constant(Datum::Int8(value), PgType::Int8));
-                    }
+                // A sign is part of its number: the smallest integers have no positive twin, and of two signs none is left.
+                match signed(expr) {
+                    Some((digits, true)) => return number(digits),
+                    Some((digits, false)) => return number(&format!("-{digits}")),
+                    None => {}
                 }
                 let inner = self.bind(expr)?;
                 if !inner.ty.is_number() && inner.ty != PgType::Interval {
@@ -235,6 +231,22 @@ fn result_type(operator: BinaryOperator, left: PgType, right: PgType) -> Option<
         (Add | Subtract, Timestamp | Interval, Interval) => Some(left),
         (Subtract, Timestamp, Timestamp) | (Subtract, TimestampTz, TimestampTz) => Some(Interval),
         (Multiply, Interval, Int4 | Float8) => Some(Interval),
+        _ => None,
+    }
+}
+
+/// The digits of a number, and whether a minus stands before them.
+fn signed(expr: &Expr) -> Option<(&str, bool)> {
+    match expr {
+        Expr::Nested(inner) => signed(inner),
+        Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => match signed(expr)? {
+            (digits, false) => Some((digits, true)),
+            (_, true) => None,
+        },
+        Expr::Value(value) => match &value.value {
+            ast::Value::Number(digits, _) => Some((digits, false)),
+            _ => None,
+        },
         _ => None,
     }
 }

@@ -60,12 +60,20 @@ impl Scope {
     fn missing(&self, qualifier: Option<&str>, name: &str) -> SqlError {
         match qualifier {
             Some(qualifier) if !self.columns.iter().any(|column| column.qualifier == qualifier) => {
-                SqlError::new(code::UNDEFINED_TABLE, format!("missing FROM-clause entry for table \"{qualifier}\""))
+                missing_from_entry(qualifier)
             }
             Some(qualifier) => {
                 SqlError::new(code::UNDEFINED_COLUMN, format!("column {qualifier}.{name} does not exist"))
             }
+            None if self.columns.iter().any(|column| column.qualifier == name) => {
+                SqlError::unsupported(format!("the whole row {name} as a value"))
+            }
             None => SqlError::new(code::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")),
         }
     }
+}
+
+/// The error for a table that the statement does not name.
+pub(crate) fn missing_from_entry(qualifier: &str) -> SqlError {
+    SqlError::new(code::UNDEFINED_TABLE, format!("missing FROM-clause entry for table \"{qualifier}\""))
 }

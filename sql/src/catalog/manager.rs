@@ -134,7 +134,7 @@ impl CatalogManager {
         (catalog, Pin { manager: self.clone(), id, noted: Vec::new() })
     }
 
-    /// The catalog as a transaction of the past sees it.
+    /// The catalog as a transaction of the past sees it, but for indexes that were dropped since: nothing is left in them.
     ///
     /// # Errors
     /// What reading it meets; 55000 when there was none yet.
@@ -143,10 +143,11 @@ impl CatalogManager {
         if version == Some(known.version) {
             return Ok(known);
         }
-        let loaded = store::load(past, &known).await?;
-        loaded.map(Arc::new).ok_or_else(|| {
+        let mut loaded = store::load(past, &known).await?.ok_or_else(|| {
             SqlError::new(code::OBJECT_NOT_IN_PREREQUISITE_STATE, "the cluster did not exist at that time")
-        })
+        })?;
+        loaded.forget_dropped_indexes(&known);
+        Ok(Arc::new(loaded))
     }
 
     /// Returns once the lease is good for a statement.

@@ -12,7 +12,7 @@ use crate::error::{SqlError, code};
 /// catalog works on a copy of its own.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
-    /// Rises with every committed change.
+    /// Rises with every committed change, from 1; 0 for what was never committed: no plan made for that is good for another.
     pub version: u64,
     /// The snapshot it was read at.
     pub read_timestamp: Timestamp,
@@ -141,6 +141,22 @@ impl Catalog {
         }
     }
 
+    /// As [`Catalog::resolve`], where a query names a relation: in a schema that does not exist there is none.
+    ///
+    /// # Errors
+    /// 0A000 for a name in another database.
+    pub fn resolve_in_query(
+        &self,
+        database_id: u32,
+        search_path: &[String],
+        parts: &[&str],
+    ) -> Result<Option<RelationRef>, SqlError> {
+        match self.resolve(database_id, search_path, parts) {
+            Err(error) if error.code == code::INVALID_SCHEMA_NAME => Ok(None),
+            found => found,
+        }
+    }
+
     /// Adds or replaces an object.
     pub(crate) fn insert(&mut self, descriptor: Descriptor) {
         self.remove(descriptor.id());
@@ -170,6 +186,26 @@ impl Catalog {
             names.insert(index.name.clone(), RelationRef::Index { table: table.id, index: index.id });
         }
         self.tables.insert(table.id, table);
+    }
+
+    /// Takes from the tables the indexes that they no longer have in a newer catalog. What comes of it is of no version.
+    pub(crate) fn forget_dropped_indexes(&mut self, newer: &Catalog) {
+        let mut changed = Vec::new();
+        for table in self.tables.values() {
+            let Some(now) = newer.table(table.id) else { continue };
+            let still = |id: u32| now.indexes.iter().any(|index| index.index_id == id);
+            if table.indexes.iter().any(|index| !still(index.index_id)) {
+                let mut descriptor = table.descriptor().clone();
+                descriptor.indexes.retain(|index| still(index.index_id));
+                changed.push(descriptor);
+            }
+        }
+        if !changed.is_empty() {
+            self.version = 0;
+        }
+        for descriptor in changed {
+            self.insert(Descriptor::Table(Box::new(descriptor)));
+        }
     }
 
     /// Removes an object; that there was none is no error.

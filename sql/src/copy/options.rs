@@ -34,7 +34,11 @@ impl CopyOptions {
                 CopyOption::Format(name) => match name.value.to_lowercase().as_str() {
                     "text" => format = CopyFormat::Text,
                     "csv" => format = CopyFormat::Csv,
-                    other => return Err(SqlError::unsupported(format!("COPY format {other}"))),
+                    "binary" => return Err(SqlError::unsupported("COPY format binary")),
+                    other => {
+                        let message = format!("COPY format \"{other}\" not recognized");
+                        return Err(SqlError::new(code::INVALID_PARAMETER_VALUE, message));
+                    }
                 },
                 CopyOption::Delimiter(value) => delimiter = Some(*value),
                 CopyOption::Null(value) => null = Some(value.clone()),

@@ -68,7 +68,9 @@ impl Session {
                 self.drop_constraint(&table, &normalize(name), *if_exists).await
             }
             Operation::RenameColumn { old_column_name, new_column_name } => {
-                let position = find_column(&table, &normalize(old_column_name))?;
+                let old = normalize(old_column_name);
+                let missing = |_| SqlError::new(code::UNDEFINED_COLUMN, format!("column \"{old}\" does not exist"));
+                let position = find_column(&table, &old).map_err(missing)?;
                 let new = normalize(new_column_name);
                 if table.column(&new).is_some() {
                     return Err(duplicate_column(&table, &new));

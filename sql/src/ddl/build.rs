@@ -1,5 +1,7 @@
 //! A table's descriptor, put together from column definitions and constraints.
 
+use std::collections::BTreeSet;
+
 use datafusion::sql::sqlparser::ast::{self, ColumnOption, DataType, Expr, GeneratedAs, TableConstraint};
 
 use super::free_name;
@@ -126,7 +128,7 @@ impl<'a> TableBuilder<'a> {
             ColumnOption::PrimaryKey(_) => self.set_primary(constraint_name, columns(), manager).await?,
             ColumnOption::Unique(_) => self.add_unique(constraint_name, columns(), manager).await?,
             ColumnOption::Check(check) => {
-                self.add_check(constraint_name, Some(column), &check.expr, manager).await?;
+                self.add_check(constraint_name, &check.expr, manager).await?;
             }
             ColumnOption::Generated { generated_as, sequence_options, generation_expr: None, .. } => {
                 let identity = match generated_as {
@@ -164,7 +166,7 @@ impl<'a> TableBuilder<'a> {
                 self.add_unique(unique.name.as_ref().map(normalize), columns, manager).await
             }
             TableConstraint::Check(check) => {
-                self.add_check(check.name.as_ref().map(normalize), None, &check.expr, manager).await
+                self.add_check(check.name.as_ref().map(normalize), &check.expr, manager).await
             }
             TableConstraint::ForeignKey(_) => Err(SqlError::unsupported("FOREIGN KEY")),
             other => Err(SqlError::unsupported(other)),
@@ -184,7 +186,7 @@ impl<'a> TableBuilder<'a> {
                 format!("multiple primary keys for table \"{}\" are not allowed", self.table.name),
             ));
         }
-        let parts = self.index_parts(&columns)?;
+        let parts = self.index_parts(&columns, true)?;
         for part in &parts {
             if let Some(column) = self.table.columns.iter_mut().find(|column| column.id == part.column_id) {
                 column.nullable = false;
@@ -223,7 +225,7 @@ impl<'a> TableBuilder<'a> {
         constraint: bool,
         manager: &CatalogManager,
     ) -> Result<u32, SqlError> {
-        let parts = self.index_parts(&columns)?;
+        let parts = self.index_parts(&columns, constraint)?;
         let names: Vec<&str> = columns.iter().map(|(name, _, _)| name.as_str()).collect();
         let suffix = if constraint { "key" } else { "idx" };
         let name = self.index_name(name, &format!("{}_{}_{suffix}", self.table.name, names.join("_")))?;
@@ -232,16 +234,13 @@ impl<'a> TableBuilder<'a> {
         Ok(id)
     }
 
-    async fn add_check(
-        &mut self,
-        name: Option<String>,
-        column: Option<&str>,
-        expr: &Expr,
-        manager: &CatalogManager,
-    ) -> Result<(), SqlError> {
-        let base = match column {
-            Some(column) => format!("{}_{column}_check", self.table.name),
-            None => format!("{}_check", self.table.name),
+    async fn add_check(&mut self, name: Option<String>, expr: &Expr, manager: &CatalogManager) -> Result<(), SqlError> {
+        // A check on one column is named after it.
+        let named: BTreeSet<String> =
+            columns_named(expr).into_iter().filter(|name| self.table.column(name).is_some()).collect();
+        let base = match named.first() {
+            Some(column) if named.len() == 1 => format!("{}_{column}_check", self.table.name),
+            _ => format!("{}_check", self.table.name),
         };
         let exists = |table: &TableDescriptor, name: &str| table.checks.iter().any(|check| check.name == name);
         let name = match name {
@@ -330,14 +329,18 @@ impl<'a> TableBuilder<'a> {
     }
 
     fn column_mut(&mut self, name: &str) -> Result<&mut ColumnDescriptor, SqlError> {
-        let missing = missing_column(name);
+        let missing = missing_column(name, true);
         self.table.columns.iter_mut().find(|column| column.name == name && !column.hidden).ok_or(missing)
     }
 
-    fn index_parts(&self, columns: &[(String, bool, bool)]) -> Result<Vec<IndexColumn>, SqlError> {
+    fn index_parts(&self, columns: &[(String, bool, bool)], constraint: bool) -> Result<Vec<IndexColumn>, SqlError> {
         let mut parts: Vec<IndexColumn> = Vec::with_capacity(columns.len());
         for (name, descending, nulls_first) in columns {
-            let column = self.table.column(name).filter(|column| !column.hidden).ok_or_else(|| missing_column(name))?;
+            let column = self
+                .table
+                .column(name)
+                .filter(|column| !column.hidden)
+                .ok_or_else(|| missing_column(name, constraint))?;
             if matches!(column.ty, PgType::Json | PgType::Jsonb) {
                 return Err(SqlError::unsupported(format!("an index on {}", column.ty.typname())));
             }
@@ -367,8 +370,23 @@ impl<'a> TableBuilder<'a> {
     }
 }
 
-fn missing_column(name: &str) -> SqlError {
-    SqlError::new(code::UNDEFINED_COLUMN, format!("column \"{name}\" named in key does not exist"))
+/// The names that may be columns in an expression.
+fn columns_named(expr: &Expr) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let _ = ast::visit_expressions(expr, |expr| {
+        match expr {
+            Expr::Identifier(ident) => drop(names.insert(normalize(ident))),
+            Expr::CompoundIdentifier(parts) => names.extend(parts.last().map(normalize)),
+            _ => {}
+        }
+        std::ops::ControlFlow::<()>::Continue(())
+    });
+    names
+}
+
+fn missing_column(name: &str, constraint: bool) -> SqlError {
+    let place = if constraint { " named in key" } else { "" };
+    SqlError::new(code::UNDEFINED_COLUMN, format!("column \"{name}\"{place} does not exist"))
 }
 
 /// The columns of an index: name, descending, NULLs first.

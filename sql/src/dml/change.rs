@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{self, AssignmentTarget, Expr};
 use txn::{LockStrength, OwnWrites};
 
 use super::insert::{bind_returning, find_column, is_default};
-use super::rules::{Rules, default_of, refuse_generated};
+use super::rules::{Rules, default_of, refuse_generated_update};
 use crate::bind::{BindError, BindResult, Binder, Scope, name_parts};
 use crate::catalog::Table;
 use crate::error::{SqlError, code};
@@ -51,7 +51,7 @@ impl Assignments {
             let scalar = if is_default(value) {
                 default_of(column, binder.catalog, binder.view)?
             } else {
-                refuse_generated(column)?;
+                refuse_generated_update(column)?;
                 binder.bind_assigned(value, &column.name, column.ty, column.typmod)?
             };
             if list.iter().any(|(known, _)| *known == position) {
@@ -128,7 +128,7 @@ impl ChangePlan {
         let assignments = Assignments::bind(&update.assignments, table, Some(alias), &mut inner)?;
         let access = bind_access(update.selection.as_ref(), table, &mut inner)?;
         let rules = Rules::bind(table, binder.catalog, binder.view)?;
-        let returning = bind_returning(update.returning.as_deref(), table, Some(alias), binder)?;
+        let returning = bind_returning(update.returning.as_deref(), table, Some(alias), Vec::new(), binder)?;
         Ok(ChangePlan { table: table.clone(), access, update: Some((assignments, rules)), returning })
     }
 
@@ -145,7 +145,7 @@ impl ChangePlan {
         let scope = Scope::of_table(table, Some(alias));
         let mut inner = Binder { scope: &scope, params: &mut *binder.params, ..*binder };
         let access = bind_access(delete.selection.as_ref(), table, &mut inner)?;
-        let returning = bind_returning(delete.returning.as_deref(), table, Some(alias), binder)?;
+        let returning = bind_returning(delete.returning.as_deref(), table, Some(alias), Vec::new(), binder)?;
         Ok(ChangePlan { table: table.clone(), access, update: None, returning })
     }
 

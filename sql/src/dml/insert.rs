@@ -9,7 +9,7 @@ use super::change::{Assignments, Changed};
 use super::codec::{decode_row, index_entry, row_key, row_key_of_entry};
 use super::rules::{Rules, default_of, refuse_generated};
 use super::writer::Writer;
-use crate::bind::{BindError, BindResult, Binder, Bound, Scope, name_parts, normalize};
+use crate::bind::{BindError, BindResult, Binder, Bound, Scope, ScopeColumn, name_parts, normalize};
 use crate::catalog::Table;
 use crate::error::{SqlError, code};
 use crate::fastpath::select::Output;
@@ -57,6 +57,8 @@ pub(crate) fn query_of(insert: &ast::Insert) -> Option<&ast::Query> {
 
 impl InsertPlan {
     /// Binds an INSERT into a table. `source` is its query, planned already, if it has one.
+    ///
+    /// The parser's `overwrite` stands for OVERRIDING SYSTEM VALUE.
     pub fn bind(
         insert: &ast::Insert,
         table: &Arc<Table>,
@@ -71,7 +73,7 @@ impl InsertPlan {
             .collect::<Result<Vec<_>, _>>()?;
         let input = match source {
             Some(source) => {
-                let template = from_query(&source.columns(), table, &targets, defaults, binder)?;
+                let template = from_query(&source.columns(), table, &targets, insert.overwrite, defaults, binder)?;
                 Input::Query(source, template)
             }
             None => Input::Values(values(insert, table, &targets, &defaults, binder)?),
@@ -85,7 +87,7 @@ impl InsertPlan {
             }
             Some(_) => return Err(BindError::Sql(SqlError::unsupported("ON DUPLICATE KEY UPDATE"))),
         };
-        let returning = bind_returning(insert.returning.as_deref(), table, alias.as_deref(), binder)?;
+        let returning = bind_returning(insert.returning.as_deref(), table, alias.as_deref(), Vec::new(), binder)?;
         Ok(InsertPlan { table: table.clone(), source: input, rules, conflict, returning })
     }
 
@@ -306,7 +308,9 @@ fn values(
                 continue;
             }
             let column = &table.columns[*position];
-            refuse_generated(column)?;
+            if !insert.overwrite {
+                refuse_generated(column)?;
+            }
             full[*position] = binder.bind_assigned(expr, &column.name, column.ty, column.typmod)?;
         }
         out.push(full);
@@ -318,6 +322,7 @@ fn from_query(
     columns: &[Column],
     table: &Table,
     targets: &[usize],
+    overrides_generated: bool,
     defaults: Vec<Scalar>,
     binder: &mut Binder<'_>,
 ) -> BindResult<Vec<Scalar>> {
@@ -327,22 +332,26 @@ fn from_query(
     let mut template = defaults;
     for (at, (given, position)) in columns.iter().zip(targets).enumerate() {
         let column = &table.columns[*position];
-        refuse_generated(column)?;
+        if !overrides_generated {
+            refuse_generated(column)?;
+        }
         let bound = Bound { scalar: Scalar::Column(at), ty: given.ty, typmod: given.typmod };
         template[*position] = binder.assign(bound, &column.name, column.ty, column.typmod)?;
     }
     Ok(template)
 }
 
-/// Binds RETURNING over a table's rows.
+/// Binds RETURNING over a table's rows, the columns of `others` behind its own.
 pub(crate) fn bind_returning(
     items: Option<&[ast::SelectItem]>,
     table: &Table,
     alias: Option<&str>,
+    others: Vec<ScopeColumn>,
     binder: &mut Binder<'_>,
 ) -> BindResult<Option<Output>> {
     let Some(items) = items else { return Ok(None) };
-    let scope = Scope::of_table(table, alias);
+    let mut scope = Scope::of_table(table, alias);
+    scope.columns.extend(others);
     let mut inner = Binder { scope: &scope, params: &mut *binder.params, ..*binder };
     let alias = alias.unwrap_or(&table.name);
     Output::bind(items, Some((table, alias)), &mut inner).map(Some)

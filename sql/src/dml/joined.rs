@@ -10,23 +10,26 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use datafusion::sql::sqlparser::ast::{self, AssignmentTarget, Expr, TableWithJoins, UpdateTableFromKind};
+use datafusion::sql::sqlparser::ast::{self, AssignmentTarget, Expr, TableFactor, TableWithJoins, UpdateTableFromKind};
 use txn::LockStrength;
 
 use super::change::Changed;
 use super::codec::{decode_row, row_key};
 use super::insert::{bind_returning, find_column, is_default};
-use super::rules::{Rules, default_of, refuse_generated};
-use crate::bind::{BindResult, Binder, Bound, name_parts};
+use super::rules::{Rules, default_of, refuse_generated_update};
+use crate::bind::{BindResult, Binder, Bound, ScopeColumn, name_parts, normalize};
 use crate::catalog::Table;
 use crate::error::SqlError;
 use crate::fastpath::select::Output;
 use crate::scalar::{EvalContext, Scalar};
-use crate::session::{Row, Running, Source};
+use crate::session::{Column, Row, Running, Source};
 use crate::types::{Datum, format_type};
 
 /// Rows changed at a time.
 const BATCH_ROWS: usize = 1024;
+
+/// Before a table's name: a column of the query, of no use itself, that says whose columns come next.
+const OF_TABLE: &str = "columns of ";
 
 /// What an UPDATE or DELETE says, as far as it matters here.
 pub(crate) struct Joined<'a> {
@@ -47,6 +50,8 @@ pub(crate) struct JoinedPlan {
     pub table: Arc<Table>,
     source: Source,
     update: Option<(Vec<(usize, Scalar)>, Rules)>,
+    /// Where in the query's rows the other tables' columns begin.
+    others_from: usize,
     pub returning: Option<Output>,
 }
 
@@ -107,10 +112,25 @@ impl<'a> Joined<'a> {
                 _ => value.to_string(),
             });
         }
+        for factor in self.returned_factors() {
+            items.push(format!("NULL AS {}", quote(&format!("{OF_TABLE}{factor}"))));
+            items.push(format!("{}.*", quote(&factor)));
+        }
         let mut from = vec![self.target.clone()];
         from.extend(self.others.iter().map(ToString::to_string));
         let condition = self.selection.map(|condition| format!(" WHERE {condition}")).unwrap_or_default();
         format!("SELECT {} FROM {}{condition}", items.join(", "), from.join(", "))
+    }
+
+    /// The names of the other tables, if RETURNING may want their columns.
+    fn returned_factors(&self) -> Vec<String> {
+        if self.returning.is_none() {
+            return Vec::new();
+        }
+        let joined = |from: &'a TableWithJoins| {
+            std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation))
+        };
+        self.others.iter().flat_map(|from| joined(from)).filter_map(factor_name).collect()
     }
 
     fn computed(&self) -> impl Iterator<Item = (usize, &'a Expr)> + '_ {
@@ -130,7 +150,7 @@ impl<'a> Joined<'a> {
                     let scalar = if is_default(value) {
                         default_of(column, binder.catalog, binder.view)?
                     } else {
-                        refuse_generated(column)?;
+                        refuse_generated_update(column)?;
                         let given = &columns[next];
                         let bound = Bound { scalar: Scalar::Column(next), ty: given.ty, typmod: given.typmod };
                         next += 1;
@@ -141,9 +161,40 @@ impl<'a> Joined<'a> {
                 Some((set, Rules::bind(table, binder.catalog, binder.view)?))
             }
         };
-        let returning = bind_returning(self.returning, table, Some(self.alias), binder)?;
-        Ok(JoinedPlan { table: table.clone(), source, update, returning })
+        let others = others_scope(&columns[next..]);
+        let returning = bind_returning(self.returning, table, Some(self.alias), others, binder)?;
+        Ok(JoinedPlan { table: table.clone(), source, update, others_from: next, returning })
     }
+}
+
+/// What a table of FROM or USING is called; none for what has no name of its own.
+fn factor_name(factor: &TableFactor) -> Option<String> {
+    match factor {
+        TableFactor::Table { alias: Some(alias), .. }
+        | TableFactor::Derived { alias: Some(alias), .. }
+        | TableFactor::UNNEST { alias: Some(alias), .. } => Some(normalize(&alias.name)),
+        TableFactor::Table { name, .. } => name_parts(name).ok()?.pop(),
+        _ => None,
+    }
+}
+
+/// The other tables' columns as the query yields them, each table's behind a column that names it.
+fn others_scope(columns: &[Column]) -> Vec<ScopeColumn> {
+    let mut qualifier = String::new();
+    let scoped = columns.iter().map(|column| {
+        let table = column.name.strip_prefix(OF_TABLE);
+        if let Some(table) = table {
+            qualifier = table.to_owned();
+        }
+        ScopeColumn {
+            qualifier: qualifier.clone(),
+            name: column.name.clone(),
+            ty: column.ty,
+            typmod: column.typmod,
+            hidden: table.is_some(),
+        }
+    });
+    scoped.collect()
 }
 
 fn position(table: &Table, name: &ast::ObjectName) -> Result<usize, SqlError> {
@@ -197,6 +248,7 @@ impl JoinedPlan {
         let writer = running.writer(&self.table);
         let values = running.transaction.get_many(keys.clone(), LockStrength::Exclusive).await?;
         let mut changes = Vec::with_capacity(keys.len());
+        let mut changed_by = Vec::with_capacity(keys.len());
         if let Some((set, _)) = &self.update {
             running.prepare_sequences(set.iter().map(|(_, scalar)| scalar), keys.len()).await?;
         }
@@ -206,9 +258,7 @@ impl JoinedPlan {
             changed.rows += 1;
             let Some((set, rules)) = &self.update else {
                 writer.delete(&key, &old).await?;
-                if let Some(returning) = &self.returning {
-                    changed.returned.push(returning.row(&EvalContext { row: &old, ..context })?);
-                }
+                self.note_returned(old, input, &context, changed)?;
                 continue;
             };
             let mut new = old.clone();
@@ -217,12 +267,26 @@ impl JoinedPlan {
             }
             rules.verify(&self.table, &EvalContext { row: &new, ..context })?;
             changes.push((key, old, new));
+            changed_by.push(input);
         }
         writer.update(&changes).await?;
+        for ((_, _, new), input) in changes.into_iter().zip(changed_by) {
+            self.note_returned(new, input, &context, changed)?;
+        }
+        Ok(())
+    }
+
+    /// RETURNING's row: over the row as it is or was, and the other tables' columns that it was found with.
+    fn note_returned(
+        &self,
+        mut row: Row,
+        input: &Row,
+        context: &EvalContext<'_>,
+        changed: &mut Changed,
+    ) -> Result<(), SqlError> {
         if let Some(returning) = &self.returning {
-            for (_, _, new) in &changes {
-                changed.returned.push(returning.row(&EvalContext { row: new, ..context })?);
-            }
+            row.extend_from_slice(&input[self.others_from..]);
+            changed.returned.push(returning.row(&EvalContext { row: &row, ..*context })?);
         }
         Ok(())
     }

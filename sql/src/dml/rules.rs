@@ -107,7 +107,20 @@ pub(crate) fn refuse_generated(column: &ColumnDescriptor) -> Result<(), SqlError
             code::GENERATED_ALWAYS,
             format!("cannot insert a non-DEFAULT value into column \"{}\"", column.name),
         )
-        .detail(format!("Column \"{}\" is an identity column defined as GENERATED ALWAYS.", column.name)));
+        .detail(format!("Column \"{}\" is an identity column defined as GENERATED ALWAYS.", column.name))
+        .hint("Use OVERRIDING SYSTEM VALUE to override."));
     }
     Ok(())
+}
+
+/// Likewise of an UPDATE, which nothing can override.
+pub(crate) fn refuse_generated_update(column: &ColumnDescriptor) -> Result<(), SqlError> {
+    match column.identity {
+        Some(Identity::Always) => Err(SqlError::new(
+            code::GENERATED_ALWAYS,
+            format!("column \"{}\" can only be updated to DEFAULT", column.name),
+        )
+        .detail(format!("Column \"{}\" is an identity column defined as GENERATED ALWAYS.", column.name))),
+        _ => Ok(()),
+    }
 }

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, GroupByExpr, LimitClause, Query, Select, SelectItem, SetExpr, TableFactor, Value,
+    Expr, GroupByExpr, Ident, LimitClause, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+    TableFactor, Value,
 };
 use futures::stream;
 use txn::{LockStrength, OwnWrites};
 
 use super::access::Access;
 use super::read::Reader;
-use crate::bind::{BindError, BindResult, Binder, Scope, name_parts, normalize};
+use crate::bind::{BindError, BindResult, Binder, Scope, ScopeColumn, missing_from_entry, name_parts, normalize};
 use crate::catalog::{RelationRef, Table};
 use crate::error::{SqlError, code};
 use crate::scalar::{EvalContext, Scalar};
@@ -42,6 +43,9 @@ impl Output {
         for item in items {
             let (expr, alias) = match item {
                 SelectItem::UnnamedExpr(expr) => (expr, None),
+                SelectItem::ExprWithAlias { alias, .. } if alias.quote_style == Some('\'') => {
+                    return Err(BindError::Sql(string_for_name(alias)));
+                }
                 SelectItem::ExprWithAlias { expr, alias } => (expr, Some(normalize(alias))),
                 SelectItem::Wildcard(_) => {
                     let Some((table, _)) = table else {
@@ -50,6 +54,33 @@ impl Output {
                     for position in &table.visible_positions {
                         columns.push(table_column(table, *position, None));
                         scalars.push(Scalar::Column(*position));
+                    }
+                    // In RETURNING, the other tables' columns.
+                    for (position, column) in binder.scope.columns.iter().enumerate().skip(table.columns.len()) {
+                        if !column.hidden {
+                            columns.push(scope_column(column));
+                            scalars.push(Scalar::Column(position));
+                        }
+                    }
+                    continue;
+                }
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                    let parts = name_parts(name)?;
+                    let ([qualifier], Some((table, _))) = (&parts[..], table) else {
+                        return Err(BindError::Elsewhere(format!("the item {item}")));
+                    };
+                    let of_it = |column: &ScopeColumn| column.qualifier == *qualifier;
+                    if !binder.scope.columns.iter().any(of_it) {
+                        return Err(BindError::Sql(missing_from_entry(qualifier)));
+                    }
+                    for (position, column) in binder.scope.columns.iter().enumerate() {
+                        if of_it(column) && !column.hidden {
+                            columns.push(match position < table.columns.len() {
+                                true => table_column(table, position, None),
+                                false => scope_column(column),
+                            });
+                            scalars.push(Scalar::Column(position));
+                        }
                     }
                     continue;
                 }
@@ -90,6 +121,10 @@ impl Output {
     }
 }
 
+fn scope_column(column: &ScopeColumn) -> Column {
+    Column { typmod: column.typmod, ..Column::computed(&column.name, column.ty) }
+}
+
 /// A result column that is a table's.
 pub(crate) fn table_column(table: &Table, position: usize, name: Option<String>) -> Column {
     let column = &table.columns[position];
@@ -112,7 +147,7 @@ pub(crate) fn plain_table(factor: &TableFactor, binder: &Binder<'_>) -> BindResu
     }
     let parts = name_parts(name)?;
     let names: Vec<&str> = parts.iter().map(String::as_str).collect();
-    match binder.catalog.resolve(binder.view.database_id, &binder.view.search_path, &names)? {
+    match binder.catalog.resolve_in_query(binder.view.database_id, &binder.view.search_path, &names)? {
         Some(RelationRef::Table(id)) => {
             let table = binder.catalog.table(id).ok_or_else(|| SqlError::internal("a name leads to no table"))?;
             let alias = alias.as_ref().map_or_else(|| table.name.clone(), |alias| normalize(&alias.name));
@@ -234,6 +269,11 @@ fn limit_of(clause: Option<&LimitClause>) -> BindResult<Option<u64>> {
         },
         Some(_) => Err(elsewhere()),
     }
+}
+
+/// The error for a string literal where a column is given its name.
+pub(crate) fn string_for_name(alias: &Ident) -> SqlError {
+    SqlError::syntax(format!("syntax error at or near \"{alias}\""))
 }
 
 /// The error for a relation that is not there.

@@ -134,8 +134,10 @@ fn strings(r: &mut Registry) {
     r.polymorphic("array_to_string", &[Arg::AnyArray, Arg::Is(Text), Arg::Is(Text)], Ret::Is(Text), join)
         .called_on_null()
         .stable();
-    r.strict("string_to_array", &[Text, Text], TextArray, |call, a| split(call, a)).called_on_null();
-    r.strict("string_to_array", &[Text, Text, Text], TextArray, |call, a| split(call, a)).called_on_null();
+    for name in ["string_to_array", "string_to_table"] {
+        r.strict(name, &[Text, Text], TextArray, split).called_on_null();
+        r.strict(name, &[Text, Text, Text], TextArray, split).called_on_null();
+    }
 }
 
 fn split(call: &Call<'_>, a: &[Datum]) -> Result<Datum, SqlError> {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::registry::{Arg, Call, Registry, Ret};
+use super::registry::{Call, Registry};
 use crate::SqlError;
 use crate::types::{Datum, PgType, json, to_text};
 
@@ -12,12 +12,12 @@ fn text(datum: &Datum) -> &str {
     datum.as_str().unwrap_or_default()
 }
 
-fn parse(datum: &Datum) -> Result<Value, SqlError> {
+pub(super) fn parse(datum: &Datum) -> Result<Value, SqlError> {
     json::parse(text(datum))
 }
 
 /// A value as the call's result type: jsonb canonical, json as it stands.
-fn give(call: &Call<'_>, value: &Value) -> Result<Datum, SqlError> {
+pub(super) fn give(call: &Call<'_>, value: &Value) -> Result<Datum, SqlError> {
     match call.result {
         Json => Ok(Datum::Json(value.to_string())),
         Text => Ok(as_text(value)?.map_or(Datum::Null, Datum::Text)),
@@ -26,7 +26,7 @@ fn give(call: &Call<'_>, value: &Value) -> Result<Datum, SqlError> {
 }
 
 /// What `->>` gives: strings bare, null as NULL.
-fn as_text(value: &Value) -> Result<Option<String>, SqlError> {
+pub(super) fn as_text(value: &Value) -> Result<Option<String>, SqlError> {
     match value {
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some(text.clone())),
@@ -69,7 +69,6 @@ pub(super) fn register(r: &mut Registry) {
     }
     containment(r);
     changes(r);
-    building(r);
     describing(r);
 }
 
@@ -203,6 +202,11 @@ fn changes(r: &mut Registry) {
         }
         give(call, &Value::Array(items))
     });
+    r.strict("#-", &[Jsonb, TextArray], Jsonb, |call, a| {
+        let mut value = parse(&a[0])?;
+        cut(&mut value, &path(items(&a[1])))?;
+        give(call, &value)
+    });
     r.strict("jsonb_set", &[Jsonb, TextArray, Jsonb], Jsonb, |call, a| put(call, a, true));
     r.strict("jsonb_set", &[Jsonb, TextArray, Jsonb, Bool], Jsonb, |call, a| put(call, a, a[3] == Datum::Bool(true)));
     r.strict("jsonb_strip_nulls", &[Jsonb], Jsonb, |call, a| {
@@ -217,6 +221,28 @@ fn remove(value: &mut Value, key: &str) -> Result<(), SqlError> {
         Value::Object(members) => drop(members.shift_remove(key)),
         Value::Array(items) => items.retain(|item| item.as_str() != Some(key)),
         _ => return Err(SqlError::new("22023", "cannot delete from scalar")),
+    }
+    Ok(())
+}
+
+/// Removes what a path leads to, if it leads anywhere.
+fn cut(value: &mut Value, path: &[String]) -> Result<(), SqlError> {
+    let Some((key, rest)) = path.split_first() else { return Ok(()) };
+    match value {
+        Value::Object(members) if rest.is_empty() => drop(members.shift_remove(key)),
+        Value::Object(members) => members.get_mut(key).map_or(Ok(()), |member| cut(member, rest))?,
+        Value::Array(items) => {
+            let index: i64 = key.parse().map_err(|_| {
+                SqlError::new("22P02", format!("path element at position 1 is not an integer: \"{key}\""))
+            })?;
+            let index = if index < 0 { items.len() as i64 + index } else { index };
+            match usize::try_from(index).ok().filter(|index| *index < items.len()) {
+                Some(index) if rest.is_empty() => drop(items.remove(index)),
+                Some(index) => cut(&mut items[index], rest)?,
+                None => {}
+            }
+        }
+        _ => return Err(SqlError::new("22023", "cannot delete path in scalar")),
     }
     Ok(())
 }
@@ -293,40 +319,6 @@ pub(super) fn to_json(datum: &Datum, ty: PgType, call: &Call<'_>) -> Result<Valu
         }
         other => Value::String(to_text(other, ty, -1, call.settings())),
     })
-}
-
-fn building(r: &mut Registry) {
-    for (name, result) in [("to_json", Json), ("to_jsonb", Jsonb)] {
-        r.polymorphic(name, &[Arg::Any], Ret::Is(result), |call, a| give(call, &to_json(&a[0], call.types[0], call)?))
-            .stable();
-    }
-    for (name, result) in [("json_build_array", Json), ("jsonb_build_array", Jsonb)] {
-        r.polymorphic(name, &[Arg::Any], Ret::Is(result), |call, a| {
-            let values = a.iter().zip(call.types).map(|(value, ty)| to_json(value, *ty, call));
-            give(call, &Value::Array(values.collect::<Result<_, _>>()?))
-        })
-        .variadic()
-        .called_on_null()
-        .stable();
-    }
-    for (name, result) in [("json_build_object", Json), ("jsonb_build_object", Jsonb)] {
-        r.polymorphic(name, &[Arg::Any], Ret::Is(result), |call, a| {
-            if a.len() % 2 != 0 {
-                return Err(SqlError::new("22023", "argument list must have even number of elements"));
-            }
-            let mut members = serde_json::Map::new();
-            for place in (0..a.len()).step_by(2) {
-                if a[place].is_null() {
-                    return Err(SqlError::new("22023", format!("argument {} cannot be null", place + 1)));
-                }
-                members.insert(call.text(a, place), to_json(&a[place + 1], call.types[place + 1], call)?);
-            }
-            give(call, &Value::Object(members))
-        })
-        .variadic()
-        .called_on_null()
-        .stable();
-    }
 }
 
 fn describing(r: &mut Registry) {

@@ -76,6 +76,7 @@ fn rounding(r: &mut Registry) {
     r.strict("trunc", &[Float8], Float8, |_, a| double(float(&a[0]).trunc()));
     r.strict("trunc", &[Number, Int4], Number, |_, a| numeric(number(&a[0]).trunc(int(&a[1]) as i32)));
     r.strict("scale", &[Number], Int4, |_, a| Ok(Datum::Int4(number(&a[0]).scale() as i32)));
+    r.strict("min_scale", &[Number], Int4, |_, a| Ok(Datum::Int4(number(&a[0]).trim_scale().scale() as i32)));
     r.strict("trim_scale", &[Number], Number, |_, a| numeric(number(&a[0]).trim_scale()));
 }
 
@@ -161,6 +162,16 @@ fn integers(r: &mut Registry) {
         let rest = dividend.remainder(&divisor)?;
         numeric(dividend.subtract(&rest)?.divide(&divisor)?.round(0))
     });
+    r.strict("factorial", &[Int8], Number, |_, a| {
+        let overflow = || SqlError::new("22003", "value overflows numeric format");
+        match int(&a[0]) {
+            ..0 => Err(SqlError::new("22003", "factorial of a negative number is undefined")),
+            32_178.. => Err(overflow()),
+            of => (2..=of)
+                .try_fold(Numeric::from(1), |so_far, next| so_far.multiply(&Numeric::from(next)))
+                .and_then(numeric),
+        }
+    });
     r.strict("gcd", &[Int4, Int4], Int4, |_, a| fits(gcd(int(&a[0]), int(&a[1])), Int4));
     r.strict("gcd", &[Int8, Int8], Int8, |_, a| fits(gcd(int(&a[0]), int(&a[1])), Int8));
     for ty in [Int4, Int8] {
@@ -175,10 +186,48 @@ fn integers(r: &mut Registry) {
         r.strict("#", &[ty, ty], ty, |call, a| fits(i128::from(int(&a[0]) ^ int(&a[1])), call.result));
         r.strict("~", &[ty], ty, |call, a| fits(i128::from(!int(&a[0])), call.result));
     }
+    r.strict("width_bucket", &[Number, Number, Number, Int4], Int4, |_, a| {
+        // Exact, so that a bound falls where it belongs.
+        let (value, low, high) = (number(&a[0]), number(&a[1]), number(&a[2]));
+        let inside = if low < high { value >= low && value < high } else { value <= low && value > high };
+        if !inside || !value.is_finite() || !low.is_finite() || !high.is_finite() || int(&a[3]) <= 0 {
+            return bucket(value.to_f64(), low.to_f64(), high.to_f64(), int(&a[3]));
+        }
+        let share = value.subtract(&low)?.multiply(&Numeric::from(int(&a[3])))?.divide(&high.subtract(&low)?)?;
+        fits(i128::from(share.floor().to_i64().unwrap_or(0)) + 1, Int4)
+    });
+    r.strict("width_bucket", &[Float8, Float8, Float8, Int4], Int4, |_, a| {
+        bucket(float(&a[0]), float(&a[1]), float(&a[2]), int(&a[3]))
+    });
     r.strict("<<", &[Int4, Int4], Int4, |_, a| Ok(Datum::Int4((int(&a[0]) as i32).wrapping_shl(int(&a[1]) as u32))));
     r.strict(">>", &[Int4, Int4], Int4, |_, a| Ok(Datum::Int4((int(&a[0]) as i32).wrapping_shr(int(&a[1]) as u32))));
     r.strict("<<", &[Int8, Int4], Int8, |_, a| Ok(Datum::Int8(int(&a[0]).wrapping_shl(int(&a[1]) as u32))));
     r.strict(">>", &[Int8, Int4], Int8, |_, a| Ok(Datum::Int8(int(&a[0]).wrapping_shr(int(&a[1]) as u32))));
+}
+
+/// The bucket, of so many of one width between two bounds, that a value falls into; 0 and one more for those outside.
+fn bucket(value: f64, low: f64, high: f64, count: i64) -> Result<Datum, SqlError> {
+    let wrong = |message: &str| Err(SqlError::new("2201G", message));
+    if count <= 0 {
+        return wrong("count must be greater than zero");
+    }
+    if value.is_nan() || low.is_nan() || high.is_nan() {
+        return wrong("operand, lower bound, and upper bound cannot be NaN");
+    }
+    if low.is_infinite() || high.is_infinite() {
+        return wrong("lower and upper bounds must be finite");
+    }
+    if low == high {
+        return wrong("lower bound cannot equal upper bound");
+    }
+    let (outside_low, outside_high) =
+        if low < high { (value < low, value >= high) } else { (value > low, value <= high) };
+    let place = match (outside_low, outside_high) {
+        (true, _) => 0,
+        (_, true) => count + 1,
+        _ => ((value - low) / (high - low) * count as f64).floor().min((count - 1) as f64) as i64 + 1,
+    };
+    fits(i128::from(place), Int4)
 }
 
 fn gcd(a: i64, b: i64) -> i128 {

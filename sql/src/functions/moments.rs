@@ -1,7 +1,7 @@
 //! Functions of dates, times and intervals.
 
 use super::registry::{Call, Registry};
-use super::to_char;
+use super::{from_char, to_char};
 use crate::SqlError;
 use crate::types::datetime::{
     self, Civil, civil, date_to_timestamp, day_of_week, days_from_civil, days_in_month, is_infinite, iso_week,
@@ -10,7 +10,7 @@ use crate::types::datetime::{
 use crate::types::interval::DAY;
 use crate::types::{Datum, Interval, Numeric, PgType, TimeZone};
 
-use PgType::{Bool, Date, Float8, Int4, Numeric as Number, Text, Time, Timestamp, TimestampTz};
+use PgType::{Bool, Date, Float8, Numeric as Number, Text, Time, Timestamp, TimestampTz};
 
 const SECOND: i64 = 1_000_000;
 
@@ -106,7 +106,12 @@ fn truncate_interval(field: &str, value: Interval) -> Result<Interval, SqlError>
 }
 
 fn unit_error(field: &str, name: &str) -> SqlError {
-    const KNOWN: [&str; 16] = [
+    const KNOWN: [&str; 21] = [
+        "hour",
+        "minute",
+        "second",
+        "milliseconds",
+        "microseconds",
         "day",
         "week",
         "month",
@@ -141,6 +146,7 @@ fn fields(r: &mut Registry) {
     }
     r.strict("isfinite", &[Timestamp], Bool, |_, a| Ok(Datum::Bool(!is_infinite(micros(&a[0])))));
     r.strict("isfinite", &[TimestampTz], Bool, |_, a| Ok(Datum::Bool(!is_infinite(micros(&a[0])))));
+    r.strict("isfinite", &[PgType::Interval], Bool, |_, _| Ok(Datum::Bool(true)));
     r.strict("isfinite", &[Date], Bool, |_, a| {
         Ok(Datum::Bool(!matches!(a[0], Datum::Date(i32::MAX) | Datum::Date(i32::MIN))))
     });
@@ -164,6 +170,9 @@ fn field(call: &Call<'_>, name: &str, value: &Datum) -> Result<Datum, SqlError> 
         }
         Datum::Date(days) => match lower.as_str() {
             "epoch" => date_to_timestamp(*days).ok().map(|at| Numeric::from(at / SECOND)),
+            "julian" if !is_infinite(date_to_timestamp(*days)?) => Some(Numeric::from(i64::from(*days) + 2_440_588)),
+            // A date has no time of day.
+            field if time_field(field, 0).is_some() => None,
             _ => local_field(&lower, date_to_timestamp(*days)?),
         },
         other => local_field(&lower, micros(other)),
@@ -285,25 +294,16 @@ fn age(later: i64, earlier: i64) -> Result<Datum, SqlError> {
 }
 
 fn making(r: &mut Registry) {
-    r.strict("make_date", &[Int4, Int4, Int4], Date, |_, a| {
-        let (year, month, day) = (a[0].as_i64().unwrap_or(0), a[1].as_i64().unwrap_or(0), a[2].as_i64().unwrap_or(0));
-        let out = || SqlError::new("22008", format!("date field value out of range: {year}-{month:02}-{day:02}"));
-        let astronomical = if year < 0 { year + 1 } else { year };
-        let valid = year != 0 && (1..=12).contains(&month) && day >= 1;
-        match valid && day <= i64::from(days_in_month(astronomical, month as u32)) {
-            true => Ok(Datum::Date(days_from_civil(astronomical, month as u32, day as u32) as i32)),
-            false => Err(out()),
-        }
+    r.strict("to_date", &[Text, Text], Date, |_, a| {
+        Ok(Datum::Date(split(from_char::moment(text(&a[0]), text(&a[1]))?).0 as i32))
     });
-    r.strict("make_time", &[Int4, Int4, Float8], Time, |_, a| {
-        let Datum::Float8(seconds) = a[2] else { return Ok(Datum::Null) };
-        let (hours, minutes) = (a[0].as_i64().unwrap_or(0), a[1].as_i64().unwrap_or(0));
-        match (0..24).contains(&hours) && (0..60).contains(&minutes) && (0.0..60.0).contains(&seconds) {
-            true => Ok(Datum::Time((hours * 60 + minutes) * 60 * SECOND + (seconds * 1e6).round() as i64)),
-            false => {
-                Err(SqlError::new("22008", format!("time field value out of range: {hours}:{minutes:02}:{seconds:02}")))
-            }
-        }
+    r.strict("to_timestamp", &[Text, Text], TimestampTz, |call, a| {
+        let at = from_char::moment(text(&a[0]), text(&a[1]))?;
+        Ok(Datum::TimestampTz(local_to_utc(at, &call.settings().timezone)))
+    })
+    .stable();
+    r.strict("to_number", &[Text, Text], Number, |_, a| {
+        from_char::number_by(text(&a[0]), text(&a[1])).map(Datum::Numeric)
     });
     r.strict("to_timestamp", &[Float8], TimestampTz, |_, a| match a[0] {
         Datum::Float8(seconds) if seconds.is_finite() && seconds.abs() < 9.2e12 => {
@@ -327,13 +327,16 @@ fn text_forms(r: &mut Registry) {
     r.strict("to_char", &[Timestamp, Text], Text, |_, a| to_char::moment(micros(&a[0]), None, text(&a[1])));
     r.strict("to_char", &[TimestampTz, Text], Text, |call, a| {
         let zone = call.settings().timezone;
-        to_char::moment(utc_to_local(micros(&a[0]), &zone), Some(zone.offset_at_utc(micros(&a[0]))), text(&a[1]))
+        let at =
+            to_char::Zone { offset: zone.offset_at_utc(micros(&a[0])), name: zone.abbreviation_at_utc(micros(&a[0])) };
+        to_char::moment(utc_to_local(micros(&a[0]), &zone), Some(&at), text(&a[1]))
     })
     .stable();
     r.strict("to_char", &[Date, Text], Text, |_, a| match a[0] {
         Datum::Date(days) => to_char::moment(date_to_timestamp(days)?, None, text(&a[1])),
         _ => Ok(Datum::Null),
     });
+    r.strict("to_char", &[PgType::Interval, Text], Text, |_, a| to_char::interval(interval(&a[0]), text(&a[1])));
     r.strict("to_char", &[Number, Text], Text, |_, a| match &a[0] {
         Datum::Numeric(value) => Ok(Datum::Text(to_char::number(value, text(&a[1])))),
         _ => Ok(Datum::Null),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use super::{arrays, json, math, moments, strings, system};
+use super::{arrays, json, json_build, make, math, moments, regexp, series, strings, system};
 use crate::SqlError;
 use crate::types::{CastContext, Datum, PgType, TypeSettings, cast, cast_context, format_type};
 
@@ -44,6 +44,8 @@ pub struct Call<'a> {
     pub context: &'a FunctionContext,
     /// The arguments' types, after casts.
     pub types: &'a [PgType],
+    /// The arguments' type modifiers, where a cast has not done away with them.
+    pub typmods: &'a [i32],
     /// The result's type.
     pub result: PgType,
 }
@@ -56,7 +58,8 @@ impl Call<'_> {
 
     /// An argument in text.
     pub fn text(&self, arguments: &[Datum], place: usize) -> String {
-        crate::types::to_text(&arguments[place], self.types[place], -1, self.settings())
+        let typmod = self.typmods.get(place).copied().unwrap_or(-1);
+        crate::types::to_text(&arguments[place], self.types[place], typmod, self.settings())
     }
 }
 
@@ -188,7 +191,11 @@ static TABLE: LazyLock<Registry> = LazyLock::new(|| {
     strings::register(&mut registry);
     math::register(&mut registry);
     moments::register(&mut registry);
+    make::register(&mut registry);
+    series::register(&mut registry);
+    regexp::register(&mut registry);
     json::register(&mut registry);
+    json_build::register(&mut registry);
     arrays::register(&mut registry);
     system::register(&mut registry);
     registry
@@ -226,7 +233,12 @@ impl Resolved {
     }
 
     /// Casts the arguments and calls the function.
-    pub fn call(&self, context: &FunctionContext, mut arguments: Vec<Datum>) -> Result<Datum, SqlError> {
+    pub fn call(
+        &self,
+        context: &FunctionContext,
+        mut arguments: Vec<Datum>,
+        typmods: &[i32],
+    ) -> Result<Datum, SqlError> {
         if self.overload.strict && arguments.iter().any(Datum::is_null) {
             return Ok(Datum::Null);
         }
@@ -237,7 +249,12 @@ impl Resolved {
                 *argument = cast(value, from, to, -1, CastContext::Explicit, &context.settings)?;
             }
         }
-        let call = Call { context, types: &self.to, result: self.result };
+        let kept = |place: usize, typmod: i32| if self.from[place] == self.to[place] { typmod } else { -1 };
+        let typmods: Vec<i32> = match typmods.iter().any(|typmod| *typmod >= 0) {
+            true => typmods.iter().enumerate().map(|(place, typmod)| kept(place, *typmod)).collect(),
+            false => Vec::new(),
+        };
+        let call = Call { context, types: &self.to, typmods: &typmods, result: self.result };
         (self.overload.body)(&call, &arguments)
     }
 }
@@ -254,7 +271,7 @@ pub fn resolve(name: &str, types: &[PgType]) -> Result<Resolved, SqlError> {
     best.map(|(_, resolved)| resolved).ok_or_else(|| no_function(name, types))
 }
 
-fn no_function(name: &str, types: &[PgType]) -> SqlError {
+pub(super) fn no_function(name: &str, types: &[PgType]) -> SqlError {
     let names: Vec<String> = types.iter().map(|ty| format_type(*ty, -1)).collect();
     if !name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
         let hint = "No operator matches the given name and argument types. You might need to add explicit type casts.";

@@ -1,5 +1,6 @@
 //! String and binary functions.
 
+use super::format::format;
 use super::registry::{Arg, Call, Registry, Ret};
 use crate::SqlError;
 use crate::types::{Datum, PgType};
@@ -44,6 +45,10 @@ fn measures(r: &mut Registry) {
     }
     r.strict("length", &[Bytea], Int4, |_, a| count(bytes(&a[0]).len()));
     r.strict("octet_length", &[Text], Int4, |_, a| count(text(&a[0]).len()));
+    // With the blanks that its length asks for.
+    r.strict("octet_length", &[PgType::Bpchar], Int4, |call, a| count(call.text(a, 0).len()));
+    r.strict("bit_length", &[PgType::Bpchar], Int4, |call, a| count(call.text(a, 0).len() * 8));
+    r.strict("bit_length", &[Bytea], Int4, |_, a| count(bytes(&a[0]).len() * 8));
     r.strict("octet_length", &[Bytea], Int4, |_, a| count(bytes(&a[0]).len()));
     r.strict("bit_length", &[Text], Int4, |_, a| count(text(&a[0]).len() * 8));
 }
@@ -81,6 +86,19 @@ fn pieces(r: &mut Registry) {
         r.strict(name, &[Text, Int4], Text, |_, a| substring(text(&a[0]), int(&a[1]), None));
         r.strict(name, &[Text, Int4, Int4], Text, |_, a| substring(text(&a[0]), int(&a[1]), Some(int(&a[2]))));
     }
+    for name in ["substr", "substring"] {
+        r.strict(name, &[Bytea, Int4], Bytea, |_, a| subbytes(bytes(&a[0]), int(&a[1]), None));
+        r.strict(name, &[Bytea, Int4, Int4], Bytea, |_, a| subbytes(bytes(&a[0]), int(&a[1]), Some(int(&a[2]))));
+    }
+    r.strict("get_byte", &[Bytea, Int4], Int4, |_, a| {
+        byte_at(bytes(&a[0]), int(&a[1])).map(|byte| Datum::Int4(byte.into()))
+    });
+    r.strict("set_byte", &[Bytea, Int4, Int4], Bytea, |_, a| {
+        byte_at(bytes(&a[0]), int(&a[1]))?;
+        let mut changed = bytes(&a[0]).to_vec();
+        changed[int(&a[1]) as usize] = int(&a[2]) as u8;
+        Ok(Datum::Bytea(changed))
+    });
     r.strict("left", &[Text, Int4], Text, |_, a| {
         let length = text(&a[0]).chars().count() as i64;
         let wanted = if int(&a[1]) < 0 { length + int(&a[1]) } else { int(&a[1]) };
@@ -123,6 +141,25 @@ fn substring(value: &str, start: i64, length: Option<i64>) -> Result<Datum, SqlE
     string(value.chars().skip(first as usize - 1).take(taken).collect::<String>())
 }
 
+/// Likewise of bytes.
+fn subbytes(value: &[u8], start: i64, length: Option<i64>) -> Result<Datum, SqlError> {
+    let end = match length {
+        Some(length) if length < 0 => return Err(SqlError::new("22011", "negative substring length not allowed")),
+        Some(length) => start.saturating_add(length),
+        None => i64::MAX,
+    };
+    let first = start.max(1);
+    let taken = value.iter().skip(first as usize - 1).take((end - first).max(0) as usize);
+    Ok(Datum::Bytea(taken.copied().collect()))
+}
+
+fn byte_at(value: &[u8], place: i64) -> Result<u8, SqlError> {
+    let found = usize::try_from(place).ok().and_then(|place| value.get(place)).copied();
+    found.ok_or_else(|| {
+        SqlError::new("2202E", format!("index {place} out of valid range, 0..{}", value.len() as i64 - 1))
+    })
+}
+
 fn overlay(value: &str, with: &str, start: i64, length: i64) -> Result<Datum, SqlError> {
     if start < 1 {
         return Err(SqlError::new("22011", "negative substring length not allowed"));
@@ -161,7 +198,9 @@ fn searches(r: &mut Registry) {
             count(found.map_or(0, |at| text(&a[0])[..at].chars().count() + 1))
         });
     }
-    r.strict("starts_with", &[Text, Text], PgType::Bool, |_, a| Ok(Datum::Bool(text(&a[0]).starts_with(text(&a[1])))));
+    for name in ["starts_with", "^@"] {
+        r.strict(name, &[Text, Text], PgType::Bool, |_, a| Ok(Datum::Bool(text(&a[0]).starts_with(text(&a[1])))));
+    }
     r.strict("replace", &[Text, Text, Text], Text, |_, a| match text(&a[1]) {
         "" => string(text(&a[0])),
         from => string(text(&a[0]).replace(from, text(&a[2]))),
@@ -183,7 +222,7 @@ fn joins(r: &mut Registry) {
     let join = |call: &Call<'_>, a: &[Datum]| string(call.text(a, 0) + &call.text(a, 1));
     r.polymorphic("||", &[Arg::Is(Text), Arg::Any], Ret::Is(Text), join).stable();
     r.polymorphic("||", &[Arg::Any, Arg::Is(Text)], Ret::Is(Text), join).stable();
-    r.polymorphic("concat", &[Arg::Any], Ret::Is(Text), |call, a| {
+    r.polymorphic("concat", &[Arg::Any, Arg::Any], Ret::Is(Text), |call, a| {
         string((0..a.len()).map(|place| call.text(a, place)).collect::<String>())
     })
     .variadic()
@@ -224,55 +263,12 @@ pub(super) fn quote_identifier(name: &str) -> String {
     }
 }
 
-fn quote_literal(value: &str) -> String {
+pub(super) fn quote_literal(value: &str) -> String {
     let quoted = value.replace('\'', "''");
     match quoted.contains('\\') {
         true => format!("E'{}'", quoted.replace('\\', "\\\\")),
         false => format!("'{quoted}'"),
     }
-}
-
-/// `format('%s %I %L %2$s %%')`.
-fn format(call: &Call<'_>, a: &[Datum]) -> Result<Datum, SqlError> {
-    if a[0].is_null() {
-        return Ok(Datum::Null);
-    }
-    let mut out = String::new();
-    let mut next = 1;
-    let mut rest = text(&a[0]).chars().peekable();
-    while let Some(c) = rest.next() {
-        if c != '%' {
-            out.push(c);
-            continue;
-        }
-        let mut digits = String::new();
-        while let Some(digit) = rest.next_if(char::is_ascii_digit) {
-            digits.push(digit);
-        }
-        let place = match rest.next_if_eq(&'$') {
-            Some(_) => digits.parse().unwrap_or(0),
-            None => next,
-        };
-        let kind = rest.next().ok_or_else(|| SqlError::new("22023", "unterminated format() type specifier"))?;
-        if kind == '%' {
-            out.push('%');
-            continue;
-        }
-        next = place + 1;
-        let value = a.get(place).ok_or_else(|| SqlError::new("22023", "too few arguments for format()"))?;
-        match (kind, value.is_null()) {
-            ('s', true) => {}
-            ('s', false) => out.push_str(&call.text(a, place)),
-            ('I', true) => return Err(SqlError::new("22004", "null values cannot be formatted as an SQL identifier")),
-            ('I', false) => out.push_str(&quote_identifier(&call.text(a, place))),
-            ('L', true) => out.push_str("NULL"),
-            ('L', false) => out.push_str(&quote_literal(&call.text(a, place))),
-            (other, _) => {
-                return Err(SqlError::new("22023", format!("unrecognized format() type specifier \"{other}\"")));
-            }
-        }
-    }
-    string(out)
 }
 
 fn codes(r: &mut Registry) {
@@ -287,13 +283,46 @@ fn codes(r: &mut Registry) {
     r.strict("encode", &[Bytea, Text], Text, |_, a| match text(&a[1]) {
         "hex" => string(bytes(&a[0]).iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
         "base64" => string(base64(bytes(&a[0]))),
+        "escape" => string(escaped(bytes(&a[0]))),
         other => Err(SqlError::new("22023", format!("unrecognized encoding: \"{other}\""))),
     });
     r.strict("decode", &[Text, Text], Bytea, |call, a| match text(&a[1]) {
         "hex" => crate::types::parse_text(&format!("\\x{}", text(&a[0])), Bytea, -1, call.settings()),
         "base64" => unbase64(text(&a[0])).map(Datum::Bytea),
+        "escape" => unescaped(text(&a[0])).map(Datum::Bytea),
         other => Err(SqlError::new("22023", format!("unrecognized encoding: \"{other}\""))),
     });
+}
+
+/// Zero and bytes beyond ASCII in octal, a backslash twice.
+fn escaped(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        match byte {
+            b'\\' => out.push_str("\\\\"),
+            0 | 0x80.. => out.push_str(&format!("\\{byte:03o}")),
+            plain => out.push(char::from(*plain)),
+        }
+        out
+    })
+}
+
+fn unescaped(value: &str) -> Result<Vec<u8>, SqlError> {
+    let invalid = || SqlError::new("22P02", "invalid input syntax for type bytea");
+    let (mut out, mut rest) = (Vec::with_capacity(value.len()), value.as_bytes());
+    while let [first, after @ ..] = rest {
+        rest = after;
+        if *first != b'\\' {
+            out.push(*first);
+        } else if let Some(after) = rest.strip_prefix(b"\\") {
+            out.push(b'\\');
+            rest = after;
+        } else {
+            let digits = rest.get(..3).and_then(|digits| std::str::from_utf8(digits).ok()).ok_or_else(invalid)?;
+            out.push(u8::from_str_radix(digits, 8).map_err(|_| invalid())?);
+            rest = &rest[3..];
+        }
+    }
+    Ok(out)
 }
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -36,7 +36,7 @@ fn functions_give_what_postgres_gives() {
             .collect();
         let types: Vec<PgType> = arguments.iter().map(|(ty, _)| *ty).collect();
         let result = resolve(&line[0], &types).and_then(|function| {
-            let value = function.call(&context, arguments.into_iter().map(|(_, value)| value).collect())?;
+            let value = function.call(&context, arguments.into_iter().map(|(_, value)| value).collect(), &[])?;
             cast(value, function.result, PgType::Text, -1, CastContext::Explicit, &context.settings)
         });
         let actual = outcome(result.map(|datum| datum.as_str().unwrap_or("NULL").to_owned()));

@@ -1,11 +1,11 @@
 //! `to_char`: moments and numbers by template.
 //!
-//! Templates of moments: YYYY YY MM MON MONTH DD DDD DY DAY D ID HH12 HH24 HH MI SS MS US AM PM TZH TZM OF Q WW IW CC J and the FM prefix, with
-//! case as written; text in double quotes stands for itself. Templates of numbers: 9 0 . , D G S MI FM.
+//! Templates of moments: YYYY YY MM MON MONTH DD DDD DY DAY D ID HH12 HH24 HH MI SS MS US AM PM TZH TZM TZ OF Q WW IW CC J and the FM prefix, with
+//! case as written; text in double quotes stands for itself. Templates of numbers: 9 0 . , D G S MI RN FM.
 
 use crate::SqlError;
 use crate::types::datetime::{civil, day_of_week, days_from_civil, is_infinite, iso_week, split};
-use crate::types::{Datum, Numeric};
+use crate::types::{Datum, Interval, Numeric};
 
 const MONTHS: [&str; 12] = [
     "January",
@@ -24,16 +24,66 @@ const MONTHS: [&str; 12] = [
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
 /// The patterns, longer ones before their beginnings.
-const PATTERNS: [&str; 33] = [
+const PATTERNS: [&str; 34] = [
     "YYYY", "YYY", "YY", "IYYY", "MONTH", "MON", "MM", "MI", "MS", "DDD", "DAY", "DD", "DY", "D", "ID", "IW", "HH24",
-    "HH12", "HH", "SSSS", "SS", "US", "AM", "PM", "TZH", "TZM", "OF", "Q", "WW", "CC", "J", "Y", "FF6",
+    "HH12", "HH", "SSSS", "SS", "US", "AM", "PM", "TZH", "TZM", "TZ", "OF", "Q", "WW", "CC", "J", "Y", "FF6",
 ];
 
-/// A local timestamp by a template; `offset` in seconds east where the moment has a zone.
-pub fn moment(at: i64, offset: Option<i32>, template: &str) -> Result<Datum, SqlError> {
+/// The zone of a moment.
+pub struct Zone {
+    /// Seconds east of UTC.
+    pub offset: i32,
+    /// What it is called.
+    pub name: String,
+}
+
+/// A local timestamp by a template.
+pub fn moment(at: i64, zone: Option<&Zone>, template: &str) -> Result<Datum, SqlError> {
     if is_infinite(at) {
         return Ok(Datum::Null);
     }
+    written(template, |pattern, written, fill| part(pattern, written, at, zone, fill))
+}
+
+/// An interval by a template: years, months, days and the time, each as it stands in the interval.
+pub fn interval(value: Interval, template: &str) -> Result<Datum, SqlError> {
+    written(template, |pattern, written, fill| {
+        let (time, sign) = (value.micros.unsigned_abs(), if value.micros < 0 { -1 } else { 1 });
+        let time = time as i64;
+        let number = |value: i64, width: usize| match (fill, value < 0) {
+            (true, false) => format!("{value:0width$}"),
+            (true, true) => format!("-{:0width$}", -value),
+            (false, _) => value.to_string(),
+        };
+        let years = i64::from(value.months / 12);
+        let hour = sign * (time / 3_600_000_000);
+        match pattern {
+            "YYYY" => number(years, 4),
+            "YYY" => number(years % 1000, 3),
+            "YY" => number(years % 100, 2),
+            "Y" => number(years % 10, 1),
+            "MM" => number(i64::from(value.months % 12), 2),
+            "DD" => {
+                if fill {
+                    format!("{:02}", value.days)
+                } else {
+                    value.days.to_string()
+                }
+            }
+            "HH24" => number(hour, 2),
+            "HH12" | "HH" => number(if hour % 12 == 0 { 12 } else { hour % 12 }, 2),
+            "MI" => number(sign * (time / 60_000_000 % 60), 2),
+            "SS" => number(sign * (time / 1_000_000 % 60), 2),
+            "SSSS" => (sign * (time / 1_000_000)).to_string(),
+            "MS" => number(sign * (time / 1000 % 1000), 3),
+            "US" | "FF6" => number(sign * (time % 1_000_000), 6),
+            // What is of the calendar stays as it is written.
+            _ => written.to_owned(),
+        }
+    })
+}
+
+fn written(template: &str, part: impl Fn(&str, &str, bool) -> String) -> Result<Datum, SqlError> {
     let mut out = String::new();
     let mut rest = template;
     while !rest.is_empty() {
@@ -52,7 +102,7 @@ pub fn moment(at: i64, offset: Option<i32>, template: &str) -> Result<Datum, Sql
         match PATTERNS.iter().find(matches) {
             Some(pattern) => {
                 let (written, after) = body.split_at(pattern.len());
-                out.push_str(&part(pattern, written, at, offset, fill));
+                out.push_str(&part(pattern, written, fill));
                 rest = after;
                 // A number may be followed by its ordinal's ending.
                 if let Some(ending) = rest.get(..2).filter(|ending| ending.eq_ignore_ascii_case("th")) {
@@ -82,7 +132,7 @@ fn ordinal(number: &str) -> &'static str {
     }
 }
 
-fn part(pattern: &str, written: &str, at: i64, offset: Option<i32>, fill: bool) -> String {
+fn part(pattern: &str, written: &str, at: i64, zone: Option<&Zone>, fill: bool) -> String {
     let (days, time) = split(at);
     let date = civil(days);
     let year = if date.year > 0 { date.year } else { 1 - date.year };
@@ -99,7 +149,7 @@ fn part(pattern: &str, written: &str, at: i64, offset: Option<i32>, fill: bool) 
     };
     let month = MONTHS[date.month as usize - 1];
     let weekday = DAYS[day_of_week(days) as usize];
-    let offset = i64::from(offset.unwrap_or(0));
+    let offset = i64::from(zone.map_or(0, |zone| zone.offset));
     let day_of_year = days - days_from_civil(date.year, 1, 1) + 1;
     match pattern {
         "YYYY" => number(year, 4),
@@ -135,6 +185,10 @@ fn part(pattern: &str, written: &str, at: i64, offset: Option<i32>, fill: bool) 
             let tail = if pattern == "OF" && minutes > 0 { format!(":{minutes:02}") } else { String::new() };
             format!("{sign}{:02}{tail}", offset.abs() / 3600)
         }
+        "TZ" => {
+            let name = zone.map_or("", |zone| zone.name.as_str());
+            if written.starts_with(char::is_uppercase) { name.to_owned() } else { name.to_lowercase() }
+        }
         "TZM" => format!("{:02}", offset.abs() / 60 % 60),
         "Q" => ((date.month - 1) / 3 + 1).to_string(),
         "CC" => number((year + 99) / 100, 2),
@@ -145,6 +199,11 @@ fn part(pattern: &str, written: &str, at: i64, offset: Option<i32>, fill: bool) 
 /// A number by a template.
 pub fn number(value: &Numeric, template: &str) -> String {
     let upper = template.to_ascii_uppercase();
+    if upper.trim_start_matches("FM") == "RN" {
+        let roman = roman(value);
+        let cased = if template.ends_with("rn") { roman.to_lowercase() } else { roman };
+        return if upper.starts_with("FM") { cased } else { format!("{cased:>15}") };
+    }
     let (fill, body) = match upper.strip_prefix("FM") {
         Some(rest) => (false, rest.to_owned()),
         None => (true, upper.clone()),
@@ -208,4 +267,34 @@ fn place_sign(template: &str, integer: &str, tail: &str, negative: bool, fill: b
         format!("{blanks}{}{trimmed}{tail}", if negative { "-" } else { " " })
     };
     if fill { text } else { text.trim().to_owned() }
+}
+
+/// In Roman digits: of 1 to 3999.
+fn roman(value: &Numeric) -> String {
+    const DIGITS: [(i64, &str); 13] = [
+        (1000, "M"),
+        (900, "CM"),
+        (500, "D"),
+        (400, "CD"),
+        (100, "C"),
+        (90, "XC"),
+        (50, "L"),
+        (40, "XL"),
+        (10, "X"),
+        (9, "IX"),
+        (5, "V"),
+        (4, "IV"),
+        (1, "I"),
+    ];
+    let Some(mut rest) = value.round(0).to_i64().filter(|value| (1..4000).contains(value)) else {
+        return "#".repeat(15);
+    };
+    let mut out = String::new();
+    for (worth, digit) in DIGITS {
+        while rest >= worth {
+            out.push_str(digit);
+            rest -= worth;
+        }
+    }
+    out
 }

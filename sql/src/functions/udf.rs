@@ -7,13 +7,13 @@ use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::Result;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use datafusion::scalar::ScalarValue;
 
-use super::registry::{FunctionContext, Resolved, Volatile, resolve, table};
+use super::registry::{FunctionContext, Resolved, Volatile, no_function, resolve, table};
 use crate::SqlError;
-use crate::arrow::{DatumBuilder, datum_at, field, type_of};
+use crate::arrow::{DatumBuilder, datum_at, field, is_settled, type_of};
 use crate::types::{CastContext, Datum, PgType, cast};
 
 /// A function of the table, under all its overloads.
@@ -51,6 +51,55 @@ pub fn name_of(udf: &ScalarUDF) -> Option<&'static str> {
     inner.downcast_ref::<PgFunction>().map(|function| function.name)
 }
 
+/// What PostgreSQL has and the table has not: a name a line.
+const ABSENT: &str = include_str!("absent.txt");
+
+/// Whether PostgreSQL has a function of this name that is not, or not wholly, here.
+pub fn is_absent(name: &str) -> bool {
+    ABSENT.lines().any(|absent| absent == name)
+}
+
+/// A function that is not there, for calls to be refused once their arguments' types are known.
+pub fn missing(name: &str) -> Arc<ScalarUDF> {
+    let takes_any = vec![TypeSignature::Nullary, TypeSignature::VariadicAny];
+    let signature = Signature::one_of(takes_any, Volatility::Volatile);
+    Arc::new(ScalarUDF::new_from_impl(Missing { name: name.to_owned(), signature }))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Missing {
+    name: String,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Missing {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Err(DataFusionError::Internal("there is no such function".into()))
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        if is_absent(&self.name) {
+            return Err(external(SqlError::unsupported(format!("the function {}", self.name))));
+        }
+        let literals = args.scalar_arguments.iter().map(Option::is_some);
+        let types: Vec<PgType> =
+            args.arg_fields.iter().zip(literals).map(|(field, literal)| argument_type(field, literal)).collect();
+        Err(external(no_function(&self.name, &types)))
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        Err(DataFusionError::Internal("there is no such function".into()))
+    }
+}
+
 pub(super) fn external(error: SqlError) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
@@ -58,7 +107,7 @@ pub(super) fn external(error: SqlError) -> DataFusionError {
 /// A text literal may still become anything.
 fn argument_type(field: &Field, literal: bool) -> PgType {
     match type_of(field).0 {
-        PgType::Text if literal => PgType::Unknown,
+        PgType::Text if literal && !is_settled(field) => PgType::Unknown,
         ty => ty,
     }
 }
@@ -143,6 +192,7 @@ impl PgFunction {
         let (result, _) = type_of(&args.return_field);
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let constant = |place: usize| matches!(args.args[place], ColumnarValue::Scalar(_));
+        let typmods: Vec<i32> = args.arg_fields.iter().map(|field| type_of(field).1).collect();
         let mut builder = DatumBuilder::new(result, rows);
         for row in 0..rows {
             let values = arrays.iter().enumerate().map(|(place, array)| {
@@ -153,7 +203,7 @@ impl PgFunction {
                 datum_at(ty, array, if constant(place) { 0 } else { row }).map_err(external)
             });
             let values: Vec<Datum> = values.collect::<Result<_>>()?;
-            let mut value = resolved.call(&self.context, values).map_err(external)?;
+            let mut value = resolved.call(&self.context, values, &typmods).map_err(external)?;
             if resolved.result != result {
                 let settings = &self.context.settings;
                 value = cast(value, resolved.result, result, -1, CastContext::Explicit, settings).map_err(external)?;

@@ -15,7 +15,7 @@ use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, with_new_children_if_necessary};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, replace_children_if_necessary};
 
 use super::scan::KeyScan;
 
@@ -60,7 +60,7 @@ fn turned(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>
     let children = plan.children();
     let ([child], true) = (&children[..], transparent) else { return Ok(None) };
     match turned(child)? {
-        Some(child) => with_new_children_if_necessary(plan.clone(), vec![child]).map(Some),
+        Some(child) => replace_children_if_necessary(plan.clone(), vec![child]).map(Some),
         None => Ok(None),
     }
 }

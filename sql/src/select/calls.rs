@@ -234,6 +234,8 @@ impl ScalarUDFImpl for Call {
         let ty = |place: usize| args.arg_fields.get(place).map_or(PgType::Unknown, |field| type_of(field).0);
         let nullable = args.arg_fields.iter().any(|field| field.is_nullable());
         let field = match self.kind {
+            // A text that is no longer a literal of no type.
+            Kind::Cast(PgType::Text, _) => arrow::settled_text(&self.name, nullable || ty(0) == PgType::Unknown),
             Kind::Cast(to, typmod) => arrow::field(&self.name, to, typmod, nullable || ty(0) == PgType::Unknown),
             Kind::Arithmetic(operator) => {
                 let (left, right) = (ty(0), ty(1));

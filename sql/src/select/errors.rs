@@ -5,6 +5,7 @@ use datafusion::common::{Column, Diagnostic, SchemaError};
 use datafusion::error::DataFusionError;
 
 use crate::error::{SqlError, code};
+use crate::functions;
 
 /// Carries one of our errors through the library.
 pub(super) fn external(error: SqlError) -> DataFusionError {
@@ -64,12 +65,15 @@ fn foreign(error: &DataFusionError, position: Option<u32>) -> SqlError {
         DataFusionError::ArrowError(inner, _) => match &**inner {
             ArrowError::DivideByZero => SqlError::new(code::DIVISION_BY_ZERO, "division by zero"),
             ArrowError::ArithmeticOverflow(_) => SqlError::new(code::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range"),
-            ArrowError::CastError(message) => SqlError::new(code::INVALID_TEXT_REPRESENTATION, message.clone()),
+            ArrowError::CastError(message) => SqlError::new(code::INVALID_TEXT_REPRESENTATION, cast_message(message)),
             ArrowError::ParseError(message) => SqlError::new(code::INVALID_TEXT_REPRESENTATION, message.clone()),
             other => SqlError::internal(other),
         },
         DataFusionError::NotImplemented(message) if message.contains("logical expression") => {
             placed(SqlError::unsupported("a subquery that depends on the outer query in this way"))
+        }
+        DataFusionError::NotImplemented(message) if message.starts_with("Dot access not supported") => {
+            placed(SqlError::unsupported("selecting a field of a composite value"))
         }
         DataFusionError::NotImplemented(message) => {
             placed(SqlError::new(code::FEATURE_NOT_SUPPORTED, first_line(message)))
@@ -100,6 +104,10 @@ fn named(column: &Column) -> String {
 fn schema_error(error: &SchemaError) -> SqlError {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
+            let is_table = |column: &Column| column.relation.as_ref().is_some_and(|table| table.table() == field.name);
+            if field.relation.is_none() && valid_fields.iter().any(is_table) {
+                return SqlError::unsupported(format!("the whole row {} as a value", field.name));
+            }
             if let Some(relation) = &field.relation {
                 let known =
                     |column: &Column| column.relation.as_ref().is_some_and(|other| other.table() == relation.table());
@@ -124,8 +132,30 @@ fn schema_error(error: &SchemaError) -> SqlError {
     }
 }
 
+/// `Cannot cast string 'x' to value of Int32 type`, in PostgreSQL's words.
+fn cast_message(message: &str) -> String {
+    let said = || {
+        let (value, ty) = message.strip_prefix("Cannot cast string '")?.rsplit_once("' to value of ")?;
+        let ty = match ty.strip_suffix(" type")? {
+            "Int16" => "smallint",
+            "Int32" => "integer",
+            "Int64" => "bigint",
+            "Float32" => "real",
+            "Float64" => "double precision",
+            "Boolean" => "boolean",
+            _ => return None,
+        };
+        Some(format!("invalid input syntax for type {ty}: \"{value}\""))
+    };
+    said().unwrap_or_else(|| message.to_owned())
+}
+
 fn plan_error(message: &str) -> SqlError {
     let message = first_line(message);
+    if let Some((operation, _)) = message.split_once(" queries have different number of columns") {
+        let text = format!("each {operation} query must have the same number of columns");
+        return SqlError::syntax(text);
+    }
     if message.contains("must appear in the GROUP BY clause") {
         let column = message.split('"').nth(1).unwrap_or_default();
         let text =
@@ -156,6 +186,10 @@ fn plan_error(message: &str) -> SqlError {
     }
     let code = if message.starts_with("Invalid function") || message.contains("No function matches") {
         let name = message.split('\'').nth(1).unwrap_or_default();
+        let plain = name.split('(').next().unwrap_or_default();
+        if functions::is_absent(plain) {
+            return SqlError::unsupported(format!("the function {plain} of these arguments"));
+        }
         return SqlError::new(code::UNDEFINED_FUNCTION, format!("function {name} does not exist"))
             .hint("No function matches the given name and argument types. You might need to add explicit type casts.");
     } else if message.contains("GROUP BY") || message.contains("could not be resolved from available columns") {

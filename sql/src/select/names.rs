@@ -1,7 +1,7 @@
 //! What PostgreSQL calls a column that has no alias.
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, TrimWhereField, Value,
+    BinaryOperator, Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, TrimWhereField, Value,
 };
 
 use super::hidden::Hidden;
@@ -95,7 +95,8 @@ fn named_by_kind(expr: &Expr) -> Option<String> {
         Expr::Function(function) => last_part(&function.name),
         Expr::Exists { .. } => "exists".to_owned(),
         Expr::Extract { .. } => "extract".to_owned(),
-        Expr::Substring { .. } => "substring".to_owned(),
+        Expr::Substring { shorthand, .. } => if *shorthand { "substr" } else { "substring" }.to_owned(),
+        Expr::BinaryOp { op: BinaryOperator::Overlaps, .. } => "overlaps".to_owned(),
         Expr::Position { .. } => "position".to_owned(),
         Expr::Overlay { .. } => "overlay".to_owned(),
         Expr::Ceil { .. } => "ceil".to_owned(),

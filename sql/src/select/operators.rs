@@ -229,7 +229,12 @@ impl Operators {
             Known::Type(_) => Ok(expr),
             Known::Unknown => self.settle(expr, PgType::Text),
         };
-        Ok(binary(text(left, known.0)?, Operator::StringConcat, text(right, known.1)?))
+        let joined = binary(text(left, known.0)?, Operator::StringConcat, text(right, known.1)?);
+        // Of two literals comes a text, not another literal.
+        Ok(match known {
+            (Known::Unknown, Known::Unknown) => self.call(Kind::Cast(PgType::Text, -1), vec![joined]),
+            _ => joined,
+        })
     }
 
     /// An operator that is a function of that name.

@@ -12,16 +12,18 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    BinaryOperator, CastKind, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, GroupByExpr, Ident, LimitClause, NamedWindowExpr, ObjectName, ObjectNamePart, Offset,
-    OffsetRows, OrderByKind, Query, Select, SetExpr, TableFactor, UnaryOperator, Value, VisitMut, VisitorMut,
-    WindowFrameBound, WindowSpec, WindowType,
+    OffsetRows, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, UnaryOperator, Value, VisitMut,
+    VisitorMut, WindowFrameBound, WindowSpec, WindowType,
 };
 
 use super::calls;
 use super::hidden::Hidden;
 use super::names::{folded, last_part, name_columns};
+use super::rowset;
 use crate::error::SqlError;
+use crate::fastpath::select::string_for_name;
 use crate::types::{PgType, format_type, from_sqlparser};
 
 mod correlated;
@@ -147,6 +149,13 @@ impl VisitorMut for Rewriter {
                 mark_frame(spec, true);
             }
         }
+        for item in &select.projection {
+            if let SelectItem::ExprWithAlias { alias, .. } = item
+                && alias.quote_style == Some('\'')
+            {
+                return ControlFlow::Break(string_for_name(alias));
+            }
+        }
         name_columns(select);
         query::count_exists(select);
         query::qualify_merged(select);
@@ -165,7 +174,7 @@ impl VisitorMut for Rewriter {
             TableFactor::Table { name, args: Some(_), alias, .. } => {
                 // PostgreSQL's own functions may be named with their schema.
                 let function = last_part(name);
-                if function == "generate_series" {
+                if rowset::is_column_named_after(&function) {
                     query::name_column(alias, &function);
                 }
                 *name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(function))]);
@@ -193,10 +202,9 @@ impl VisitorMut for Rewriter {
                 return refuse("an array of arrays");
             }
             Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => {
-                if let Expr::Value(value) = &**inner
-                    && let Value::Number(number, false) = &value.value
-                {
-                    *expr = Expr::value(Value::Number(format!("-{number}"), false));
+                // A sign is part of its number, and of two signs none is left.
+                if let Some(number) = special::negated_number(inner) {
+                    *expr = Expr::value(Value::Number(number, false));
                 }
             }
             Expr::Function(function) => {
@@ -259,6 +267,7 @@ impl Rewriter {
             Expr::Interval(interval) => special::interval(interval)?,
             Expr::UnaryOp { op, expr } => special::unary(op, *expr)?,
             Expr::Between { expr, negated, low, high } => special::between(*expr, negated, *low, *high),
+            Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => special::overlaps(*left, *right)?,
             Expr::BinaryOp { left, op, right } => rows::binary(*left, special::plain_operator(op)?, *right)?,
             Expr::InList { expr, list, negated } => rows::in_list(*expr, list, negated)?,
             Expr::AnyOp { left, compare_op, right, .. } => special::quantified(*left, &compare_op, *right, false)?,
@@ -297,9 +306,25 @@ impl Rewriter {
         {
             return Ok(self.hidden(hidden));
         }
-        if name == "generate_series" {
+        if name == "array"
+            && let FunctionArguments::Subquery(query) = function.args
+        {
+            return Ok(special::array_of_rows(*query));
+        }
+        if rowset::gives_records(&name) {
+            return Err(SqlError::unsupported(format!("the function {name} outside FROM")));
+        }
+        if rowset::gives_values(&name) {
             function.name = object_name(&name);
             return Ok(call("unnest", vec![Expr::Function(function)]));
+        }
+        if name == "make_interval" {
+            special::order_interval_parts(&mut function)?;
+        }
+        if name == "ntile" {
+            // The library counts in int8.
+            function.name = object_name(&name);
+            return cast_to(Expr::Function(function), &DataType::Int(None));
         }
         let renamed = match name.as_str() {
             "every" => "bool_and",

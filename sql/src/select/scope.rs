@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
-use datafusion::catalog::TableFunctionArgs;
 use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{Result, TableReference};
@@ -43,6 +42,15 @@ impl<'a> Scope<'a> {
         Scope { state, context, operators, planners, tables: Mutex::default() }
     }
 
+    /// Whether nothing at all has this name: no aggregate, no window function, nothing that the library takes for syntax.
+    fn is_missing(&self, name: &str) -> bool {
+        let syntax = matches!(name, "unnest" | "unnest_outer" | "map" | "make_map" | "grouping" | "struct");
+        !syntax
+            && self.get_aggregate_meta(name).is_none()
+            && self.get_window_meta(name).is_none()
+            && self.get_higher_order_meta(name).is_none()
+    }
+
     fn find(&self, name: &TableReference) -> std::result::Result<Arc<dyn TableSource>, SqlError> {
         let parts: Vec<&str> = match name {
             TableReference::Bare { table } => vec![table],
@@ -61,7 +69,7 @@ impl<'a> Scope<'a> {
             return Ok(provider_as_source(Arc::new(SystemProvider::new(table))));
         }
         let catalog = &self.context.catalog;
-        match catalog.resolve(session.database_id, &session.search_path, &parts)? {
+        match catalog.resolve_in_query(session.database_id, &session.search_path, &parts)? {
             Some(RelationRef::Table(id)) => {
                 let table = catalog.table(id).ok_or_else(|| SqlError::internal("a table is not in its catalog"))?;
                 self.tables.lock().insert(id);
@@ -91,12 +99,7 @@ impl ContextProvider for Scope<'_> {
     }
 
     fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> Result<Arc<dyn TableSource>> {
-        let Some(function) = self.state.table_functions().get(name) else {
-            return Err(external(SqlError::new(code::UNDEFINED_FUNCTION, format!("function {name} does not exist"))));
-        };
-        let args: Vec<Expr> = args.into_iter().map(super::operators::fold).map(widened).collect();
-        let provider = function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.state))?;
-        Ok(provider_as_source(provider))
+        super::rowset::source(name, args, &self.operators.functions, self.state, self.get_function_meta(name))
     }
 
     fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> Result<Arc<dyn TableSource>> {
@@ -115,6 +118,7 @@ impl ContextProvider for Scope<'_> {
             .or_else(|| functions::function(name, &self.operators.functions))
             .or_else(|| functions::sleep(name, &self.operators.functions))
             .or_else(|| self.state.scalar_functions().get(name).cloned())
+            .or_else(|| self.is_missing(name).then(|| functions::missing(name)))
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
@@ -158,16 +162,5 @@ impl ContextProvider for Scope<'_> {
 
     fn udwf_names(&self) -> Vec<String> {
         self.state.window_functions().keys().cloned().collect()
-    }
-}
-
-/// Table functions count in int8.
-fn widened(expr: Expr) -> Expr {
-    match expr {
-        Expr::Literal(scalar, metadata) => match scalar.cast_to(&DataType::Int64) {
-            Ok(value) if scalar.data_type().is_integer() => Expr::Literal(value, metadata),
-            _ => Expr::Literal(scalar, metadata),
-        },
-        other => other,
     }
 }

@@ -350,7 +350,7 @@ impl Session {
         let planned = prepared.planned.load();
         let handle = self.handle().await?;
         let version = if handle.ddl.is_some() { 0 } else { handle.catalog.version };
-        if planned.catalog_version == version && planned.settings_version == self.settings.version() {
+        if version != 0 && planned.catalog_version == version && planned.settings_version == self.settings.version() {
             return Ok(arc_swap::Guard::into_inner(planned));
         }
         drop(planned);

@@ -1,6 +1,7 @@
 //! The way from text to statements: tokenize once, cut at semicolons, recognise what the parser library does not know.
 
 mod as_of;
+mod mend;
 mod tidy;
 
 use std::sync::Arc;
@@ -12,19 +13,18 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace, Word};
 
 use super::statement::{Statement, StatementKind};
-use crate::error::SqlError;
+use crate::error::{SqlError, code};
 
 const DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+const AT_END: &str = "syntax error at end of input";
 
 /// Cuts a text into statements.
 pub(crate) fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
-    let tokens = Tokenizer::new(&DIALECT, text)
-        .tokenize_with_location()
-        .map_err(|error| at_location(SqlError::syntax(error.message.to_lowercase()), text, error.location))?;
+    let tokens = tokenized(text)?;
     let whole: Arc<str> = Arc::from(text);
     let mut statements = Vec::new();
     let (lines, powers) = (text.contains('\n'), text.contains('^'));
-    for mut part in split(tokens) {
+    for (number, Part { tokens: mut part, semicolon }) in split(tokens).into_iter().enumerate() {
         if lines {
             tidy::join_strings(&mut part);
         }
@@ -37,7 +37,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
             .and_then(|token| offset_of(text, token.span.end))
             .unwrap_or(text.len());
         let as_of = as_of::cut(&mut part, text)?;
-        let mut kind = statement(&mut part, text, as_of.is_some())?;
+        let mut kind = match statement(&mut part, text, as_of.is_some()) {
+            Ok(kind) => kind,
+            Err(error) => mended(text, number, error).map_err(|error| before_semicolon(error, text, semicolon))?,
+        };
         if let (true, StatementKind::Sql(statement)) = (powers, &mut kind) {
             tidy::bind_minus_first(statement);
         }
@@ -45,6 +48,48 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
         statements.push(Statement { text: whole.clone(), sql, kind: Arc::new(kind), as_of });
     }
     Ok(statements)
+}
+
+fn tokenized(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
+    Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|error| {
+        let rest = offset_of(text, error.location).and_then(|start| text.get(start..)).unwrap_or_default();
+        let what = match error.message.as_str() {
+            "Unterminated string literal" | "Unterminated encoded string literal" => "unterminated quoted string",
+            "Expected close delimiter '\"' before EOF." => "unterminated quoted identifier",
+            "Unterminated dollar-quoted string" => "unterminated dollar-quoted string",
+            other => return at_location(SqlError::syntax(other.to_lowercase()), text, error.location),
+        };
+        at_location(SqlError::syntax(format!("{what} at or near \"{rest}\"")), text, error.location)
+    })
+}
+
+/// Tries a statement that did not parse once more, spelled as the parser library reads it.
+fn mended(text: &str, number: usize, error: SqlError) -> Result<StatementKind, SqlError> {
+    if error.code != code::SYNTAX_ERROR {
+        return Err(error);
+    }
+    let Some(Part { mut tokens, .. }) = split(tokenized(text)?).into_iter().nth(number) else { return Err(error) };
+    tidy::join_strings(&mut tokens);
+    let as_of = as_of::cut(&mut tokens, text)?;
+    if let Some(refused) = mend::refused(&tokens) {
+        return Err(refused);
+    }
+    let Some(mended) = mend::mend(&mut tokens) else { return Err(error) };
+    let mut kind = statement(&mut tokens, text, as_of.is_some())?;
+    if let StatementKind::Sql(statement) = &mut kind {
+        mended.put_back(statement);
+    }
+    Ok(kind)
+}
+
+/// A statement that ends too early ends at its semicolon, if it has one.
+fn before_semicolon(error: SqlError, text: &str, semicolon: Option<Location>) -> SqlError {
+    match semicolon {
+        Some(location) if error.message == AT_END => {
+            at_location(SqlError::syntax("syntax error at or near \";\""), text, location)
+        }
+        _ => error,
+    }
 }
 
 /// Parses one expression: a default or a check as the catalog keeps it.
@@ -77,13 +122,24 @@ fn is_blank(token: &Token) -> bool {
     matches!(token, Token::Whitespace(_) | Token::EOF)
 }
 
-fn split(tokens: Vec<TokenWithSpan>) -> Vec<Vec<TokenWithSpan>> {
-    let mut parts = vec![Vec::new()];
+/// One statement's tokens, and where the semicolon behind it stands.
+#[derive(Default)]
+struct Part {
+    tokens: Vec<TokenWithSpan>,
+    semicolon: Option<Location>,
+}
+
+fn split(tokens: Vec<TokenWithSpan>) -> Vec<Part> {
+    let mut parts = vec![Part::default()];
     for token in tokens {
+        let part = parts.last_mut().expect("there is always a part");
         match token.token {
-            Token::SemiColon => parts.push(Vec::new()),
+            Token::SemiColon => {
+                part.semicolon = Some(token.span.start);
+                parts.push(Part::default());
+            }
             Token::EOF => {}
-            _ => parts.last_mut().expect("there is always a part").push(token),
+            _ => part.tokens.push(token),
         }
     }
     parts
@@ -113,6 +169,7 @@ fn statement(tokens: &mut Vec<TokenWithSpan>, text: &str, as_of: bool) -> Result
                 return Ok(split);
             }
         }
+        ("insert", "overwrite") => return Err(SqlError::syntax("syntax error at or near \"overwrite\"")),
         ("create", "unlogged") => remove_word(tokens, "unlogged"),
         ("set", "transaction") if as_of && word(2).is_empty() => {
             return Ok(StatementKind::Ignored { tag: "SET", notice: None });
@@ -284,7 +341,7 @@ fn syntax_error(error: &ParserError, text: &str) -> SqlError {
     let message = match error {
         ParserError::ParserError(message) | ParserError::TokenizerError(message) => message,
         ParserError::RecursionLimitExceeded => {
-            return SqlError::new(crate::error::code::PROGRAM_LIMIT_EXCEEDED, "the statement is nested too deeply");
+            return SqlError::new(code::PROGRAM_LIMIT_EXCEEDED, "the statement is nested too deeply");
         }
     };
     let (what, location) = match message.rsplit_once(" at Line: ") {
@@ -292,7 +349,7 @@ fn syntax_error(error: &ParserError, text: &str) -> SqlError {
         None => (message.as_str(), None),
     };
     let error = match what.rsplit_once(", found: ") {
-        Some((_, "EOF")) => SqlError::syntax("syntax error at end of input"),
+        Some((_, "EOF")) => SqlError::syntax(AT_END),
         Some((_, found)) => SqlError::syntax(format!("syntax error at or near \"{found}\"")),
         None => SqlError::syntax(format!("syntax error: {what}")),
     };

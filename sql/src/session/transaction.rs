@@ -124,16 +124,19 @@ impl Session {
     /// 40001 to be retried when one has changed since the transaction began; 55P03 when one stays locked.
     pub(crate) async fn use_tables(&mut self, tables: &[u32]) -> Result<(), SqlError> {
         let Some(handle) = &mut self.open.handle else { return Ok(()) };
-        if handle.transaction.is_historical() {
-            // Its tables are those of its time, whatever has become of them.
-            return Ok(());
-        }
         // Whoever alters a table waits for the transactions that use it already.
         let mut new = tables.iter().filter(|id| handle.pin.note(**id)).copied().collect::<Vec<_>>();
         if new.is_empty() {
             return Ok(());
         }
         let current = self.shared.manager.current();
+        if handle.transaction.is_historical() {
+            let busy = still_there(&handle.catalog, &current, &new)?;
+            return match busy {
+                Some(table) => Err(self.restart_behind(&table).await?),
+                None => Ok(()),
+            };
+        }
         if Arc::ptr_eq(&current, &handle.catalog) && new.iter().all(|id| is_unlocked(&handle.catalog, *id)) {
             return Ok(());
         }
@@ -144,22 +147,24 @@ impl Session {
         });
         let Some(id) = changed else { return Ok(()) };
         let name = handle.catalog.table(*id).cloned();
-        if let Some(table) = name {
-            // Whoever waits must not be waited for.
-            if !self.open.explicit || self.open.statements == 0 {
-                if let Some(handle) = self.open.handle.take() {
-                    handle.transaction.rollback().await;
-                }
-                Box::pin(self.shared.manager.wait_unlocked(&table, &self.lock_holder())).await?;
-            }
-            return Err(SqlError::new(
-                code::SERIALIZATION_FAILURE,
-                format!("restart transaction: relation \"{}\" was altered since it began", table.name),
-            )
-            .hint("Roll back, and try the transaction again.")
-            .retrying(RetryScope::Transaction));
+        match name {
+            Some(table) => Err(self.restart_behind(&table).await?),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// The error that has the transaction begin anew once nobody alters the table any more.
+    async fn restart_behind(&mut self, table: &Table) -> Result<SqlError, SqlError> {
+        // Whoever waits must not be waited for.
+        if !self.open.explicit || self.open.statements == 0 {
+            if let Some(handle) = self.open.handle.take() {
+                handle.transaction.rollback().await;
+            }
+            Box::pin(self.shared.manager.wait_unlocked(table, &self.lock_holder())).await?;
+        }
+        let message = format!("restart transaction: relation \"{}\" was altered since it began", table.name);
+        let error = SqlError::new(code::SERIALIZATION_FAILURE, message);
+        Ok(error.hint("Roll back, and try the transaction again.").retrying(RetryScope::Transaction))
     }
 
     /// Whether the statement in hand is all there is to its implicit transaction so far.
@@ -305,6 +310,26 @@ impl Session {
             }
         });
     }
+}
+
+/// Whether what a transaction of the past is to read is still there: the rows of a table that was dropped, truncated or rewritten
+/// are cleared soon after, those of their time included. Gives a table that is being altered at the moment, for which to wait;
+/// whoever wants to alter one from here on waits for the transaction.
+fn still_there(past: &Catalog, current: &Catalog, tables: &[u32]) -> Result<Option<Arc<Table>>, SqlError> {
+    for table in tables.iter().filter_map(|id| past.table(*id)) {
+        let now = current.table(table.id);
+        let has = |index_id| now.is_some_and(|now| now.all_indexes().any(|index| index.index_id == index_id));
+        if !has(table.primary.index_id) {
+            let message = format!("the rows that relation \"{}\" had at that time are gone", table.name);
+            return Err(SqlError::new(code::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+                .detail("It was dropped, truncated or rewritten since."));
+        }
+        // One that has lost an index is planned for anew, without it.
+        if now.is_some_and(|now| now.lock.is_some()) || !table.all_indexes().all(|index| has(index.index_id)) {
+            return Ok(Some(table.clone()));
+        }
+    }
+    Ok(None)
 }
 
 fn is_unlocked(catalog: &Catalog, id: u32) -> bool {

@@ -113,9 +113,21 @@ impl Session {
                 done("DEALLOCATE")
             }
             ast::Statement::Explain { statement: inner, analyze, verbose, options, .. } => {
-                let asked = |wanted: &str| {
-                    options.iter().flatten().any(|option| option.name.value.eq_ignore_ascii_case(wanted))
+                let is_on = |option: &ast::UtilityOption| {
+                    let value = option.arg.as_ref().map(|value| value.to_string().trim_matches('\'').to_lowercase());
+                    !matches!(value.as_deref(), Some("false" | "off" | "0"))
                 };
+                let asked = |wanted: &str| {
+                    let mut wanted =
+                        options.iter().flatten().filter(|option| option.name.value.eq_ignore_ascii_case(wanted));
+                    wanted.next_back().is_some_and(is_on)
+                };
+                if let Some(format) =
+                    options.iter().flatten().find(|option| option.name.value.eq_ignore_ascii_case("format"))
+                    && !format.arg.as_ref().is_some_and(|format| format.to_string().eq_ignore_ascii_case("text"))
+                {
+                    return Err(SqlError::unsupported(format!("EXPLAIN ({format})")));
+                }
                 let (analyze, verbose) = (*analyze || asked("analyze"), *verbose || asked("verbose"));
                 Box::pin(self.explain(statement.inner((**inner).clone()), analyze, verbose, params)).await
             }

@@ -14,6 +14,7 @@
 //! Sources: `pg_cast` of PostgreSQL 15.
 
 use super::datetime::{date_to_timestamp, local_to_utc, round_micros, split, timestamp_to_date, utc_to_local};
+use super::float::{parse_f32, parse_f64};
 use super::text::{fit_string, truncate_name};
 use super::{Datum, Interval, Numeric, PgType, TypeSettings, format_type, json, parse_text, to_text};
 use crate::SqlError;
@@ -232,6 +233,15 @@ fn to_number(datum: &Datum, from: PgType, to: PgType, typmod: i32) -> Result<Dat
                 _ => Ok(Datum::Int8(whole)),
             }
         }
+        // By way of their text, as PostgreSQL goes.
+        PgType::Float8 if matches!(datum, Datum::Numeric(Numeric::Finite { .. })) => {
+            let Datum::Numeric(value) = datum else { return Err(mismatch()) };
+            parse_f64(&value.to_string()).map(Datum::Float8)
+        }
+        PgType::Float4 if matches!(datum, Datum::Numeric(Numeric::Finite { .. })) => {
+            let Datum::Numeric(value) = datum else { return Err(mismatch()) };
+            parse_f32(&value.to_string()).map(Datum::Float4)
+        }
         PgType::Float4 | PgType::Float8 => {
             let value = match datum {
                 Datum::Float4(value) => f64::from(*value),
@@ -240,13 +250,9 @@ fn to_number(datum: &Datum, from: PgType, to: PgType, typmod: i32) -> Result<Dat
                 other => other.as_i64().ok_or_else(mismatch)? as f64,
             };
             if to == PgType::Float8 {
-                let lost = value.is_infinite() && matches!(datum, Datum::Numeric(number) if number.is_finite());
-                return if lost { Err(out_of_range()) } else { Ok(Datum::Float8(value)) };
+                return Ok(Datum::Float8(value));
             }
-            let narrow = match datum {
-                Datum::Numeric(value) => value.to_string().parse().unwrap_or(value.to_f64() as f32),
-                _ => value as f32,
-            };
+            let narrow = value as f32;
             let lost = (narrow.is_infinite() && value.is_finite()) || (narrow == 0.0 && value != 0.0);
             if lost { Err(out_of_range()) } else { Ok(Datum::Float4(narrow)) }
         }

@@ -100,6 +100,19 @@ impl TimeZone {
         }
     }
 
+    /// What the time in force at an instant is called: `EST`, `EDT`; the offset where there is no name.
+    pub fn abbreviation_at_utc(&self, micros: i64) -> String {
+        match (self, naive(micros)) {
+            (TimeZone::Named(zone), Some(at)) => zone.offset_from_utc_datetime(&at).to_string(),
+            _ => {
+                let seconds = self.offset_at_utc(micros);
+                let minutes = seconds.abs() / 60 % 60;
+                let tail = if minutes > 0 { format!(":{minutes:02}") } else { String::new() };
+                format!("{}{:02}{tail}", if seconds < 0 { '-' } else { '+' }, seconds.abs() / 3600)
+            }
+        }
+    }
+
     /// Seconds east of UTC in force at a local time. In a gap the offset before it, in a fold the standard (later) one, as
     /// PostgreSQL does.
     pub fn offset_at_local(&self, micros: i64) -> i32 {

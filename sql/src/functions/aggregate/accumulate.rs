@@ -222,7 +222,7 @@ impl Accumulation {
 
     fn json_item(&self, value: &Datum) -> Result<String, SqlError> {
         let types = [self.argument];
-        let call = Call { context: &self.context, types: &types, result: PgType::Jsonb };
+        let call = Call { context: &self.context, types: &types, typmods: &[], result: PgType::Jsonb };
         match to_json(value, self.argument, &call)? {
             item if self.kind == Kind::JsonAgg => Ok(item.to_string()),
             item => json::to_canonical(&item),

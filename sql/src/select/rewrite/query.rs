@@ -4,8 +4,9 @@ use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem, SetExpr,
-    Statement, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins, UnaryOperator, VisitMut, VisitorMut,
+    BinaryOperator, Expr, FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident, Join, JoinConstraint,
+    JoinOperator, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableAlias,
+    TableAliasColumnDef, TableFactor, TableWithJoins, UnaryOperator, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -79,19 +80,33 @@ pub(super) fn name_column(alias: &mut Option<TableAlias>, function: &str) {
 }
 
 /// The rows of a query of one column as one array; NULL when there are none.
-pub(super) fn gathered(query: Query) -> Query {
+///
+/// They come in the query's order: what it sorts by becomes columns beside the one gathered, by which the aggregate sorts.
+pub(super) fn gathered(mut query: Query) -> Query {
     let mut gathering = query.clone();
+    let keys = sort_keys(&mut query);
     let Some(mut select) = SELECT_FROM.clone() else { return query };
     let column = Ident::with_quote('"', "gathered");
     let value = Expr::Identifier(column.clone());
-    select.projection = vec![SelectItem::ExprWithAlias { expr: call("array_agg", vec![value]), alias: column.clone() }];
+    let mut array = call("array_agg", vec![value]);
+    if let Expr::Function(function) = &mut array
+        && let FunctionArguments::List(list) = &mut function.args
+        && !keys.is_empty()
+    {
+        list.clauses.push(FunctionArgumentClause::OrderBy(keys.clone()));
+    }
+    select.projection = vec![SelectItem::ExprWithAlias { expr: array, alias: column.clone() }];
     if let Some(from) = select.from.first_mut()
         && let TableFactor::Derived { subquery, alias, .. } = &mut from.relation
     {
         **subquery = query;
         if let Some(alias) = alias {
-            alias.columns = vec![TableAliasColumnDef::from_name(column.value)];
-            alias.columns.iter_mut().for_each(|column| column.name.quote_style = Some('"'));
+            let added = keys.iter().filter_map(|key| match &key.expr {
+                Expr::Identifier(name) if name.value != column.value => Some(name.clone()),
+                _ => None,
+            });
+            let names = std::iter::once(column.clone()).chain(added);
+            alias.columns = names.map(|name| TableAliasColumnDef { name, data_type: None }).collect();
         }
     }
     gathering.with = None;
@@ -99,6 +114,45 @@ pub(super) fn gathered(query: Query) -> Query {
     gathering.limit_clause = None;
     gathering.body = Box::new(SetExpr::Select(Box::new(select)));
     gathering
+}
+
+/// What a query of one column sorts by, as columns: the gathered one, or some added to the query for that.
+fn sort_keys(query: &mut Query) -> Vec<OrderByExpr> {
+    let Some(order_by) = &query.order_by else { return Vec::new() };
+    let OrderByKind::Expressions(exprs) = &order_by.kind else { return Vec::new() };
+    let gathered = || Expr::Identifier(Ident::with_quote('"', "gathered"));
+    let select = match &mut *query.body {
+        SetExpr::Select(select) if select.distinct.is_none() => Some(select),
+        _ => None,
+    };
+    let own_name = select.as_ref().and_then(|select| match select.projection.first()? {
+        SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias)),
+        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(folded(name)),
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last().map(folded),
+        _ => None,
+    });
+    let mut added = Vec::new();
+    let keys = exprs.iter().map(|key| {
+        let is_own = match &key.expr {
+            Expr::Value(_) => true,
+            Expr::Identifier(name) => own_name.as_ref().is_none_or(|own| *own == folded(name)),
+            _ => false,
+        };
+        let expr = match is_own || select.is_none() {
+            true => gathered(),
+            false => {
+                let name = Ident::with_quote('"', format!("sorted {}", added.len()));
+                added.push(SelectItem::ExprWithAlias { expr: key.expr.clone(), alias: name.clone() });
+                Expr::Identifier(name)
+            }
+        };
+        OrderByExpr { expr, ..key.clone() }
+    });
+    let keys = keys.collect();
+    if let Some(select) = select {
+        select.projection.extend(added);
+    }
+    keys
 }
 
 /// A query of one row and column: whether the given one has rows.

@@ -1,8 +1,8 @@
 //! Syntax that stands for operators and function calls.
 
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, BinaryOperator, DataType, Expr, Interval, ObjectName, SetExpr, TrimWhereField, UnaryOperator,
-    Value,
+    ArrayElemTypeDef, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    Interval, ObjectName, Query, SetExpr, TrimWhereField, UnaryOperator, Value,
 };
 
 use super::rows::{combine, nested};
@@ -29,12 +29,74 @@ pub(super) fn interval(interval: Interval) -> Result<Expr, SqlError> {
     Ok(call(&calls::cast_name(PgType::Interval, -1), vec![Expr::value(Value::SingleQuotedString(text))]))
 }
 
+/// The number that a minus before this makes; none if it is not a plain number.
+pub(super) fn negated_number(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Nested(inner) => negated_number(inner),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => negated_number(expr)?.strip_prefix('-').map(str::to_owned),
+        Expr::Value(value) => match &value.value {
+            Value::Number(number, false) if !number.starts_with('-') => Some(format!("-{number}")),
+            Value::Number(number, false) => Some(number.trim_start_matches('-').to_owned()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// `ARRAY(SELECT …)`: an array even where there are no rows.
+pub(super) fn array_of_rows(query: Query) -> Expr {
+    let empty = Expr::value(Value::SingleQuotedString("{}".to_owned()));
+    call("coalesce", vec![Expr::Subquery(Box::new(super::query::gathered(query))), empty])
+}
+
+/// `(a, b) OVERLAPS (c, d)`.
+pub(super) fn overlaps(left: Expr, right: Expr) -> Result<Expr, SqlError> {
+    let (Expr::Tuple(mut periods), Expr::Tuple(second)) = (left, right) else {
+        return Err(SqlError::syntax("OVERLAPS stands between two periods: (start, end) OVERLAPS (start, end)"));
+    };
+    for (side, period) in [("left", &periods), ("right", &second)] {
+        if period.len() != 2 {
+            let message = format!("wrong number of parameters on {side} side of OVERLAPS expression");
+            return Err(SqlError::syntax(message));
+        }
+    }
+    periods.extend(second);
+    Ok(call("overlaps", periods))
+}
+
+/// `make_interval(days => 3)` with all parts up to the last named one, in their order.
+pub(super) fn order_interval_parts(function: &mut Function) -> Result<(), SqlError> {
+    const PARTS: [&str; 7] = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
+    let FunctionArguments::List(list) = &mut function.args else { return Ok(()) };
+    let mut parts: Vec<Option<Expr>> = Vec::new();
+    for arg in std::mem::take(&mut list.args) {
+        let (place, expr) = match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => (parts.len(), expr),
+            FunctionArg::ExprNamed { name: Expr::Identifier(name), arg: FunctionArgExpr::Expr(expr), .. }
+            | FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => {
+                let name = super::folded(&name);
+                let place = PARTS.iter().position(|part| *part == name);
+                let unknown = || SqlError::new("42883", format!("make_interval has no part {name}"));
+                (place.ok_or_else(unknown)?, expr)
+            }
+            other => return Err(SqlError::syntax(format!("make_interval cannot take {other}"))),
+        };
+        parts.resize(parts.len().max(place + 1), None);
+        parts[place] = Some(expr);
+    }
+    let zero = || super::typed_number("0".to_owned());
+    let args = parts.into_iter().map(|part| FunctionArg::Unnamed(FunctionArgExpr::Expr(part.unwrap_or_else(zero))));
+    list.args = args.collect();
+    Ok(())
+}
+
 /// Unary operators.
 pub(super) fn unary(op: UnaryOperator, expr: Expr) -> Result<Expr, SqlError> {
     Ok(match op {
         UnaryOperator::Plus => expr,
         UnaryOperator::Minus => call(calls::NEGATE, vec![expr]),
         UnaryOperator::Not => Expr::UnaryOp { op, expr: Box::new(expr) },
+        UnaryOperator::BitwiseNot => call("~", vec![expr]),
         UnaryOperator::PGAbs => call("abs", vec![expr]),
         UnaryOperator::PGSquareRoot => call("sqrt", vec![expr]),
         UnaryOperator::PGCubeRoot => call("cbrt", vec![expr]),
@@ -146,8 +208,12 @@ pub(super) fn function_syntax(expr: Expr) -> Expr {
         Expr::Floor { expr, .. } => call("floor", vec![*expr]),
         Expr::Position { expr, r#in } => call("strpos", vec![*r#in, *expr]),
         Expr::Substring { expr, substring_from, substring_for, .. } => {
-            let from = substring_from.map_or_else(|| super::typed_number("1".to_owned()), |from| *from);
-            let mut args = vec![*expr, from];
+            let mut args = vec![*expr];
+            match (substring_from, &substring_for) {
+                (Some(from), _) => args.push(*from),
+                (None, Some(_)) => args.push(super::typed_number("1".to_owned())),
+                (None, None) => {}
+            }
             args.extend(substring_for.map(|count| *count));
             call("substring", args)
         }

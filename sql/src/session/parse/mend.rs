@@ -1,0 +1,161 @@
+//! What the parser library takes for a mistake and PostgreSQL does not: spelled otherwise, or refused by name. Looked at only after a
+//! statement did not parse, so that no other statement pays for it.
+
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use super::{is_blank, order_sequence_options};
+use crate::error::SqlError;
+
+/// What a statement says that its tokens no longer do.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Mended {
+    /// OVERRIDING SYSTEM VALUE.
+    overrides_generated: bool,
+}
+
+impl Mended {
+    /// Says it in the statement's tree.
+    pub fn put_back(self, statement: &mut ast::Statement) {
+        if let ast::Statement::Insert(insert) = statement
+            && self.overrides_generated
+        {
+            // Hive's OVERWRITE, which is refused where it is written, stands for it.
+            insert.overwrite = true;
+        }
+    }
+}
+
+/// The words of a statement, unquoted ones in lower case, other tokens as they are; with where they stand.
+fn words(tokens: &[TokenWithSpan]) -> Vec<(usize, String)> {
+    let spelled = |token: &Token| match token {
+        Token::Word(word) if word.quote_style.is_none() => word.value.to_lowercase(),
+        Token::Word(_) | Token::SingleQuotedString(_) => String::new(),
+        other => other.to_string(),
+    };
+    let told = tokens.iter().enumerate().filter(|(_, token)| !is_blank(&token.token));
+    told.map(|(at, token)| (at, spelled(&token.token))).collect()
+}
+
+/// Where a sequence of words starts, and where its last one stands, among `words`.
+fn find(words: &[(usize, String)], wanted: &[&str]) -> Option<usize> {
+    words.windows(wanted.len()).position(|window| window.iter().zip(wanted).all(|((_, word), wanted)| word == wanted))
+}
+
+/// Spells a statement as the parser library reads it; none if there is nothing to change.
+pub(super) fn mend(tokens: &mut Vec<TokenWithSpan>) -> Option<Mended> {
+    let mut mended = Mended::default();
+    let mut changed = false;
+    let mut remove = |tokens: &mut Vec<TokenWithSpan>, wanted: &[&str], from: usize| {
+        let mut found = false;
+        while let Some(start) = find(&words(tokens), wanted) {
+            let words = words(tokens);
+            let (first, last) = (words[start + from].0, words[start + wanted.len() - 1].0);
+            tokens.drain(first..=last);
+            found = true;
+        }
+        changed |= found;
+        found
+    };
+    // trim(LEADING FROM x) is trim(LEADING x), trim(FROM x) is trim(x).
+    for side in ["leading", "trailing", "both"] {
+        remove(tokens, &["trim", "(", side, "from"], 3);
+    }
+    remove(tokens, &["trim", "(", "from"], 2);
+    remove(tokens, &["between", "asymmetric"], 1);
+    mended.overrides_generated = remove(tokens, &["overriding", "system", "value"], 0);
+    changed |= order_identity_options(tokens);
+    changed.then_some(mended)
+}
+
+/// The options of identity columns, in the order in which the parser library wants them.
+fn order_identity_options(tokens: &mut Vec<TokenWithSpan>) -> bool {
+    let mut from = 0;
+    let mut changed = false;
+    loop {
+        let words = words(tokens);
+        let is_list =
+            |window: &[(usize, String)]| window[0].0 >= from && window[0].1 == "identity" && window[1].1 == "(";
+        let Some(start) = words.windows(2).position(is_list) else { return changed };
+        let open = words[start + 1].0;
+        let Some(length) = tokens[open..].iter().position(|token| token.token == Token::RParen) else { return changed };
+        let mut options = tokens[open + 1..open + length].to_vec();
+        order_sequence_options(&mut options);
+        from = open + 1 + options.len();
+        tokens.splice(open + 1..open + length, options);
+        changed = true;
+    }
+}
+
+/// What PostgreSQL has and we have not, by the words that only it begins with.
+const PHRASES: [(&[&str], &str); 12] = [
+    (&["between", "symmetric"], "BETWEEN SYMMETRIC"),
+    (&["overriding", "user", "value"], "OVERRIDING USER VALUE"),
+    (&["including"], "LIKE … INCLUDING"),
+    (&["excluding"], "LIKE … EXCLUDING"),
+    (&["exclude", "using"], "EXCLUDE"),
+    (&["exclude", "("], "EXCLUDE"),
+    (&["partition", "of"], "PARTITION OF"),
+    (&["inherits", "("], "INHERITS"),
+    (&["rows", "from", "("], "ROWS FROM"),
+    (&["no", "key", "update"], "FOR NO KEY UPDATE"),
+    (&["key", "share"], "FOR KEY SHARE"),
+    (&["current", "of"], "WHERE CURRENT OF"),
+];
+
+/// Commands that PostgreSQL has and the parser library does not know, or not all of.
+const COMMANDS: [&str; 8] = ["do", "fetch", "import", "load", "move", "reassign", "refresh", "security"];
+
+/// What else can be created, altered and dropped.
+const OBJECTS: [&str; 32] = [
+    "access",
+    "aggregate",
+    "cast",
+    "collation",
+    "conversion",
+    "default",
+    "domain",
+    "event",
+    "extension",
+    "foreign",
+    "function",
+    "group",
+    "language",
+    "large",
+    "materialized",
+    "operator",
+    "owned",
+    "policy",
+    "procedure",
+    "publication",
+    "routine",
+    "rule",
+    "server",
+    "statistics",
+    "subscription",
+    "system",
+    "tablespace",
+    "text",
+    "transform",
+    "trigger",
+    "type",
+    "view",
+];
+
+/// The error for what is no mistake but is not supported; none if nothing of that is found.
+pub(super) fn refused(tokens: &[TokenWithSpan]) -> Option<SqlError> {
+    let words = words(tokens);
+    let word = |at: usize| words.get(at).map_or("", |(_, word)| word.as_str());
+    if COMMANDS.contains(&word(0)) {
+        return Some(SqlError::unsupported(word(0).to_uppercase()));
+    }
+    if ["create", "alter", "drop"].contains(&word(0)) {
+        // CREATE OR REPLACE, CREATE TRUSTED LANGUAGE, …
+        let skipped = ["or", "replace", "constraint", "trusted", "temp", "temporary", "recursive"];
+        let object = (1..words.len()).map(word).find(|word| !skipped.contains(word)).unwrap_or_default();
+        if OBJECTS.contains(&object) {
+            return Some(SqlError::unsupported(format!("{} {}", word(0), object).to_uppercase()));
+        }
+    }
+    PHRASES.iter().find(|(phrase, _)| find(&words, phrase).is_some()).map(|(_, name)| SqlError::unsupported(*name))
+}
