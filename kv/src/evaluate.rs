@@ -40,6 +40,9 @@ use crate::mvcc::{FoundIntent, MvccStats, ReadAt};
 use crate::replica::RangeView;
 use crate::settings::Settings;
 
+/// From how many requests on a batch is worth a look at whether it writes to where nothing is.
+const SURVEYED_WRITES_MIN: usize = 16;
+
 /// What a batch is evaluated against.
 pub(crate) struct Input<'a> {
     pub batch: &'a BatchRequest,
@@ -248,12 +251,31 @@ impl<'a> Evaluation<'a> {
     fn run(&mut self) -> Result<Vec<Response>, Refusal> {
         self.check_threshold()?;
         self.prepare_end()?;
+        self.survey()?;
         let mut responses = Vec::with_capacity(self.input.batch.requests.len());
         for request in &self.input.batch.requests {
             let kind = request.kind.as_ref().ok_or_else(|| crate::replica::invalid("a request of an unknown kind"))?;
             responses.push(self.request(kind)?.into());
         }
         Ok(responses)
+    }
+
+    /// A batch of many writes may go to where nothing is yet: then one look is enough for all of them.
+    fn survey(&mut self) -> Result<(), Refusal> {
+        let requests = &self.input.batch.requests;
+        if requests.len() < SURVEYED_WRITES_MIN {
+            return Ok(());
+        }
+        let puts = || {
+            requests.iter().filter_map(|request| match &request.kind {
+                Some(RequestKind::Put(put)) => Some(&put.key[..]),
+                _ => None,
+            })
+        };
+        let (Some(first), Some(last)) = (puts().min(), puts().max()) else { return Ok(()) };
+        let after_last = [last, &[0]].concat();
+        let (start, end) = crate::mvcc::key::span(first, &after_last);
+        Ok(self.overlay.survey(start, end)?)
     }
 
     fn request(&mut self, kind: &RequestKind) -> Result<ResponseKind, Refusal> {

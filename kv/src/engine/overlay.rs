@@ -5,7 +5,8 @@
 //!                                    cursor: the two merged, deletions hiding what lies below
 //! ```
 //!
-//! While nothing is pending, reads go straight to the reader.
+//! While nothing is pending, reads go straight to the reader. A span that was found empty below is not looked at again: to seek
+//! in a log-structured merge tree costs more than all else about a row that is loaded.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map;
@@ -20,12 +21,30 @@ use super::{Cursor, EngineError, Reader, WriteBatch};
 pub struct Overlay<'a> {
     reader: &'a dyn Reader,
     writes: BTreeMap<Bytes, Option<Bytes>>,
+    /// The reader holds nothing in `[start, end)`.
+    vacant: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl<'a> Overlay<'a> {
     /// The reader with no writes yet.
     pub fn new(reader: &'a dyn Reader) -> Self {
-        Overlay { reader, writes: BTreeMap::new() }
+        Overlay { reader, writes: BTreeMap::new(), vacant: None }
+    }
+
+    /// Looks whether the reader holds anything in `[start, end)`; if not, what is read there later costs no look.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the store cannot be read.
+    pub fn survey(&mut self, start: Vec<u8>, end: Vec<u8>) -> Result<(), EngineError> {
+        if !self.reader.cursor(&start, &end, false).advance()? {
+            self.vacant = Some((start, end));
+        }
+        Ok(())
+    }
+
+    fn is_vacant(&self, start: &[u8], end: &[u8]) -> bool {
+        let within = |(from, to): &(Vec<u8>, Vec<u8>)| &from[..] <= start && !end.is_empty() && end <= &to[..];
+        self.vacant.as_ref().is_some_and(within)
     }
 
     /// Sets a key.
@@ -64,12 +83,14 @@ impl Reader for Overlay<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
         match self.writes.get(key) {
             Some(value) => Ok(value.clone()),
+            None if self.vacant.as_ref().is_some_and(|(from, to)| &from[..] <= key && key < &to[..]) => Ok(None),
             None => self.reader.get(key),
         }
     }
 
     fn cursor(&self, start: &[u8], end: &[u8], reverse: bool) -> Box<dyn Cursor + '_> {
-        let below = self.reader.cursor(start, end, reverse);
+        let below: Box<dyn Cursor + '_> =
+            if self.is_vacant(start, end) { Box::new(Nothing) } else { self.reader.cursor(start, end, reverse) };
         if self.writes.is_empty() || (!end.is_empty() && start >= end) {
             return below;
         }
@@ -77,6 +98,27 @@ impl Reader for Overlay<'_> {
         let range = self.writes.range::<[u8], _>((Bound::Included(start), upper));
         let above = if reverse { Above::Reverse(range.rev()) } else { Above::Forward(range) };
         Box::new(Merged { below, above, reverse, below_valid: false, top: None, at: At::Start })
+    }
+}
+
+/// A cursor over a span that holds nothing.
+struct Nothing;
+
+impl Cursor for Nothing {
+    fn advance(&mut self) -> Result<bool, EngineError> {
+        Ok(false)
+    }
+
+    fn key(&self) -> &[u8] {
+        unreachable!("it stands on no entry")
+    }
+
+    fn value(&self) -> &[u8] {
+        unreachable!("it stands on no entry")
+    }
+
+    fn value_bytes(&self) -> Bytes {
+        unreachable!("it stands on no entry")
     }
 }
 

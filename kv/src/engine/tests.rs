@@ -61,6 +61,7 @@ fn conforms(engine: &dyn Engine, batches: &[WriteBatch], start: &[u8], end: &[u8
     for batch in batches {
         let reader = engine.snapshot();
         let mut overlay = Overlay::new(&*reader);
+        overlay.survey(start.to_vec(), end.to_vec()).expect("reads");
         for op in batch.ops.iter().cloned() {
             match op.value {
                 Some(value) => overlay.put(op.key, value),

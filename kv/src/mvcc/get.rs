@@ -1,4 +1,7 @@
-//! The point read: the hottest path of the database. One seek, and one copy of the value.
+//! The point read: the hottest path of the database. A look for the intent, one seek among the versions, and one copy of the value.
+//!
+//! The intent is asked for by its key instead of being met on the way to the versions: a row that is written often has left
+//! many removed intents behind, and a log-structured merge tree steps over each of them.
 
 use bytes::Bytes;
 use clock::Timestamp;
@@ -27,23 +30,24 @@ pub struct GetOutcome {
 /// [`EngineError`] when the store cannot be read.
 pub fn get(reader: &dyn Reader, key: &[u8], at: &ReadAt<'_>) -> Result<GetOutcome, EngineError> {
     let prefix = key::prefix(key);
-    let mut cursor = reader.cursor(&prefix, &key::span_end_of_prefix(&prefix), false);
     let mut outcome = GetOutcome::default();
-    while cursor.advance()? {
-        let Some(timestamp) = key::suffix_timestamp(cursor.key(), prefix.len())? else {
-            match judge(cursor.value(), at)? {
-                Verdict::Pass => {}
-                Verdict::Blocked(txn) => {
-                    outcome.blocked = Some(FoundIntent { key: Bytes::copy_from_slice(key), txn });
-                }
-                Verdict::Uncertain(timestamp) => outcome.uncertain = Some(timestamp),
-                Verdict::OwnVisible(value) => {
-                    outcome.value = value;
-                    return Ok(outcome);
-                }
+    if let Some(intent) = reader.get(&prefix)? {
+        match judge(&intent, at)? {
+            Verdict::Pass => {}
+            Verdict::Blocked(txn) => {
+                outcome.blocked = Some(FoundIntent { key: Bytes::copy_from_slice(key), txn });
             }
-            continue;
-        };
+            Verdict::Uncertain(timestamp) => outcome.uncertain = Some(timestamp),
+            Verdict::OwnVisible(value) => {
+                outcome.value = value;
+                return Ok(outcome);
+            }
+        }
+    }
+    let (start, end) = key::versions_of_prefix(&prefix, at.read_timestamp.max(at.uncertainty_limit));
+    let mut cursor = reader.cursor(&start, &end, false);
+    while cursor.advance()? {
+        let timestamp = key::version_timestamp(cursor.key(), prefix.len())?;
         if timestamp <= at.read_timestamp {
             outcome.observed = timestamp;
             outcome.value = value_of(&*cursor)?;
@@ -101,11 +105,7 @@ pub(super) fn judge(encoded: &[u8], at: &ReadAt<'_>) -> Result<Verdict, EngineEr
 /// [`EngineError`] when the store cannot be read.
 pub fn newest_version(reader: &dyn Reader, key: &[u8]) -> Result<Option<Timestamp>, EngineError> {
     let prefix = key::prefix(key);
-    let mut cursor = reader.cursor(&prefix, &key::span_end_of_prefix(&prefix), false);
-    while cursor.advance()? {
-        if let Some(timestamp) = key::suffix_timestamp(cursor.key(), prefix.len())? {
-            return Ok(Some(timestamp));
-        }
-    }
-    Ok(None)
+    let (start, end) = key::versions_of_prefix(&prefix, Timestamp::MAX);
+    let mut cursor = reader.cursor(&start, &end, false);
+    if cursor.advance()? { key::version_timestamp(cursor.key(), prefix.len()).map(Some) } else { Ok(None) }
 }

@@ -57,6 +57,14 @@ pub fn span(start: &[u8], end: &[u8]) -> (Vec<u8>, Vec<u8>) {
     (prefix(start), if end.is_empty() { Vec::new() } else { prefix(end) })
 }
 
+/// The engine span of one key's versions at or below a timestamp, newest first, given its prefix; its intent lies outside.
+pub(super) fn versions_of_prefix(prefix: &[u8], newest: Timestamp) -> (Vec<u8>, Vec<u8>) {
+    let mut start = Vec::with_capacity(prefix.len() + VERSION_SUFFIX_LEN);
+    start.extend_from_slice(prefix);
+    put_timestamp(&mut start, newest);
+    (start, span_end_of_prefix(prefix))
+}
+
 /// The engine span of one key, given its prefix.
 pub(super) fn span_end_of_prefix(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();
@@ -102,6 +110,11 @@ pub(super) fn suffix_timestamp(engine_key: &[u8], prefix_len: usize) -> Result<O
     }
     let suffix: [u8; VERSION_SUFFIX_LEN] = suffix.try_into().map_err(|_| corrupt(engine_key))?;
     Ok(Some(Timestamp::from_bytes(suffix.map(|byte| !byte))))
+}
+
+/// The timestamp of a version's engine key, given the length of its prefix.
+pub(super) fn version_timestamp(engine_key: &[u8], prefix_len: usize) -> Result<Timestamp, EngineError> {
+    suffix_timestamp(engine_key, prefix_len)?.ok_or_else(|| corrupt(engine_key))
 }
 
 /// The key, and the timestamp for a version or `None` for an intent.

@@ -41,6 +41,9 @@ pub fn refresh(
     to: Timestamp,
     txn: Option<TxnId>,
 ) -> Result<RefreshOutcome, EngineError> {
+    if start.len() + 1 == end.len() && end.starts_with(start) && end.ends_with(&[0]) {
+        return refresh_key(reader, start, from, to, txn);
+    }
     let mut blocked = Vec::new();
     let mut changed = None;
     walk(reader, start, end, |entry| {
@@ -63,4 +66,31 @@ pub fn refresh(
         None if blocked.is_empty() => RefreshOutcome::Unchanged,
         None => RefreshOutcome::Blocked(blocked),
     })
+}
+
+/// The same for one key, as a point read goes about it.
+fn refresh_key(
+    reader: &dyn Reader,
+    key: &[u8],
+    from: Timestamp,
+    to: Timestamp,
+    txn: Option<TxnId>,
+) -> Result<RefreshOutcome, EngineError> {
+    let prefix = key::prefix(key);
+    let (start, end) = key::versions_of_prefix(&prefix, to);
+    let mut cursor = reader.cursor(&start, &end, false);
+    if cursor.advance()? {
+        let timestamp = key::version_timestamp(cursor.key(), prefix.len())?;
+        if timestamp > from {
+            return Ok(RefreshOutcome::Changed { key: Bytes::copy_from_slice(key), timestamp });
+        }
+    }
+    if let Some(encoded) = reader.get(&prefix)? {
+        let intent = Intent::decode_from(&encoded)?;
+        if Some(intent.txn.id) != txn && intent.write_timestamp() <= to {
+            let found = FoundIntent { key: Bytes::copy_from_slice(key), txn: intent.txn };
+            return Ok(RefreshOutcome::Blocked(vec![found]));
+        }
+    }
+    Ok(RefreshOutcome::Unchanged)
 }

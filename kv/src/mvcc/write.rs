@@ -67,16 +67,15 @@ impl KeyState {
     pub(super) fn load(reader: &dyn Reader, key: &[u8]) -> Result<Self, EngineError> {
         let prefix = key::prefix(key);
         let mut state = KeyState { prefix, key_len: key.len(), intent: None, newest: None };
-        let mut cursor = reader.cursor(&state.prefix, &key::span_end_of_prefix(&state.prefix), false);
-        while cursor.advance()? {
+        if let Some(encoded) = reader.get(&state.prefix)? {
+            state.intent = Some((Intent::decode_from(&encoded)?, encoded.len()));
+        }
+        let (start, end) = key::versions_of_prefix(&state.prefix, Timestamp::MAX);
+        let mut cursor = reader.cursor(&start, &end, false);
+        if cursor.advance()? {
             let encoded = cursor.value();
-            match key::suffix_timestamp(cursor.key(), state.prefix.len())? {
-                None => state.intent = Some((Intent::decode_from(encoded)?, encoded.len())),
-                Some(timestamp) => {
-                    state.newest = Some((timestamp, !VersionRef::decode(encoded)?.is_tombstone(), encoded.len()));
-                    break;
-                }
-            }
+            let timestamp = key::version_timestamp(cursor.key(), state.prefix.len())?;
+            state.newest = Some((timestamp, !VersionRef::decode(encoded)?.is_tombstone(), encoded.len()));
         }
         Ok(state)
     }
