@@ -2,6 +2,7 @@
 //!
 //! Each check is named, runs by itself, and says what went wrong. The suite ends with `N passed, N failed`.
 
+mod differential;
 mod drivers;
 mod faults;
 mod hostile;
@@ -43,6 +44,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("psycopg", |cluster, _| Box::pin(drivers::check(cluster, "psycopg_check.py"))),
     ("asyncpg", |cluster, _| Box::pin(drivers::check(cluster, "asyncpg_check.py"))),
     ("sqlalchemy", |cluster, _| Box::pin(drivers::check(cluster, "sqlalchemy_check.py"))),
+    ("differential against PostgreSQL", |cluster, _| Box::pin(differential::check(cluster))),
     ("garbage on the ports", |cluster, _| Box::pin(hostile::garbage(cluster))),
     ("oversized messages", |cluster, _| Box::pin(hostile::oversized(cluster))),
     ("half-open connections", |cluster, _| Box::pin(hostile::half_open(cluster))),

@@ -59,6 +59,7 @@ use crate::functions::FunctionContext;
 use crate::query::{QueryContext, QueryPlan, QueryPlanner};
 use crate::session::Column;
 use crate::types::PgType;
+use backward::ScanBackward;
 use errors::sql_error;
 use operators::Operators;
 use plan::PlannedQuery;
@@ -89,8 +90,12 @@ impl Planner {
             .with_memory_pool(Arc::new(GreedyMemoryPool::new(memory_bytes)))
             .build_arc()
             .map_err(sql_error)?;
-        let state =
-            SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .with_default_features()
+            .with_physical_optimizer_rule(Arc::new(ScanBackward))
+            .build();
         Ok(Planner { state: Arc::new(state) })
     }
 }
@@ -113,6 +118,9 @@ impl QueryPlanner for Planner {
         let (plan, params, tables) = self.logical(&rewritten, given_types, context)?;
         let plan = self.state.optimize(&plan).map_err(sql_error)?;
         let columns = columns(&plan);
+        if columns.iter().any(|column| matches!(column.ty, PgType::Record | PgType::RecordArray)) {
+            return Err(SqlError::unsupported("a row as a value"));
+        }
         let state = self.state.clone();
         Ok(Arc::new(PlannedQuery { state, plan, columns, params, hidden: rewritten.hidden, tables }))
     }

@@ -1,79 +1,17 @@
 //! Sessions against each other on one range: what is retried behind the client's back, what is cancelled, what is waited for.
 #![allow(missing_docs)]
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use clock::{Hlc, Random, SimulatedTime, Tasks, VolatileCeiling};
 use sql::types::Datum;
-use sql::{
-    CancelToken, ClusterView, ExecuteOptions, NodeView, Outcome, RangeView, Row, Session, SessionParams, SqlError,
-    SqlNode, SqlNodeConfig, SqlSettings, TransactionStatus,
-};
+use sql::{CancelToken, SqlNode, SqlSettings, TransactionStatus};
 
-struct OneRange;
+mod support;
 
-#[async_trait]
-impl ClusterView for OneRange {
-    async fn ranges(&self, _: Bytes, _: Bytes) -> Result<Vec<RangeView>, SqlError> {
-        Ok(Vec::new())
-    }
-    fn nodes(&self) -> Vec<NodeView> {
-        Vec::new()
-    }
-    async fn split_at(&self, _: Bytes) -> Result<(), SqlError> {
-        Ok(())
-    }
-}
+use support::{in_runtime, run, run_until, session};
 
 async fn node() -> SqlNode {
-    let time = SimulatedTime::starting_at(1_790_000_000_000_000_000, Duration::ZERO);
-    let hlc = Arc::new(Hlc::new(Arc::new(time), Duration::ZERO, Arc::new(VolatileCeiling), clock::Timestamp::MIN));
-    let tasks = Tasks::deterministic(tokio::runtime::Handle::current());
-    let random = Random::from_seed(13);
-    let sender = kv::local_range(hlc.clone(), tasks.clone(), random.fork("kv"), kv::Settings::default());
-    let database = txn::Database::new(sender, hlc, tasks.clone(), random.fork("txn"), 1, txn::Settings::default());
-    let cluster = Arc::new(OneRange);
-    let settings = SqlSettings::default();
-    let config = SqlNodeConfig { database, cluster, node_id: 1, tasks, random: random.fork("sql"), settings };
-    SqlNode::start(config).await.expect("the node starts")
-}
-
-async fn session(node: &SqlNode) -> Session {
-    let params = SessionParams { user: "postgres".into(), database: "postgres".into(), ..SessionParams::default() };
-    node.open_session(params).await.expect("the session opens")
-}
-
-async fn run_until(session: &mut Session, text: &str, cancel: &CancelToken) -> Result<Vec<Row>, SqlError> {
-    let result = async {
-        let mut rows = Vec::new();
-        let statements = session.parse(text)?;
-        let last = statements.len() - 1;
-        for (at, statement) in statements.iter().enumerate() {
-            let prepared = session.prepare(statement, &[]).await?;
-            let options = ExecuteOptions { end_of_implicit: at == last, cancel: cancel.clone() };
-            if let Outcome::Rows { rows: stream, .. } = session.execute(&prepared, Vec::new(), options).await? {
-                rows = stream.collect().await?;
-            }
-        }
-        session.sync().await?;
-        Ok(rows)
-    };
-    let result = result.await;
-    if result.is_err() {
-        session.fail().await;
-    }
-    result
-}
-
-async fn run(session: &mut Session, text: &str) -> Result<Vec<Row>, SqlError> {
-    run_until(session, text, &CancelToken::new()).await
-}
-
-fn in_runtime(test: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be built").block_on(test);
+    support::nodes(1, 13, SqlSettings::default()).await.remove(0)
 }
 
 #[test]

@@ -1,89 +1,24 @@
 //! Two gateways on one range: what one of them alters, the other never uses as it was.
 #![allow(missing_docs)]
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use clock::{Hlc, Random, SimulatedTime, Tasks, VolatileCeiling};
 use sql::types::Datum;
-use sql::{
-    ClusterView, ExecuteOptions, NodeView, Outcome, RangeView, Row, Session, SessionParams, SqlError, SqlNode,
-    SqlNodeConfig, SqlSettings,
-};
+use sql::{SqlError, SqlNode, SqlSettings};
 
-struct OneRange;
+mod support;
 
-#[async_trait]
-impl ClusterView for OneRange {
-    async fn ranges(&self, _: Bytes, _: Bytes) -> Result<Vec<RangeView>, SqlError> {
-        Ok(Vec::new())
-    }
-    fn nodes(&self) -> Vec<NodeView> {
-        Vec::new()
-    }
-    async fn split_at(&self, _: Bytes) -> Result<(), SqlError> {
-        Ok(())
-    }
-}
+use support::{in_runtime, run, session};
 
 async fn nodes() -> (SqlNode, SqlNode) {
-    let time = SimulatedTime::starting_at(1_790_000_000_000_000_000, Duration::ZERO);
-    let hlc = Arc::new(Hlc::new(Arc::new(time), Duration::ZERO, Arc::new(VolatileCeiling), clock::Timestamp::MIN));
-    let tasks = Tasks::deterministic(tokio::runtime::Handle::current());
-    let random = Random::from_seed(11);
-    let sender = kv::local_range(hlc.clone(), tasks.clone(), random.fork("kv"), kv::Settings::default());
-    let node = async |id: u64| {
-        let random = random.fork(&format!("node {id}"));
-        let database = txn::Database::new(
-            sender.clone(),
-            hlc.clone(),
-            tasks.clone(),
-            random.fork("txn"),
-            id,
-            txn::Settings::default(),
-        );
-        let settings = SqlSettings { catalog_lease_ms: 400, catalog_poll_ms: 20, ..SqlSettings::default() };
-        let cluster = Arc::new(OneRange);
-        let config = SqlNodeConfig { database, cluster, node_id: id, tasks: tasks.clone(), random, settings };
-        SqlNode::start(config).await.expect("the node starts")
-    };
-    (node(1).await, node(2).await)
-}
-
-async fn session(node: &SqlNode) -> Session {
-    let params = SessionParams { user: "postgres".into(), database: "postgres".into(), ..SessionParams::default() };
-    node.open_session(params).await.expect("the session opens")
-}
-
-async fn run(session: &mut Session, text: &str) -> Result<Vec<Row>, SqlError> {
-    let result = async {
-        let mut rows = Vec::new();
-        for statement in session.parse(text)? {
-            let prepared = session.prepare(&statement, &[]).await?;
-            let options = ExecuteOptions { end_of_implicit: true, ..ExecuteOptions::default() };
-            if let Outcome::Rows { rows: stream, .. } = session.execute(&prepared, Vec::new(), options).await? {
-                rows = stream.collect().await?;
-            }
-        }
-        session.sync().await?;
-        Ok(rows)
-    };
-    let result = result.await;
-    if result.is_err() {
-        session.fail().await;
-    }
-    result
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be built")
+    let settings = SqlSettings { catalog_lease_ms: 400, catalog_poll_ms: 20, ..SqlSettings::default() };
+    let mut nodes = support::nodes(2, 11, settings).await;
+    (nodes.remove(0), nodes.remove(0))
 }
 
 #[test]
 fn what_one_node_creates_alters_and_drops_the_other_sees() {
-    runtime().block_on(async {
+    in_runtime(async {
         let (one, two) = nodes().await;
         let (mut a, mut b) = (session(&one).await, session(&two).await);
         run(&mut a, "CREATE TABLE t (id int PRIMARY KEY, n int)").await.expect("created");
@@ -104,7 +39,7 @@ fn what_one_node_creates_alters_and_drops_the_other_sees() {
 
 #[test]
 fn a_table_in_use_is_not_altered_under_its_user() {
-    runtime().block_on(async {
+    in_runtime(async {
         let (one, two) = nodes().await;
         let (mut a, mut b) = (session(&one).await, session(&two).await);
         run(&mut a, "CREATE TABLE t (id int PRIMARY KEY, n int)").await.expect("created");
@@ -126,8 +61,7 @@ fn a_table_in_use_is_not_altered_under_its_user() {
 
 #[test]
 fn a_dead_node_blocks_nobody_for_long() {
-    let runtime = runtime();
-    runtime.block_on(async {
+    in_runtime(async {
         let (one, two) = nodes().await;
         let (mut a, mut b) = (session(&one).await, session(&two).await);
         run(&mut a, "CREATE TABLE t (id int PRIMARY KEY)").await.expect("created");
@@ -140,7 +74,7 @@ fn a_dead_node_blocks_nobody_for_long() {
 
 #[test]
 fn two_nodes_do_not_create_one_name_twice() {
-    runtime().block_on(async {
+    in_runtime(async {
         let (one, two) = nodes().await;
         let (mut a, mut b) = (session(&one).await, session(&two).await);
         let text = "CREATE TABLE t (id int PRIMARY KEY)";
@@ -148,5 +82,30 @@ fn two_nodes_do_not_create_one_name_twice() {
         let errors: Vec<SqlError> = [left, right].into_iter().filter_map(Result::err).collect();
         assert_eq!(errors.len(), 1, "exactly one of them wins: {errors:?}");
         assert_eq!(errors[0].code, "42P07");
+    });
+}
+
+#[test]
+fn a_table_whose_past_is_read_is_not_cleared_under_its_reader() {
+    in_runtime(async {
+        let (one, two) = nodes().await;
+        let (mut a, mut b, mut c) = (session(&one).await, session(&two).await, session(&two).await);
+        run(&mut a, "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2)").await.expect("made");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        for reader in [&mut b, &mut c] {
+            run(reader, "BEGIN AS OF SYSTEM TIME '-10ms'").await.expect("begun");
+        }
+        assert_eq!(run(&mut b, "SELECT id FROM t").await.expect("read").len(), 2);
+        let truncate = async { run(&mut a, "TRUNCATE t").await.expect("truncated, once it may be") };
+        let read_on = async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let rows = run(&mut b, "SELECT id FROM t").await.expect("read again");
+            run(&mut b, "COMMIT").await.expect("ended");
+            rows
+        };
+        let (_, rows) = tokio::join!(truncate, read_on);
+        assert_eq!(rows.len(), 2, "the rows are there for as long as they are read");
+        let error = run(&mut c, "SELECT id FROM t").await.expect_err("they are gone for who comes later");
+        assert_eq!(error.code, "55000");
     });
 }

@@ -40,7 +40,11 @@ impl Server {
             std::fs::set_permissions(above, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
         }
         let primary = directory.join("primary");
-        server.run("initdb", &["-D", &text(&primary), "-U", "postgres", "-A", "trust", "--no-sync"])?;
+        // Sorted and encoded as Meridian does, whatever the machine is set to.
+        let locale = ["-E", "UTF8", "--locale", "C.UTF-8"];
+        let data = text(&primary);
+        let arguments = ["-D", &data, "-U", "postgres", "-A", "trust", "--no-sync"];
+        server.run("initdb", &[&arguments[..], &locale].concat())?;
         let mut settings = "wal_level = replica\nmax_connections = 200\nunix_socket_directories = ''\n".to_owned();
         if standbys > 0 {
             let names: Vec<String> = (1..=standbys).map(|number| format!("s{number}")).collect();

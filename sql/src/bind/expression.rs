@@ -245,6 +245,9 @@ impl Binder<'_> {
                 "current_user" | "session_user" | "user" => {
                     Ok(Bound::new(Scalar::Call(Function::CurrentUser, vec![]), PgType::Name))
                 }
+                "current_role" | "current_catalog" | "current_schema" | "current_time" | "localtime" => {
+                    Err(BindError::Elsewhere(name))
+                }
                 _ => Err(self.placed(error, ident.span.start)),
             },
             Err(error) => Err(self.placed(error, ident.span.start)),

@@ -138,9 +138,16 @@ fn unit_error(field: &str, name: &str) -> SqlError {
 fn fields(r: &mut Registry) {
     for ty in [Date, Timestamp, TimestampTz, Time, PgType::Interval] {
         r.strict("extract", &[Text, ty], Number, |call, a| field(call, text(&a[0]), &a[1])).stable();
-        r.strict("date_part", &[Text, ty], Float8, |call, a| match field(call, text(&a[0]), &a[1])? {
-            Datum::Numeric(value) => Ok(Datum::Float8(value.to_f64())),
-            other => Ok(other),
+        r.strict("date_part", &[Text, ty], Float8, |call, a| {
+            // Of a date, what its midnight has.
+            let value = match &a[1] {
+                Datum::Date(days) => Datum::Timestamp(date_to_timestamp(*days)?),
+                other => other.clone(),
+            };
+            match field(call, text(&a[0]), &value)? {
+                Datum::Numeric(value) => Ok(Datum::Float8(value.to_f64())),
+                other => Ok(other),
+            }
         })
         .stable();
     }

@@ -88,10 +88,6 @@ pub(super) enum Ret {
     Is(PgType),
     /// The type of an argument.
     Same(usize),
-    /// The element type of an array argument.
-    ElementOf(usize),
-    /// The array of an argument's type.
-    ArrayOf(usize),
 }
 
 /// Whether a function gives the same for the same arguments.
@@ -321,8 +317,6 @@ fn fit(overload: &'static Overload, types: &[PgType]) -> Option<(u32, Resolved)>
     let result = match overload.result {
         Ret::Is(ty) => ty,
         Ret::Same(place) => *to.get(place)?,
-        Ret::ElementOf(place) => to.get(place)?.element()?,
-        Ret::ArrayOf(place) => known(*to.get(place)?).array()?,
     };
     Some((score, Resolved { overload, from: types.to_vec(), to, result }))
 }

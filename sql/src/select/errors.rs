@@ -152,6 +152,9 @@ fn cast_message(message: &str) -> String {
 
 fn plan_error(message: &str) -> SqlError {
     let message = first_line(message);
+    if message.starts_with("Too many columns! The subquery should only return one column") {
+        return SqlError::syntax("subquery must return only one column");
+    }
     if let Some((operation, _)) = message.split_once(" queries have different number of columns") {
         let text = format!("each {operation} query must have the same number of columns");
         return SqlError::syntax(text);

@@ -37,6 +37,16 @@ impl Hidden {
         })
     }
 
+    /// The value, and its type, that a function has which takes how many digits its seconds have behind the point.
+    pub fn by_precise_name(name: &str) -> Option<(PgType, Hidden)> {
+        match name {
+            "current_timestamp" => Some((PgType::TimestampTz, Hidden::Now)),
+            "localtimestamp" => Some((PgType::Timestamp, Hidden::LocalTimestamp)),
+            "localtime" => Some((PgType::Time, Hidden::CurrentTime)),
+            _ => None,
+        }
+    }
+
     /// The value that a reserved word by itself has.
     pub fn by_keyword(word: &str) -> Option<Hidden> {
         let word = word.to_lowercase();

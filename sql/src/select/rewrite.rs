@@ -14,8 +14,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, GroupByExpr, Ident, LimitClause, NamedWindowExpr, ObjectName, ObjectNamePart, Offset,
-    OffsetRows, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, UnaryOperator, Value, VisitMut,
-    VisitorMut, WindowFrameBound, WindowSpec, WindowType,
+    OffsetRows, OrderByKind, Query, Select, SelectItem, SetExpr, SetQuantifier, TableFactor, UnaryOperator, Value,
+    VisitMut, VisitorMut, WindowFrameBound, WindowSpec, WindowType,
 };
 
 use super::calls;
@@ -80,6 +80,14 @@ impl VisitorMut for Rewriter {
         }
         if let SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) = &*query.body {
             return refuse("WITH beside a statement that changes rows");
+        }
+        if let SetExpr::SetOperation { set_quantifier, .. } = &*query.body
+            && matches!(
+                set_quantifier,
+                SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName
+            )
+        {
+            return ControlFlow::Break(SqlError::syntax("syntax error at or near \"BY\""));
         }
         if query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some() {
             return refuse("this clause after a SELECT");
@@ -305,6 +313,12 @@ impl Rewriter {
             && let Some(hidden) = Hidden::by_name(&name)
         {
             return Ok(self.hidden(hidden));
+        }
+        if let Some((ty, hidden)) = Hidden::by_precise_name(&name)
+            && let Some(digits) = special::digits_of_seconds(&function.args)
+        {
+            let value = self.hidden(hidden);
+            return Ok(call(&calls::cast_name(ty, digits), vec![value]));
         }
         if name == "array"
             && let FunctionArguments::Subquery(query) = function.args

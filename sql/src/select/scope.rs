@@ -14,7 +14,7 @@ use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, Ta
 use parking_lot::Mutex;
 
 use super::aggregates;
-use super::calls::Call;
+use super::calls::{Call, Kind};
 use super::errors::external;
 use super::operators::Operators;
 use super::system::SystemProvider;
@@ -24,6 +24,7 @@ use crate::error::{SqlError, code};
 use crate::functions;
 use crate::pg_catalog;
 use crate::query::QueryContext;
+use crate::types::PgType;
 
 /// The names of one query.
 pub(super) struct Scope<'a> {
@@ -118,6 +119,8 @@ impl ContextProvider for Scope<'_> {
             .or_else(|| functions::function(name, &self.operators.functions))
             .or_else(|| functions::sleep(name, &self.operators.functions))
             .or_else(|| self.state.scalar_functions().get(name).cloned())
+            // A type's name is a cast to it.
+            .or_else(|| Some(Call::udf(Kind::Cast(castable(name)?, -1), &self.operators.settings)))
             .or_else(|| self.is_missing(name).then(|| functions::missing(name)))
     }
 
@@ -163,4 +166,10 @@ impl ContextProvider for Scope<'_> {
     fn udwf_names(&self) -> Vec<String> {
         self.state.window_functions().keys().cloned().collect()
     }
+}
+
+/// The type that a function of this name casts to.
+fn castable(name: &str) -> Option<PgType> {
+    let ty = PgType::from_typname(name)?;
+    (!ty.is_array() && !matches!(ty, PgType::Void | PgType::Record | PgType::Unknown | PgType::Interval)).then_some(ty)
 }

@@ -36,17 +36,6 @@ impl KeyTable {
             .collect();
         KeyTable { table, positions, schema: Arc::new(Schema::new(fields)) }
     }
-
-    /// The table's OID.
-    pub fn id(&self) -> u32 {
-        self.table.id
-    }
-
-    /// The type modifier and number of the column at a place of the schema.
-    pub fn column_number(&self, place: usize) -> i16 {
-        let id = self.positions.get(place).map_or(0, |position| self.table.columns[*position].id);
-        i16::try_from(id).unwrap_or(0)
-    }
 }
 
 #[async_trait]

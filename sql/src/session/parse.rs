@@ -56,7 +56,7 @@ fn tokenized(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
         let what = match error.message.as_str() {
             "Unterminated string literal" | "Unterminated encoded string literal" => "unterminated quoted string",
             "Expected close delimiter '\"' before EOF." => "unterminated quoted identifier",
-            "Unterminated dollar-quoted string" => "unterminated dollar-quoted string",
+            message if message.starts_with("Unterminated dollar-quoted") => "unterminated dollar-quoted string",
             other => return at_location(SqlError::syntax(other.to_lowercase()), text, error.location),
         };
         at_location(SqlError::syntax(format!("{what} at or near \"{rest}\"")), text, error.location)
@@ -139,6 +139,8 @@ fn split(tokens: Vec<TokenWithSpan>) -> Vec<Part> {
                 parts.push(Part::default());
             }
             Token::EOF => {}
+            Token::Word(ref word) if tidy::is_null_test(word, &part.tokens) => tidy::spell_null_test(&mut part.tokens),
+            Token::Word(ref word) if word.keyword == Keyword::ONLY && tidy::is_before_table(&part.tokens) => {}
             _ => part.tokens.push(token),
         }
     }
@@ -348,6 +350,15 @@ fn syntax_error(error: &ParserError, text: &str) -> SqlError {
         Some((what, place)) => (what, parse_location(place)),
         None => (message.as_str(), None),
     };
+    if let Some(token) = what.strip_prefix("No infix parser for token ") {
+        // The token's own text stands in quotes, or in the rest of what was written.
+        let named = token.split('"').nth(1).map_or_else(|| token.to_owned(), str::to_owned);
+        let error = SqlError::syntax(format!("syntax error at or near \"{named}\""));
+        return match location {
+            Some(location) => at_location(error, text, location),
+            None => error,
+        };
+    }
     let error = match what.rsplit_once(", found: ") {
         Some((_, "EOF")) => SqlError::syntax(AT_END),
         Some((_, found)) => SqlError::syntax(format!("syntax error at or near \"{found}\"")),

@@ -167,17 +167,6 @@ impl Session {
         Ok(error.hint("Roll back, and try the transaction again.").retrying(RetryScope::Transaction))
     }
 
-    /// Whether the statement in hand is all there is to its implicit transaction so far.
-    pub(super) fn stands_alone(&self) -> bool {
-        let ddl = self.open.handle.as_ref().is_some_and(|handle| handle.ddl.is_some());
-        !self.open.explicit && self.open.statements == 0 && self.open.locked.is_empty() && !ddl
-    }
-
-    /// Lets go of a transaction that has ended.
-    pub(super) fn forget_transaction(&mut self) {
-        self.open.handle = None;
-    }
-
     /// What a statement runs in. REQUIRES: the transaction has begun.
     pub(crate) fn running(&self, params: Arc<[Datum]>) -> Running {
         let handle = self.open.handle.as_ref().expect("the transaction has begun");

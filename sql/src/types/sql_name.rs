@@ -66,7 +66,10 @@ pub fn from_sqlparser(data_type: &DataType) -> Result<(PgType, i32), SqlError> {
             let ty = if has_zone(zone) { PgType::TimestampTz } else { PgType::Timestamp };
             Ok((ty, seconds_modifier(precision)?))
         }
-        DataType::Interval { .. } => plain(PgType::Interval),
+        DataType::Interval { fields: None, precision: None } => plain(PgType::Interval),
+        DataType::Interval { .. } => {
+            Err(SqlError::unsupported(format!("the type {}", data_type.to_string().to_lowercase())))
+        }
         DataType::Uuid => plain(PgType::Uuid),
         DataType::JSON => plain(PgType::Json),
         DataType::JSONB => plain(PgType::Jsonb),
@@ -77,8 +80,57 @@ pub fn from_sqlparser(data_type: &DataType) -> Result<(PgType, i32), SqlError> {
     }
 }
 
+/// PostgreSQL's types that are not here.
+const ABSENT: [&str; 40] = [
+    "aclitem",
+    "bit",
+    "bit varying",
+    "box",
+    "cidr",
+    "cid",
+    "circle",
+    "cstring",
+    "datemultirange",
+    "daterange",
+    "inet",
+    "int4multirange",
+    "int4range",
+    "int8multirange",
+    "int8range",
+    "jsonpath",
+    "line",
+    "lseg",
+    "macaddr",
+    "macaddr8",
+    "money",
+    "nummultirange",
+    "numrange",
+    "path",
+    "pg_lsn",
+    "pg_snapshot",
+    "point",
+    "polygon",
+    "refcursor",
+    "regconfig",
+    "time with time zone",
+    "timetz",
+    "tid",
+    "tsmultirange",
+    "tsquery",
+    "tsrange",
+    "tstzrange",
+    "tsvector",
+    "varbit",
+    "xml",
+];
+
 fn unknown_type(name: &str) -> SqlError {
-    SqlError::new("42704", format!("type \"{}\" does not exist", name.to_lowercase()))
+    let lower = name.to_lowercase();
+    let plain = lower.split('(').next().unwrap_or_default().trim();
+    if ABSENT.contains(&plain) {
+        return SqlError::unsupported(format!("the type {lower}"));
+    }
+    SqlError::new("42704", format!("type \"{lower}\" does not exist"))
 }
 
 fn has_zone(zone: &TimezoneInfo) -> bool {
@@ -103,6 +155,9 @@ fn array_type(element: &ArrayElemTypeDef, whole: &DataType) -> Result<(PgType, i
 
 fn custom_type(name: &str, modifiers: &[String]) -> Result<(PgType, i32), SqlError> {
     let ty = from_sql_name(name).ok_or_else(|| unknown_type(name))?;
+    if ty == PgType::Interval && !modifiers.is_empty() {
+        return Err(SqlError::unsupported(format!("the type {name}({})", modifiers.join(", "))));
+    }
     let numbers: Vec<i64> = modifiers.iter().filter_map(|modifier| modifier.parse().ok()).collect();
     let typmod = match (ty, numbers.as_slice()) {
         (PgType::Varchar | PgType::Bpchar, [length]) => length_modifier(Some(*length), ty.typname())?,

@@ -43,6 +43,24 @@ pub(super) fn negated_number(expr: &Expr) -> Option<String> {
     }
 }
 
+/// The digits that `current_timestamp(3)` asks for; none if it asks for none.
+pub(super) fn digits_of_seconds(args: &FunctionArguments) -> Option<i32> {
+    let FunctionArguments::List(list) = args else { return None };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(digits))] = &list.args[..] else { return None };
+    // The number has become one of its type already.
+    let digits: &Expr = match digits {
+        Expr::Cast { expr, .. } => expr,
+        other => other,
+    };
+    match digits {
+        Expr::Value(value) => match &value.value {
+            Value::Number(digits, _) => digits.parse().ok().map(|digits: i32| digits.min(6)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// `ARRAY(SELECT …)`: an array even where there are no rows.
 pub(super) fn array_of_rows(query: Query) -> Expr {
     let empty = Expr::value(Value::SingleQuotedString("{}".to_owned()));

@@ -30,6 +30,10 @@ impl Mended {
 fn words(tokens: &[TokenWithSpan]) -> Vec<(usize, String)> {
     let spelled = |token: &Token| match token {
         Token::Word(word) if word.quote_style.is_none() => word.value.to_lowercase(),
+        // A collation is quoted where its name is not in lower case.
+        Token::Word(word) if matches!(word.value.as_str(), "C" | "POSIX" | "default" | "ucs_basic") => {
+            word.value.to_lowercase()
+        }
         Token::Word(_) | Token::SingleQuotedString(_) => String::new(),
         other => other.to_string(),
     };
@@ -63,9 +67,50 @@ pub(super) fn mend(tokens: &mut Vec<TokenWithSpan>) -> Option<Mended> {
     }
     remove(tokens, &["trim", "(", "from"], 2);
     remove(tokens, &["between", "asymmetric"], 1);
+    remove(tokens, &["drop", "index", "concurrently"], 2);
+    // The only collation there is may be named.
+    for name in ["c", "posix", "default", "ucs_basic"] {
+        remove(tokens, &["collate", name], 0);
+    }
+    // Every transaction is serializable, and none waits for a snapshot.
+    if ["begin", "start", "set"].iter().any(|first| words(tokens).first().is_some_and(|(_, word)| word == first)) {
+        remove(tokens, &["not", "deferrable"], 0);
+        remove(tokens, &["deferrable"], 0);
+    }
     mended.overrides_generated = remove(tokens, &["overriding", "system", "value"], 0);
-    changed |= order_identity_options(tokens);
+    changed |= spell_abort(tokens) | enclose_query(tokens) | order_identity_options(tokens);
     changed.then_some(mended)
+}
+
+/// ABORT is ROLLBACK.
+fn spell_abort(tokens: &mut [TokenWithSpan]) -> bool {
+    let first = words(tokens).into_iter().next();
+    match first.filter(|(_, word)| word == "abort") {
+        Some((at, _)) => {
+            tokens[at].token = Token::make_keyword("ROLLBACK");
+            true
+        }
+        None => false,
+    }
+}
+
+/// `INSERT … SELECT … ON CONFLICT …`: the query in parentheses, for its end to be seen.
+fn enclose_query(tokens: &mut Vec<TokenWithSpan>) -> bool {
+    let words = words(tokens);
+    let Some(conflict) = find(&words, &["on", "conflict"]) else { return false };
+    let mut depth = 0;
+    let query = words[..conflict].iter().position(|(_, word)| {
+        match word.as_str() {
+            "(" => depth += 1,
+            ")" => depth -= 1,
+            _ => {}
+        }
+        depth == 0 && word == "select"
+    });
+    let (Some(query), Some("insert")) = (query, words.first().map(|(_, word)| word.as_str())) else { return false };
+    tokens.insert(words[conflict].0, TokenWithSpan::wrap(Token::RParen));
+    tokens.insert(words[query].0, TokenWithSpan::wrap(Token::LParen));
+    true
 }
 
 /// The options of identity columns, in the order in which the parser library wants them.
@@ -88,19 +133,41 @@ fn order_identity_options(tokens: &mut Vec<TokenWithSpan>) -> bool {
 }
 
 /// What PostgreSQL has and we have not, by the words that only it begins with.
-const PHRASES: [(&[&str], &str); 12] = [
+const PHRASES: [(&[&str], &str); 34] = [
     (&["between", "symmetric"], "BETWEEN SYMMETRIC"),
     (&["overriding", "user", "value"], "OVERRIDING USER VALUE"),
     (&["including"], "LIKE … INCLUDING"),
     (&["excluding"], "LIKE … EXCLUDING"),
     (&["exclude", "using"], "EXCLUDE"),
     (&["exclude", "("], "EXCLUDE"),
+    (&["exclude", "current", "row"], "EXCLUDE in a window's frame"),
+    (&["exclude", "group"], "EXCLUDE in a window's frame"),
+    (&["exclude", "ties"], "EXCLUDE in a window's frame"),
+    (&["exclude", "no", "others"], "EXCLUDE in a window's frame"),
     (&["partition", "of"], "PARTITION OF"),
     (&["inherits", "("], "INHERITS"),
+    (&["inherit"], "INHERIT"),
     (&["rows", "from", "("], "ROWS FROM"),
     (&["no", "key", "update"], "FOR NO KEY UPDATE"),
     (&["key", "share"], "FOR KEY SHARE"),
     (&["current", "of"], "WHERE CURRENT OF"),
+    (&["nulls", "not", "distinct"], "NULLS NOT DISTINCT"),
+    (&["group", "by", "distinct"], "GROUP BY DISTINCT"),
+    (&["using", "<"], "ORDER BY … USING"),
+    (&["using", ">"], "ORDER BY … USING"),
+    (&["search", "depth", "first"], "SEARCH"),
+    (&["search", "breadth", "first"], "SEARCH"),
+    (&["set", "statistics"], "SET STATISTICS"),
+    (&["set", "storage"], "SET STORAGE"),
+    (&["set", "compression"], "SET COMPRESSION"),
+    (&["set", "schema"], "SET SCHEMA"),
+    (&["set", "logged"], "SET LOGGED"),
+    (&["set", "unlogged"], "SET UNLOGGED"),
+    (&["set", "constraints"], "SET CONSTRAINTS"),
+    (&["cluster", "on"], "CLUSTER ON"),
+    (&["prepare", "transaction"], "PREPARE TRANSACTION"),
+    (&["commit", "prepared"], "COMMIT PREPARED"),
+    (&["xmlelement", "("], "the function xmlelement"),
 ];
 
 /// Commands that PostgreSQL has and the parser library does not know, or not all of.
@@ -155,6 +222,15 @@ pub(super) fn refused(tokens: &[TokenWithSpan]) -> Option<SqlError> {
         let object = (1..words.len()).map(word).find(|word| !skipped.contains(word)).unwrap_or_default();
         if OBJECTS.contains(&object) {
             return Some(SqlError::unsupported(format!("{} {}", word(0), object).to_uppercase()));
+        }
+    }
+    if word(0) == "alter" && ["database", "schema", "sequence"].contains(&word(1)) {
+        return Some(SqlError::unsupported(format!("ALTER {}", word(1).to_uppercase())));
+    }
+    if let Some(target) = find(&words, &["on", "conflict", "("]) {
+        let end = words[target..].iter().position(|(_, word)| word == ")").map(|length| target + length + 1);
+        if end.is_some_and(|end| word(end) == "where") {
+            return Some(SqlError::unsupported("ON CONFLICT … WHERE beside its columns"));
         }
     }
     PHRASES.iter().find(|(phrase, _)| find(&words, phrase).is_some()).map(|(_, name)| SqlError::unsupported(*name))

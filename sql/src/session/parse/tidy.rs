@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr, SetExpr, UnaryOperator, VisitMut, VisitorMut};
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace};
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace, Word};
 
 use super::is_blank;
 
@@ -23,6 +24,34 @@ pub(super) fn join_strings(tokens: &mut Vec<TokenWithSpan>) {
         joined.push(token);
     }
     *tokens = joined;
+}
+
+/// Whether a word is the postfix test ISNULL, which the parser library takes for a name.
+pub(super) fn is_null_test(word: &Word, before: &[TokenWithSpan]) -> bool {
+    let is_name = |token: &Token| match token {
+        Token::Word(word) => word.keyword == Keyword::AS,
+        token => *token == Token::Period,
+    };
+    word.quote_style.is_none()
+        && word.value.eq_ignore_ascii_case("isnull")
+        && before.iter().rev().find(|token| !is_blank(&token.token)).is_some_and(|token| !is_name(&token.token))
+}
+
+/// `x ISNULL` is `x IS NULL`.
+pub(super) fn spell_null_test(tokens: &mut Vec<TokenWithSpan>) {
+    let spelled = [Token::make_keyword("IS"), Token::Whitespace(Whitespace::Space), Token::make_keyword("NULL")];
+    tokens.extend(spelled.map(TokenWithSpan::wrap));
+}
+
+/// Whether a table is named next: there, ONLY says nothing, as no table has children.
+pub(super) fn is_before_table(before: &[TokenWithSpan]) -> bool {
+    match before.iter().rev().find(|token| !is_blank(&token.token)).map(|token| &token.token) {
+        Some(Token::Word(word)) => {
+            word.quote_style.is_none()
+                && matches!(word.keyword, Keyword::FROM | Keyword::UPDATE | Keyword::JOIN | Keyword::USING)
+        }
+        _ => false,
+    }
 }
 
 /// `TABLE t` is `SELECT * FROM t`.

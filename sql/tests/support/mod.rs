@@ -1,0 +1,86 @@
+//! What tests of nodes and sessions have in common: nodes on one unreplicated range in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use clock::{Hlc, Random, SimulatedTime, Tasks, VolatileCeiling};
+use sql::{
+    CancelToken, ClusterView, ExecuteOptions, NodeView, Outcome, RangeView, Row, Session, SessionParams, SqlError,
+    SqlNode, SqlNodeConfig, SqlSettings,
+};
+
+struct OneRange;
+
+#[async_trait]
+impl ClusterView for OneRange {
+    async fn ranges(&self, _: Bytes, _: Bytes) -> Result<Vec<RangeView>, SqlError> {
+        Ok(Vec::new())
+    }
+    fn nodes(&self) -> Vec<NodeView> {
+        Vec::new()
+    }
+    async fn split_at(&self, _: Bytes) -> Result<(), SqlError> {
+        Ok(())
+    }
+}
+
+/// As many nodes as asked for, all on one range.
+pub async fn nodes(count: u64, seed: u64, settings: SqlSettings) -> Vec<SqlNode> {
+    let time = SimulatedTime::starting_at(1_790_000_000_000_000_000, Duration::ZERO);
+    let hlc = Arc::new(Hlc::new(Arc::new(time), Duration::ZERO, Arc::new(VolatileCeiling), clock::Timestamp::MIN));
+    let tasks = Tasks::deterministic(tokio::runtime::Handle::current());
+    let random = Random::from_seed(seed);
+    let sender = kv::local_range(hlc.clone(), tasks.clone(), random.fork("kv"), kv::Settings::default());
+    let mut nodes = Vec::new();
+    for node_id in 1..=count {
+        let random = random.fork(&format!("node {node_id}"));
+        let (sender, hlc, tasks) = (sender.clone(), hlc.clone(), tasks.clone());
+        let txn = txn::Settings::default();
+        let database = txn::Database::new(sender, hlc, tasks.clone(), random.fork("txn"), node_id, txn);
+        let (cluster, settings) = (Arc::new(OneRange), settings.clone());
+        let config = SqlNodeConfig { database, cluster, node_id, tasks, random: random.fork("sql"), settings };
+        nodes.push(SqlNode::start(config).await.expect("the node starts"));
+    }
+    nodes
+}
+
+/// A session of the superuser.
+pub async fn session(node: &SqlNode) -> Session {
+    let params = SessionParams { user: "postgres".into(), database: "postgres".into(), ..SessionParams::default() };
+    node.open_session(params).await.expect("the session opens")
+}
+
+/// Runs statements as one batch, until cancelled; the rows of the last one.
+pub async fn run_until(session: &mut Session, text: &str, cancel: &CancelToken) -> Result<Vec<Row>, SqlError> {
+    let result = async {
+        let mut rows = Vec::new();
+        let statements = session.parse(text)?;
+        let last = statements.len() - 1;
+        for (at, statement) in statements.iter().enumerate() {
+            let prepared = session.prepare(statement, &[]).await?;
+            let options = ExecuteOptions { end_of_implicit: at == last, cancel: cancel.clone() };
+            if let Outcome::Rows { rows: stream, .. } = session.execute(&prepared, Vec::new(), options).await? {
+                rows = stream.collect().await?;
+            }
+        }
+        session.sync().await?;
+        Ok(rows)
+    };
+    let result = result.await;
+    if result.is_err() {
+        session.fail().await;
+    }
+    result
+}
+
+/// Runs statements as one batch; the rows of the last one.
+pub async fn run(session: &mut Session, text: &str) -> Result<Vec<Row>, SqlError> {
+    run_until(session, text, &CancelToken::new()).await
+}
+
+/// A test in a runtime of its own.
+pub fn in_runtime(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be built").block_on(test);
+}
