@@ -80,9 +80,7 @@ impl Scope {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        // Held until the handle is entered: a task that ends at once waits for it to leave.
-        let mut running = self.running.lock();
-        let member = self.enter(&mut running);
+        let member = self.enter(&mut self.running.lock());
         let id = member.id;
         // In this order, since fields drop in theirs: a task leaves once its future is gone.
         let parts = (future, member);
@@ -90,10 +88,14 @@ impl Scope {
             let (future, _member) = parts;
             future.await
         });
+        // No lock was held: a runtime that shuts down drops the future, and with it the member, before it returns.
+        let mut running = self.running.lock();
         if running.is_stopped {
             handle.abort();
         }
-        running.tasks.insert(id, Some(handle.abort_handle()));
+        if let Some(entry) = running.tasks.get_mut(&id) {
+            *entry = Some(handle.abort_handle());
+        }
         handle
     }
 

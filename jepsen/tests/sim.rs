@@ -58,9 +58,9 @@ fn external_consistency_needs_commit_wait() {
         let quiet = |seed| RunOptions {
             duration: Duration::from_secs(4),
             faults: Some(Vec::new()),
-            ..RunOptions::new(seed, "register")
+            ..RunOptions::new(seed, "bank")
         };
-        run((100..108).map(quiet).collect(), mutant)
+        run((100..112).map(quiet).collect(), mutant)
     };
     for outcome in runs(None) {
         assert_eq!(outcome.broken, [], "seed {}", outcome.seed);

@@ -53,6 +53,27 @@ fn scope_ends_whole() {
 }
 
 #[test]
+fn what_is_started_while_the_runtime_ends_is_dropped_and_leaves() {
+    struct StartsAnother(Tasks);
+    impl Drop for StartsAnother {
+        fn drop(&mut self) {
+            drop(self.0.spawn("last words", std::future::pending::<()>()));
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime without I/O starts");
+    let scope = runtime.block_on(async { Tasks::deterministic(Handle::current()).scope() });
+    let held = StartsAnother(scope.clone());
+    drop(scope.spawn("holds", async move {
+        let _held = held;
+        std::future::pending::<()>().await;
+    }));
+    runtime.block_on(tokio::task::yield_now());
+    drop(runtime);
+    let waiting = tokio::runtime::Builder::new_current_thread().build().expect("a runtime without I/O starts");
+    waiting.block_on(scope.stop());
+}
+
+#[test]
 fn what_has_ended_by_itself_is_not_waited_for() {
     runtime().block_on(async {
         let scope = Tasks::on(Handle::current()).scope();

@@ -241,7 +241,7 @@ impl SimCluster {
         let sql = node::start_sql(&parts, &node).await?;
         let mut slots = self.shared.slots.lock();
         slots[index].standing = Standing::Up;
-        self.shared.database.node_is_up(index, life, sql, slots[index].gate.clone());
+        self.shared.database.node_is_up(index, life, sql, parts.tasks.clone());
         drop(slots);
         self.shared.watch.note(&format!("node {} is up, life {life}", index + 1));
         Ok(())

@@ -3,14 +3,18 @@
 //! Clients begin transactions at a common rate, so that a simulated second costs about the same whatever the workload and
 //! however fast the cluster: whoever begins one waits for its turn. In some runs they think before they go on with one, so
 //! that what it has locked is met by others, who push it.
+//!
+//! A statement runs as a task of the node, as it does behind a connection: a client that no longer waits for its answer leaves it
+//! running, and its session is closed once it has ended.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use clock::{Gate, Random, SimulatedTime};
+use clock::{Random, SimulatedTime, Tasks};
 use parking_lot::Mutex;
 use sql::{CancelToken, ExecuteOptions, Outcome, Session, SessionParams, SqlError, SqlNode, TransactionStatus, types};
+use tokio::sync::oneshot;
 
 use super::watch::Watch;
 use crate::client::{Client, Database, Failure, Rows};
@@ -56,7 +60,8 @@ impl Clients {
 struct Life {
     number: u64,
     sql: SqlNode,
-    gate: Gate,
+    /// Those of the node, which end with its life.
+    tasks: Tasks,
 }
 
 /// Hands out turns.
@@ -90,8 +95,8 @@ impl SimDatabase {
         self.nodes.lock().push(None);
     }
 
-    pub fn node_is_up(&self, index: usize, number: u64, sql: SqlNode, gate: Gate) {
-        self.nodes.lock()[index] = Some(Life { number, sql, gate });
+    pub fn node_is_up(&self, index: usize, number: u64, sql: SqlNode, tasks: Tasks) {
+        self.nodes.lock()[index] = Some(Life { number, sql, tasks });
     }
 
     pub fn node_is_down(&self, index: usize) {
@@ -115,9 +120,12 @@ impl Database for SimDatabase {
             return Err(broken("the node is down"));
         };
         let params = SessionParams { user: "postgres".into(), database: "postgres".into(), ..SessionParams::default() };
-        let (sql, gate) = (life.sql.clone(), life.gate.clone());
-        let opened = tokio::time::timeout(TIMEOUT, gate.guard(async move { sql.open_session(params).await })).await;
-        let session = opened.map_err(|_| broken("no session in time"))?.map_err(failure)?;
+        let sql = life.sql.clone();
+        let opening = life.tasks.spawn("session", async move { sql.open_session(params).await });
+        let Ok(Ok(opened)) = tokio::time::timeout(TIMEOUT, opening).await else {
+            return Err(broken("no session in time"));
+        };
+        let session = opened.map_err(failure)?;
         let mut client = SimClient { database: self.clone(), node, life, session: Some(session) };
         if let Some(prelude) = self.clients.prelude {
             client.run(prelude).await?;
@@ -155,19 +163,36 @@ impl SimClient {
 impl Client for SimClient {
     async fn run(&mut self, sql: &str) -> Result<Rows, Failure> {
         self.begin_turn().await;
-        let gate = self.life.gate.clone();
-        let Some(session) = &mut self.session else { return Err(broken("the connection is broken")) };
-        let result = tokio::time::timeout(TIMEOUT, gate.guard(run(session, sql))).await;
-        // A session whose statement was cut off, or whose process is gone, is of no use any more.
-        let result = match result {
-            Ok(result) if self.is_alive() => result.map_err(failure),
-            _ => {
-                self.session = None;
-                Err(broken("no answer"))
+        let Some(mut session) = self.session.take() else { return Err(broken("the connection is broken")) };
+        let (answer_to, answer) = oneshot::channel();
+        let text = sql.to_owned();
+        drop(self.life.tasks.spawn("statement", async move {
+            let result = run(&mut session, &text).await;
+            if let Err((session, _)) = answer_to.send((session, result)) {
+                session.close().await;
             }
+        }));
+        let result = match tokio::time::timeout(TIMEOUT, answer).await {
+            Ok(Ok((session, result))) => {
+                self.session = Some(session);
+                // What a process that is gone has said did not arrive.
+                if self.is_alive() { result.map_err(failure) } else { Err(broken("no answer")) }
+            }
+            _ => Err(broken("no answer")),
         };
+        if !self.is_alive() {
+            self.session = None;
+        }
         self.database.watch.answered(self.node, || format!("{sql} => {result:?}"));
         result
+    }
+}
+
+impl Drop for SimClient {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            drop(self.life.tasks.spawn("session end", session.close()));
+        }
     }
 }
 

@@ -208,6 +208,7 @@ impl CatalogManager {
             .iter()
             .any(|(id, (pinned, tables))| *id != own.id && *pinned < version && tables.contains(&table_id));
         if in_use_here {
+            tracing::debug!(node = self.node, version, table_id, "a transaction of this node uses an older catalog");
             return Ok(false);
         }
         let transaction = self.database.begin(TxnOptions::default())?;
@@ -219,6 +220,7 @@ impl CatalogManager {
         for row in page.rows.iter().filter(|row| row.key != own_key) {
             let lease = Lease::decode(&row.value)?;
             if !self.has_run_out(&lease, now) && !lease.has_reached(version, &[table_id]) {
+                tracing::debug!(node = self.node, version, table_id, ?lease, "another node uses an older catalog");
                 return Ok(false);
             }
         }
