@@ -1,6 +1,7 @@
 //! How fast one store reads and writes, through MVCC: bounded in rows and time, prints its conditions.
 //!
 //! `cargo bench -p kv --bench engine [rows]`
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures")]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

@@ -109,6 +109,10 @@ impl Writer {
         shared.lifecycle.send_replace(lifecycle);
     }
 
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the thread is the log's own, and waits for space only; none runs under simulation"
+    )]
     fn commit_blocking(&mut self, items: &[Item]) -> Result<(), WalError> {
         let plan = self.compose(items)?;
         let place = loop {

@@ -72,6 +72,11 @@ fn foreign(error: &DataFusionError, position: Option<u32>) -> SqlError {
         DataFusionError::NotImplemented(message) if message.contains("logical expression") => {
             placed(SqlError::unsupported("a subquery that depends on the outer query in this way"))
         }
+        DataFusionError::NotImplemented(message) if message.starts_with("Unsupported ast node in sqltorel: ") => {
+            let node = message.trim_start_matches("Unsupported ast node in sqltorel: ");
+            let name = node.split([' ', '(', '{']).next().unwrap_or_default();
+            placed(SqlError::unsupported(format!("the expression {name}")))
+        }
         DataFusionError::NotImplemented(message) if message.starts_with("Dot access not supported") => {
             placed(SqlError::unsupported("selecting a field of a composite value"))
         }

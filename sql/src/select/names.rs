@@ -93,7 +93,7 @@ fn named_by_kind(expr: &Expr) -> Option<String> {
         Expr::Identifier(ident) => folded(ident),
         Expr::CompoundIdentifier(parts) => folded(parts.last()?),
         Expr::Function(function) => last_part(&function.name),
-        Expr::Exists { .. } => "exists".to_owned(),
+        Expr::Exists { negated: false, .. } => "exists".to_owned(),
         Expr::Extract { .. } => "extract".to_owned(),
         Expr::Substring { shorthand, .. } => if *shorthand { "substr" } else { "substring" }.to_owned(),
         Expr::BinaryOp { op: BinaryOperator::Overlaps, .. } => "overlaps".to_owned(),

@@ -113,22 +113,13 @@ impl Session {
                 done("DEALLOCATE")
             }
             ast::Statement::Explain { statement: inner, analyze, verbose, options, .. } => {
-                let is_on = |option: &ast::UtilityOption| {
-                    let value = option.arg.as_ref().map(|value| value.to_string().trim_matches('\'').to_lowercase());
-                    !matches!(value.as_deref(), Some("false" | "off" | "0"))
-                };
-                let asked = |wanted: &str| {
-                    let mut wanted =
-                        options.iter().flatten().filter(|option| option.name.value.eq_ignore_ascii_case(wanted));
-                    wanted.next_back().is_some_and(is_on)
-                };
-                if let Some(format) =
-                    options.iter().flatten().find(|option| option.name.value.eq_ignore_ascii_case("format"))
-                    && !format.arg.as_ref().is_some_and(|format| format.to_string().eq_ignore_ascii_case("text"))
-                {
-                    return Err(SqlError::unsupported(format!("EXPLAIN ({format})")));
+                let options = options.as_deref().unwrap_or_default();
+                if let Some(format) = explain_option(options, "format").filter(|format| format != "text") {
+                    return Err(SqlError::unsupported(format!("EXPLAIN (FORMAT {format})")));
                 }
-                let (analyze, verbose) = (*analyze || asked("analyze"), *verbose || asked("verbose"));
+                let is_on =
+                    |name| explain_option(options, name).is_some_and(|value| !matches!(&*value, "false" | "off" | "0"));
+                let (analyze, verbose) = (*analyze || is_on("analyze"), *verbose || is_on("verbose"));
                 Box::pin(self.explain(statement.inner((**inner).clone()), analyze, verbose, params)).await
             }
             ast::Statement::Lock(_) | ast::Statement::LockTables { .. } => Err(SqlError::unsupported("LOCK TABLE")),
@@ -258,4 +249,11 @@ fn setting_text(value: &Expr, name: &str) -> String {
         Expr::Identifier(ident) => ident.value.clone(),
         other => other.to_string(),
     }
+}
+
+/// What an option of EXPLAIN was last set to, in lower case: nothing where it is only named; none where it is not.
+fn explain_option(options: &[ast::UtilityOption], wanted: &str) -> Option<String> {
+    let option = options.iter().rfind(|option| option.name.value.eq_ignore_ascii_case(wanted))?;
+    let value = option.arg.as_ref().map(|value| value.to_string().trim_matches('\'').to_lowercase());
+    Some(value.unwrap_or_default())
 }
