@@ -138,8 +138,9 @@ impl Hlc {
         let _ = self.fence.set(fault);
     }
 
+    /// The source's own word counts from the moment it says so: a process that was stopped meanwhile has not looked yet.
     fn check_fence(&self) -> Result<(), HlcError> {
-        self.fence.get().map_or(Ok(()), |fault| Err(HlcError::Fenced(fault.clone())))
+        self.fault().map_or(Ok(()), |fault| Err(HlcError::Fenced(fault)))
     }
 
     /// A timestamp at or above `latest`, above every one issued or received.
@@ -201,11 +202,15 @@ impl Hlc {
     }
 
     /// Commit wait: returns once this node's `earliest` is strictly past the timestamp's wall time.
-    pub async fn wait_until_past(&self, effect: Timestamp) {
+    ///
+    /// # Errors
+    /// [`HlcError::Fenced`] when the clock by which it was waited must not be relied on.
+    pub async fn wait_until_past(&self, effect: Timestamp) -> Result<(), HlcError> {
         loop {
             let earliest_ns = self.source.now().earliest_ns;
+            self.check_fence()?;
             if earliest_ns > effect.wall_ns {
-                return;
+                return Ok(());
             }
             tokio::time::sleep(Duration::from_nanos(effect.wall_ns - earliest_ns + 1)).await;
         }

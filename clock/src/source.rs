@@ -77,6 +77,7 @@ pub struct SimulatedTime {
     start_ns: u64,
     error: Duration,
     skew: Arc<Mutex<Skew>>,
+    fault: Arc<Mutex<Option<ClockFault>>>,
 }
 
 /// How far a simulated clock reads from true time, and how that changes.
@@ -108,14 +109,15 @@ impl SimulatedTime {
     #[allow(clippy::disallowed_methods, reason = "this is the seam; under simulation it is virtual time")]
     pub fn starting_at(start_ns: u64, error: Duration) -> Self {
         let skew = Skew { offset_ns: 0, drift_ppm: 0, limit_ns: i64::MAX, since_ns: start_ns };
-        SimulatedTime { start: tokio::time::Instant::now(), start_ns, error, skew: Arc::new(Mutex::new(skew)) }
+        let skew = Arc::new(Mutex::new(skew));
+        SimulatedTime { start: tokio::time::Instant::now(), start_ns, error, skew, fault: Arc::default() }
     }
 
     /// A second clock on the same true time, with its own skew.
     #[must_use]
     pub fn another(&self, skew_ns: i64) -> Self {
         let skew = Skew { offset_ns: skew_ns, drift_ppm: 0, limit_ns: i64::MAX, since_ns: self.true_ns() };
-        SimulatedTime { skew: Arc::new(Mutex::new(skew)), ..self.clone() }
+        SimulatedTime { skew: Arc::new(Mutex::new(skew)), fault: Arc::default(), ..self.clone() }
     }
 
     /// Sets how far this clock reads from true time, and that it stays there.
@@ -127,6 +129,11 @@ impl SimulatedTime {
     pub fn set_skew(&self, offset_ns: i64, drift_ppm: i64, limit_ns: i64) {
         let limit_ns = limit_ns.max(0);
         *self.skew.lock() = Skew { offset_ns, drift_ppm, limit_ns, since_ns: self.true_ns() };
+    }
+
+    /// Sets what the source itself says of its readings: a fault, or that they are sound.
+    pub fn set_fault(&self, fault: Option<ClockFault>) {
+        *self.fault.lock() = fault;
     }
 
     /// How far this clock reads from true time now, in nanoseconds.
@@ -145,5 +152,9 @@ impl SimulatedTime {
 impl TimeSource for SimulatedTime {
     fn now(&self) -> Interval {
         Interval::around(self.true_ns().saturating_add_signed(self.skew_ns()), self.error)
+    }
+
+    fn fault(&self) -> Option<ClockFault> {
+        self.fault.lock().clone()
     }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jepsen::sim::fleet::{self, FleetOptions};
+use jepsen::sim::plan::Fault;
+use jepsen::sim::run::{plan_of, settings_of};
 use jepsen::sim::{Outcome, RunOptions};
 use jepsen::workload;
 
@@ -68,4 +70,41 @@ fn external_consistency_needs_commit_wait() {
     let without = runs(Some("no-commit-wait"));
     let caught = without.iter().filter(|outcome| outcome.broken.iter().any(|(name, _)| name == "external_consistency"));
     assert!(caught.count() > 0, "nobody noticed that commits are not waited for");
+}
+
+/// The first seed whose plan has such a fault, as a run of that fault alone.
+fn alone(workload: &str, is_wanted: impl Fn(&Fault) -> bool) -> RunOptions {
+    let runs =
+        (0..2_000).map(|seed| RunOptions { duration: Duration::from_secs(12), ..RunOptions::new(seed, workload) });
+    let found = runs.into_iter().find_map(|options| {
+        let plan = plan_of(&options, settings_of(&options).nodes);
+        let wanted = plan.iter().find(|planned| is_wanted(&planned.fault))?.number;
+        Some(RunOptions { faults: Some(vec![wanted]), ..options })
+    });
+    found.expect("rare faults are drawn in some runs")
+}
+
+#[test]
+fn a_wrong_clock_fences_its_node_and_hurts_nobody_else() {
+    // That it does not go on is checked within the run, since nothing else is in the way.
+    let runs = ["register", "bank"].into_iter().flat_map(|workload| {
+        [
+            alone(workload, |fault| matches!(fault, Fault::WrongClock(_, times) if *times > 0)),
+            alone(workload, |fault| matches!(fault, Fault::WrongClock(_, times) if *times < 0)),
+            alone(workload, |fault| matches!(fault, Fault::DisownedClock(..))),
+        ]
+    });
+    for outcome in run(runs.collect(), None) {
+        assert_eq!(outcome.broken, [], "seed {}", outcome.seed);
+        assert_eq!(outcome.faults, 1);
+    }
+}
+
+#[test]
+fn a_rotten_log_is_refused_and_the_others_go_on() {
+    let rot = alone("bank", |fault| matches!(fault, Fault::BitRot(..)));
+    for outcome in run(vec![rot], None) {
+        assert_eq!(outcome.broken, [], "seed {}", outcome.seed);
+        assert_eq!(outcome.faults, 1);
+    }
 }

@@ -164,12 +164,12 @@ fn commit_wait_ends_strictly_past_the_effect() {
         let time = SimulatedTime::starting_at(10_000 * MS, M);
         let hlc = Hlc::new(Arc::new(time.clone()), M, Arc::new(VolatileCeiling), Timestamp::MIN);
         let effect = hlc.now().expect("nothing is persisted");
-        hlc.wait_until_past(effect).await;
+        hlc.wait_until_past(effect).await.expect("its clock is sound");
         assert!(hlc.interval().earliest_ns > effect.wall_ns);
         assert!(time.true_ns() > effect.wall_ns, "true time is past it, whatever the error was");
         let waited = time.true_ns() - 10_000 * MS;
         assert!((500 * MS..=502 * MS).contains(&waited), "twice the error bound, and no more: {waited}");
-        hlc.wait_until_past(effect).await;
+        hlc.wait_until_past(effect).await.expect("its clock is sound");
         assert_eq!(time.true_ns() - 10_000 * MS, waited, "what is past is not waited for");
     });
 }
@@ -192,7 +192,7 @@ fn external_consistency_holds(skews_ms: &[i64], steps: &[(usize, u64)]) {
             assert!(begun > acknowledged, "external_consistency: {begun} begins after {acknowledged} was acknowledged");
             assert!(begun.wall_ns <= first.true_ns() + 2 * 250 * MS, "timestamp_bound");
             assert!(hlc.uncertainty_limit() >= Timestamp::new(first.true_ns() + 500 * MS, 0));
-            hlc.wait_until_past(begun).await;
+            hlc.wait_until_past(begun).await.expect("its clock is sound");
             acknowledged = begun;
             tokio::time::sleep(Duration::from_millis(*pause_ms)).await;
         }

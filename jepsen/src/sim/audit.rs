@@ -38,6 +38,11 @@ pub enum Audited {
         /// Its snapshot.
         read: Timestamp,
     },
+    /// A node's clock is fenced.
+    Fenced {
+        /// The node.
+        node: u64,
+    },
     /// A strict transaction is acknowledged.
     Acknowledged {
         /// Its gateway.
@@ -96,6 +101,7 @@ impl Fields {
                 rows: self.number("rows"),
                 checksum: self.number("checksum"),
             }),
+            "fenced" => Audited::Fenced { node },
             "began" => Audited::Began { node, read: at },
             "acknowledged" => Audited::Acknowledged { node, effect: at },
             _ => return None,

@@ -13,7 +13,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use clock::{Gate, Random, SimulatedTime, Tasks};
+use clock::{ClockFault, Gate, Random, SimulatedTime, Tasks};
 use kv::engine::MemoryEngine;
 use kv::node::Node;
 use parking_lot::Mutex;
@@ -64,6 +64,9 @@ impl Default for SimSettings {
 /// When every run begins: 2023-11-14, so that timestamps look like timestamps.
 pub(super) const START_NS: u64 = 1_700_000_000_000_000_000;
 
+/// How long a process whose clock is fenced goes on, serving nothing.
+const FENCED_FOR: Duration = Duration::from_millis(700);
+
 /// How long the remains of a crashed process may take to fall silent, in virtual time.
 const HALT_BOUND: Duration = Duration::from_secs(5);
 
@@ -94,6 +97,8 @@ pub enum Standing {
     Starting,
     /// It takes sessions.
     Up,
+    /// Its log is damaged, and it said so: it does not come back.
+    Lost,
 }
 
 /// One node, over all its lives.
@@ -108,6 +113,12 @@ struct Slot {
     standing: Standing,
     /// How often it has started.
     lives: u64,
+    /// Nobody speaks SQL to it.
+    is_drained: bool,
+    /// The life in which its clock was fenced last.
+    fenced_life: u64,
+    /// Its log was damaged below its durable end.
+    is_rotten: bool,
 }
 
 /// What a process leaves behind.
@@ -179,6 +190,9 @@ impl SimCluster {
             id: None,
             standing: Standing::Down,
             lives: 0,
+            is_drained: false,
+            fenced_life: 0,
+            is_rotten: false,
         });
         self.shared.database.add_node();
         index
@@ -218,6 +232,11 @@ impl SimCluster {
             if let Err(error) = &result {
                 cluster.shared.watch.note(&format!("node {} did not start: {error:#}", index + 1));
                 cluster.die(index, Some(life), Death::Kill);
+                let says_so = format!("{error:#}").contains("the log is corrupt");
+                let mut slots = cluster.shared.slots.lock();
+                if slots[index].is_rotten && says_so && slots[index].standing == Standing::Down {
+                    slots[index].standing = Standing::Lost;
+                }
             }
             result
         };
@@ -241,7 +260,9 @@ impl SimCluster {
         let sql = node::start_sql(&parts, &node).await?;
         let mut slots = self.shared.slots.lock();
         slots[index].standing = Standing::Up;
-        self.shared.database.node_is_up(index, life, sql, parts.tasks.clone());
+        if !slots[index].is_drained {
+            self.shared.database.node_is_up(index, life, sql, parts.tasks.clone());
+        }
         drop(slots);
         self.shared.watch.note(&format!("node {} is up, life {life}", index + 1));
         Ok(())
@@ -254,7 +275,13 @@ impl SimCluster {
             let why = tokio::select! {
                 biased;
                 () = node.wal().halted() => "its log failed".to_owned(),
-                fault = node.fenced() => format!("its clock is fenced: {fault}"),
+                fault = node.fenced() => {
+                    cluster.shared.slots.lock()[index].fenced_life = life;
+                    cluster.shared.watch.note(&format!("node {}: its clock is fenced: {fault}", index + 1));
+                    // It takes a process a while to end, in which it serves nothing.
+                    tokio::time::sleep(FENCED_FOR).await;
+                    "its clock is fenced".to_owned()
+                }
             };
             cluster.shared.watch.note(&format!("node {}: {why}, the process ends", index + 1));
             cluster.die(index, Some(life), Death::Kill);
@@ -270,7 +297,8 @@ impl SimCluster {
         let node = {
             let mut slots = self.shared.slots.lock();
             let slot = &mut slots[index];
-            if slot.standing == Standing::Down || life.is_some_and(|life| life != slot.lives) {
+            let is_down = matches!(slot.standing, Standing::Down | Standing::Lost);
+            if is_down || life.is_some_and(|life| life != slot.lives) {
                 return;
             }
             slot.standing = Standing::Down;
@@ -319,6 +347,47 @@ impl SimCluster {
     pub fn set_clock(&self, index: usize, offset_ns: i64, drift_ppm: i64) {
         let limit_ns = i64::try_from(self.shared.settings.clock_error.as_nanos()).unwrap_or(i64::MAX);
         self.shared.slots.lock()[index].time.set_skew(offset_ns.clamp(-limit_ns, limit_ns), drift_ppm, limit_ns);
+    }
+
+    /// Nobody speaks SQL to a node any more, or everybody may again, once it has started anew.
+    pub fn set_drained(&self, index: usize, is_drained: bool) {
+        self.shared.slots.lock()[index].is_drained = is_drained;
+        if is_drained {
+            self.shared.database.node_is_down(index);
+        }
+    }
+
+    /// Moves a node's clock by so many times its bound; `fault` is what its source says of it.
+    pub fn break_clock(&self, index: usize, times: i64, fault: Option<ClockFault>) {
+        let offset_ns = self.clock_error_ns().saturating_mul(times);
+        let (time, id) = {
+            let slots = self.shared.slots.lock();
+            (slots[index].time.clone(), slots[index].id)
+        };
+        // Whoever says so serves nothing from here on, and is exempt from nothing.
+        if let Some(id) = id.filter(|_| fault.is_none()) {
+            self.shared.watch.clock_went_wrong(id);
+        }
+        time.set_fault(fault);
+        time.set_skew(offset_ns, 0, i64::MAX);
+    }
+
+    /// Sets a node's clock right.
+    pub fn mend_clock(&self, index: usize) {
+        let time = self.shared.slots.lock()[index].time.clone();
+        time.set_fault(None);
+        self.set_clock(index, 0, 0);
+    }
+
+    /// Which life of a node this is, and whether its clock was fenced in it.
+    pub fn life(&self, index: usize) -> (u64, bool) {
+        let slots = self.shared.slots.lock();
+        (slots[index].lives, slots[index].fenced_life == slots[index].lives)
+    }
+
+    /// Notes that a node's log is damaged below its durable end.
+    pub fn note_rot(&self, index: usize) {
+        self.shared.slots.lock()[index].is_rotten = true;
     }
 
     /// Sets what goes wrong with the disk under a node's log.

@@ -10,7 +10,9 @@
 //! | [`replica_equality`] | replicas at the same applied index |
 //! | [`implicit_commit_stable`] | transaction records |
 //! | [`read_protected`] | every read answered, read again at the end |
+//! | [`clock_fencing`] | what a node does after its clock was fenced |
 
+pub mod clock_fencing;
 pub mod external_consistency;
 pub mod hlc_monotonic;
 pub mod implicit_commit_stable;
@@ -53,6 +55,9 @@ pub trait Invariant: Send {
         Ok(())
     }
 
+    /// A node's clock is off by more than its bound from now on, until the node begins a new life.
+    fn clock_went_wrong(&mut self, _node: NodeId) {}
+
     /// A node told what it did.
     ///
     /// # Errors
@@ -89,6 +94,7 @@ pub fn all(clock_error: Duration) -> Vec<Box<dyn Invariant>> {
         Box::new(replica_equality::ReplicaEquality::default()),
         Box::new(implicit_commit_stable::ImplicitCommitStable::default()),
         Box::new(read_protected::ReadProtected::default()),
+        Box::new(clock_fencing::ClockFencing::default()),
     ]
 }
 

@@ -1,5 +1,7 @@
 //! Carries out a plan: each fault begins and ends at its times, whatever else is going on, and at the end all is healed.
 
+mod rare;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,7 +29,12 @@ pub async fn carry_out(cluster: &SimCluster, plan: &[Planned], duration: Duratio
         cluster.watch().note(&format!("fault {}: {name} begins", planned.number));
         recorder.fault_begins(&name, "");
         begin_fault(cluster, planned);
-        tokio::time::sleep(planned.hold).await;
+        match planned.fault {
+            Fault::WrongClock(..) | Fault::DisownedClock(..) | Fault::BitRot(..) => {
+                rare::hold(cluster, planned, plan.len() == 1).await;
+            }
+            _ => tokio::time::sleep(planned.hold).await,
+        }
         cluster.watch().note(&format!("fault {}: {name} ends", planned.number));
         end_fault(cluster, planned);
         recorder.fault_ends(&name, "");
@@ -116,6 +123,8 @@ fn begin_fault(cluster: &SimCluster, planned: &Planned) {
             let index = cluster.add_slot();
             restart(cluster, index);
         }
+        // Takes its time: see there.
+        Fault::WrongClock(..) | Fault::DisownedClock(..) | Fault::BitRot(..) => {}
     }
 }
 
@@ -129,6 +138,7 @@ fn end_fault(cluster: &SimCluster, planned: &Planned) {
             cluster.set_data_faults(*node, SimFaults::default());
             restart(cluster, *node);
         }
+        Fault::WrongClock(node, _) | Fault::DisownedClock(node, _) | Fault::BitRot(node, _) => restart(cluster, *node),
         Fault::Clock(..) | Fault::Split(_) | Fault::TransferLease(..) | Fault::AddNode => {}
         _ => cluster.change_links(|links| links.end(planned.number)),
     }

@@ -64,6 +64,12 @@ pub enum Fault {
     TransferLease(u64, u64),
     /// A node joins.
     AddNode,
+    /// A clock is off by so many times its bound, and nobody says so: its node must find out, which nobody speaks SQL to.
+    WrongClock(usize, i64),
+    /// The same, and the clock's source says so.
+    DisownedClock(usize, i64),
+    /// A bit of the log flips, which is found when the process comes back after the fault; the numbers choose where.
+    BitRot(usize, u64),
 }
 
 /// Kinds, to draw a subset of.
@@ -75,8 +81,36 @@ const RATES: (u64, u64) = (200, 1_500);
 /// How many nodes join in one run.
 const NODES_ADDED_MAX: usize = 2;
 
+/// How many runs in a hundred have a fault of a rare kind, drawn by itself.
+const RARE_PERCENT: u64 = 15;
+
+/// How long a rare fault is held.
+const RARE_HOLD: Duration = Duration::from_secs(4);
+
 /// The plan of a seed.
 pub fn draw(seed: u64, nodes: usize, duration: Duration) -> Vec<Planned> {
+    let mut plan = draw_common(seed, nodes, duration);
+    let random = Random::from_seed(seed).fork("rare faults");
+    if random.range(0, 100) < RARE_PERCENT && duration > 2 * RARE_HOLD {
+        let latest_ms = u64::try_from((duration - 2 * RARE_HOLD).as_millis()).unwrap_or(0);
+        let at = Duration::from_millis(random.range(0, latest_ms));
+        plan.push(Planned { number: plan.len(), at, hold: RARE_HOLD, fault: rare_fault(nodes, &random) });
+    }
+    plan
+}
+
+fn rare_fault(nodes: usize, random: &Random) -> Fault {
+    let node = usize::try_from(random.range(0, nodes as u64)).unwrap_or(0);
+    // Beyond its bound and that of another, which may be off the other way.
+    let times = i64::try_from(random.range(4, 40)).unwrap_or(4) * if random.chance(0.5) { 1 } else { -1 };
+    match random.range(0, 3) {
+        0 => Fault::WrongClock(node, times),
+        1 => Fault::DisownedClock(node, times),
+        _ => Fault::BitRot(node, random.next_u64()),
+    }
+}
+
+fn draw_common(seed: u64, nodes: usize, duration: Duration) -> Vec<Planned> {
     let random = Random::from_seed(seed).fork("plan");
     let likely = [0.15, 0.3, 0.6][usize::try_from(random.range(0, 3)).unwrap_or(0)];
     let mut kinds: Vec<usize> = (0..KINDS).filter(|_| random.chance(likely)).collect();

@@ -187,7 +187,9 @@ fn make_rarer(options: &RunOptions, settings: &mut SimSettings) {
     let promises = random("promises");
     settings.prelude = match options.workload.as_str() {
         // What must hold of each key by itself holds without commit wait, too.
-        "register" if promises.chance(0.3) => Some("SET consistency = 'linearizable'"),
+        "register" if promises.chance(if settings.clock_error > Duration::from_millis(10) { 0.6 } else { 0.2 }) => {
+            Some("SET consistency = 'linearizable'")
+        }
         _ => None,
     };
 }
@@ -260,7 +262,8 @@ async fn liveness(cluster: &SimCluster, database: &dyn Database) -> Result<(), S
     let end = tokio::time::Instant::now() + LIVENESS_BOUND;
     let in_time = |what: &str| format!("{what} within {LIVENESS_BOUND:?} after all was healed");
     loop {
-        let down: Vec<usize> = (0..cluster.len()).filter(|index| cluster.standing(*index) != Standing::Up).collect();
+        let is_late = |index: &usize| !matches!(cluster.standing(*index), Standing::Up | Standing::Lost);
+        let down: Vec<usize> = (0..cluster.len()).filter(is_late).collect();
         if down.is_empty() {
             break;
         }
@@ -273,7 +276,7 @@ async fn liveness(cluster: &SimCluster, database: &dyn Database) -> Result<(), S
     }
     let answer = async {
         run_anywhere(database, "CREATE TABLE IF NOT EXISTS alive (node int PRIMARY KEY)").await?;
-        for index in 0..cluster.len() {
+        for index in (0..cluster.len()).filter(|index| cluster.standing(*index) != Standing::Lost) {
             let mut client = database.connect(index).await?;
             client.run(&format!("INSERT INTO alive VALUES ({index})")).await?;
         }

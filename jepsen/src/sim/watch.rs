@@ -119,6 +119,14 @@ impl Watch {
         self.check(|invariant| invariant.started(node, now));
     }
 
+    /// A node's clock is wrong from now on.
+    pub(super) fn clock_went_wrong(&self, node: NodeId) {
+        self.check(|invariant| {
+            invariant.clock_went_wrong(node);
+            Ok(())
+        });
+    }
+
     /// The run is over, all is healed and applied.
     pub fn look_back(&self, cluster: &SimCluster) {
         let sample = Sample::take(cluster);

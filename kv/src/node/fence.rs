@@ -54,6 +54,7 @@ impl Shared {
         for (_, held) in self.store.all() {
             held.replica.drop_lease();
         }
+        tracing::trace!(target: "audit", event = "fenced", node = self.identity.node_id);
         self.fenced.send_replace(Some(fault));
     }
 

@@ -13,8 +13,8 @@
 
 mod settle;
 
-use clock::Timestamp;
 use clock::mutation::{self, Mutant};
+use clock::{HlcError, Timestamp};
 use kv::api::{
     BatchHeader, BatchResponse, EndTxn, KvError, Request, RequestKind, ResponseKind, RetryReason, TxnStatus,
 };
@@ -83,7 +83,9 @@ impl Transaction {
         }
         match self.try_commit().await {
             Ok(outcome) => {
-                self.wait_for_effect().await;
+                if let Err(fenced) = self.wait_for_effect().await {
+                    return Err(Error::Ambiguous(format!("it cannot be said yet that it did: {fenced}")));
+                }
                 self.audit_acknowledgement();
                 Ok(outcome)
             }
@@ -94,7 +96,8 @@ impl Transaction {
                 };
                 let phase = if matches!(error, Error::Ambiguous(_)) { Phase::Unknown } else { Phase::RolledBack };
                 self.end(phase, Ending::RollBack);
-                self.wait_for_effect().await;
+                // What failed promises nothing that a wrong clock could break.
+                let _ = self.wait_for_effect().await;
                 Err(error)
             }
         }
@@ -269,14 +272,15 @@ impl Transaction {
     }
 
     /// Commit wait.
-    pub(super) async fn wait_for_effect(&self) {
+    pub(super) async fn wait_for_effect(&self) -> Result<(), HlcError> {
         let (effect, relaxed) = {
             let state = self.state.lock();
             (state.observed, state.meta.relaxed)
         };
         if !relaxed && !effect.is_min() && !mutation::is(Mutant::NoCommitWait) {
-            self.core.hlc.wait_until_past(effect).await;
+            self.core.hlc.wait_until_past(effect).await?;
         }
+        Ok(())
     }
 }
 

@@ -5,7 +5,10 @@
 //!                      T2 begins ─▶ its snapshot must lie above 17
 //! ```
 
+use std::collections::BTreeSet;
+
 use clock::Timestamp;
+use raft_groups::NodeId;
 
 use super::Invariant;
 use crate::sim::audit::Audited;
@@ -13,6 +16,8 @@ use crate::sim::audit::Audited;
 /// See the module.
 #[derive(Debug, Default)]
 pub struct ExternalConsistency {
+    /// Nodes whose clocks are wrong: nothing is promised to who speaks to them, until they fence themselves.
+    wrong: BTreeSet<u64>,
     /// The newest effect that was acknowledged, and at which gateway.
     acknowledged: Option<(Timestamp, u64)>,
 }
@@ -22,8 +27,18 @@ impl Invariant for ExternalConsistency {
         "external_consistency"
     }
 
+    fn clock_went_wrong(&mut self, node: NodeId) {
+        self.wrong.insert(node.0);
+    }
+
+    fn started(&mut self, node: NodeId, _now: Timestamp) -> Result<(), String> {
+        self.wrong.remove(&node.0);
+        Ok(())
+    }
+
     fn audited(&mut self, audited: &Audited, _true_ns: u64) -> Result<(), String> {
         match audited {
+            Audited::Acknowledged { node, .. } | Audited::Began { node, .. } if self.wrong.contains(node) => Ok(()),
             Audited::Acknowledged { node, effect } => {
                 self.acknowledged = self.acknowledged.max(Some((*effect, *node)));
                 Ok(())

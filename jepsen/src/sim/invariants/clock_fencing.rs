@@ -1,0 +1,43 @@
+//! A node whose clock is fenced serves, begins and acknowledges nothing any more, until it is started again.
+
+use std::collections::BTreeSet;
+
+use clock::Timestamp;
+use raft_groups::NodeId;
+
+use super::Invariant;
+use crate::sim::audit::{Audited, Read};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct ClockFencing {
+    fenced: BTreeSet<u64>,
+}
+
+impl Invariant for ClockFencing {
+    fn name(&self) -> &'static str {
+        "clock_fencing"
+    }
+
+    fn started(&mut self, node: NodeId, _now: Timestamp) -> Result<(), String> {
+        self.fenced.remove(&node.0);
+        Ok(())
+    }
+
+    fn audited(&mut self, audited: &Audited, _true_ns: u64) -> Result<(), String> {
+        let node = match audited {
+            Audited::Fenced { node } => {
+                self.fenced.insert(*node);
+                return Ok(());
+            }
+            Audited::Read(Read { node, .. })
+            | Audited::Served { node, .. }
+            | Audited::Began { node, .. }
+            | Audited::Acknowledged { node, .. } => node,
+        };
+        if self.fenced.contains(node) {
+            return Err(format!("node {node} has fenced its clock, and goes on: {audited:?}"));
+        }
+        Ok(())
+    }
+}
