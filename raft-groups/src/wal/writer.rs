@@ -127,7 +127,7 @@ impl Writer {
         Ok(())
     }
 
-    async fn commit(&mut self, items: &mut Vec<Item>) -> Result<(), WalError> {
+    async fn commit(&mut self, items: &mut [Item]) -> Result<(), WalError> {
         let plan = self.compose(items)?;
         let place = loop {
             match self.try_place()? {
