@@ -118,13 +118,21 @@ pub fn check_within(initial: Option<u64>, operations: &[Operation], states_max: 
 fn settle_unknown(initial: Option<u64>, operations: &[Operation]) -> Vec<(usize, Operation)> {
     let mut writers: HashMap<u64, usize> = initial.into_iter().map(|value| (value, 1)).collect();
     let mut first_seen: HashMap<u64, u64> = HashMap::new();
+    // By replacements that may have taken effect.
+    let mut perhaps_seen: HashSet<u64> = HashSet::new();
     for operation in operations {
         if let Some(value) = operation.action.written() {
             *writers.entry(value).or_default() += 1;
         }
-        if let (Some(Some(value)), Some(completed)) = (operation.action.seen(), operation.completed) {
-            let first = first_seen.entry(value).or_insert(completed);
-            *first = completed.min(*first);
+        match (operation.action, operation.action.seen(), operation.completed) {
+            (_, Some(Some(value)), Some(completed)) => {
+                let first = first_seen.entry(value).or_insert(completed);
+                *first = completed.min(*first);
+            }
+            (Action::CompareAndSet(Some(value), _), _, None) => {
+                perhaps_seen.insert(value);
+            }
+            _ => {}
         }
     }
     let settled = operations.iter().enumerate().filter_map(|(index, operation)| {
@@ -132,9 +140,13 @@ fn settle_unknown(initial: Option<u64>, operations: &[Operation]) -> Vec<(usize,
         match (operation.completed, operation.action) {
             (None, Action::Read(_)) => return None,
             (None, Action::Write(value)) if writers[&value] == 1 => {
-                // Seen only by one that was answered before it was asked for: left without an end, it explains nothing.
-                let seen = *first_seen.get(&value)?;
-                operation.completed = (seen > operation.invoked).then_some(seen);
+                // Seen only by one that was answered before it was asked for: left without an end, it explains nothing. Seen only by
+                // a replacement of unknown outcome, it has no end either.
+                match first_seen.get(&value) {
+                    Some(seen) => operation.completed = (*seen > operation.invoked).then_some(*seen),
+                    None if perhaps_seen.contains(&value) => {}
+                    None => return None,
+                }
             }
             _ => {}
         }

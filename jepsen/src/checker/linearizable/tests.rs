@@ -85,6 +85,16 @@ fn an_unknown_write_is_not_seen_before_it_was_asked_for() {
 }
 
 #[test]
+fn an_unknown_write_may_be_what_an_unknown_replacement_replaced() {
+    let history = [
+        op(Action::Write(0), 0, None),
+        op(Action::CompareAndSet(Some(0), 1), 2, None),
+        op(Action::CompareAndSet(Some(1), 2), 4, 25),
+    ];
+    assert_eq!(check(None, &history), Outcome::Linearizable);
+}
+
+#[test]
 fn a_long_history_needs_little_more_than_a_state_an_operation() {
     let mut history = Vec::new();
     for number in 0..50_000u64 {
