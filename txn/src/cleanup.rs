@@ -64,8 +64,9 @@ async fn clean_up(core: &Core, leftovers: Leftovers, ending: Ending) {
         },
         Ending::RollBack => (TxnStatus::Aborted, meta.write_timestamp),
     };
-    let mut requests: Vec<Request> = Vec::with_capacity(intents.len() + locks.len());
-    requests.extend(intents.into_iter().map(|span| {
+    // What a span holds may be too much for one command. The range cuts it into pieces then, if it stands alone.
+    let (points, spans): (Vec<Span>, Vec<Span>) = intents.into_iter().partition(|span| span.end.is_empty());
+    let resolve = |span: Span| {
         let resolve = ResolveIntents {
             span,
             txn: meta.id,
@@ -75,11 +76,13 @@ async fn clean_up(core: &Core, leftovers: Leftovers, ending: Ending) {
             ignored: meta.ignored.clone(),
         };
         Request::from(RequestKind::ResolveIntents(resolve))
-    }));
+    };
+    let spans: Vec<Request> = spans.into_iter().map(resolve).collect();
+    let mut requests: Vec<Request> = points.into_iter().map(resolve).collect();
     requests.extend(
         locks.into_iter().map(|span| Request::from(RequestKind::ReleaseLocks(ReleaseLocks { txn: meta.id, span }))),
     );
-    for batch in requests.chunks(BATCH_REQUESTS) {
+    for batch in requests.chunks(BATCH_REQUESTS).chain(spans.chunks(1)) {
         if let Err(error) = send_with_patience(core, None, batch).await {
             tracing::debug!(txn = %meta.id, %error, "what a transaction left behind is left to whoever meets it");
             return;
