@@ -29,8 +29,8 @@ impl Arguments {
     pub fn log_directives(&self) -> &str {
         match (&self.log, &self.command) {
             (Some(directives), _) => directives,
-            (None, Command::Demo(_)) => "warn,openraft=error",
-            (None, _) => "info,openraft=error,fjall=warn,lsm_tree=warn",
+            (None, Command::Demo(_)) => "warn,openraft=error,openraft::raft::raft_inner=off",
+            (None, _) => "info,openraft=error,openraft::raft::raft_inner=off,fjall=warn,lsm_tree=warn",
         }
     }
 }

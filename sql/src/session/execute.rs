@@ -326,7 +326,10 @@ impl Session {
             let planner = Planner { shared: &self.shared, catalog: &catalog, view: &view, settings_version };
             let result = planner.plan(statement, given).await;
             let missing = matches!(&result, Err(error) if is_missing(error));
-            if !missing || refreshed || self.open.handle.as_ref().is_some_and(|handle| handle.ddl.is_some()) {
+            // The past has what it had: a newer catalog is not the one to plan by.
+            let settled =
+                self.open.handle.as_ref().is_some_and(|handle| handle.ddl.is_some()) || self.open.as_of.is_some();
+            if !missing || refreshed || settled {
                 return result.map(Arc::new);
             }
             // Another node may have created what is missing a moment ago.

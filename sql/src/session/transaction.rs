@@ -55,6 +55,8 @@ pub(crate) struct Handle {
     pub ddl: Option<DdlState>,
 }
 
+/// How long it rests between two attempts to unlock tables.
+const UNLOCK_PAUSE: Duration = Duration::from_secs(1);
 /// How often the clearing of an index is tried: what was cleared by one attempt need not be by the next.
 const CLEAR_ATTEMPTS: u32 = 20;
 /// Bounds of how long it rests in between.
@@ -221,8 +223,8 @@ impl Session {
     ) -> (Result<(), SqlError>, Option<DdlState>) {
         let Some(mut ddl) = ddl else {
             let result = transaction.commit().await.map(|_| ()).map_err(SqlError::from);
-            let unlocked = self.shared.manager.unlock_tables(locked, &self.lock_holder()).await;
-            return (result.and(unlocked), None);
+            self.unlock(locked).await;
+            return (result, None);
         };
         let sealed = async {
             for id in locked {
@@ -267,12 +269,21 @@ impl Session {
         self.clear(fresh);
     }
 
-    pub(super) async fn unlock(&mut self, locked: &[u32]) {
-        if !locked.is_empty()
-            && let Err(error) = self.shared.manager.unlock_tables(locked, &self.lock_holder()).await
-        {
-            tracing::warn!(%error, "tables could not be unlocked");
+    pub(super) async fn unlock(&self, locked: &[u32]) {
+        if locked.is_empty() {
+            return;
         }
+        let (manager, holder) = (self.shared.manager.clone(), self.lock_holder());
+        let Err(error) = manager.unlock_tables(locked, &holder).await else { return };
+        // Nobody else may remove the lock of a node that lives: it has to go, however long that takes.
+        tracing::warn!(%error, "tables are not unlocked yet");
+        let locked = locked.to_vec();
+        self.shared.tasks.spawn("unlock tables", async move {
+            while let Err(error) = manager.unlock_tables(&locked, &holder).await {
+                tracing::debug!(%error, "tables are not unlocked yet");
+                tokio::time::sleep(UNLOCK_PAUSE).await;
+            }
+        });
     }
 
     /// Removes the contents of indexes that nobody uses, in the background.
@@ -342,7 +353,11 @@ impl Session {
             return Ok(());
         }
         handle.pin.note(table.id);
-        manager.lock_table(table, &holder, &handle.pin).await?;
+        if let Err(error) = manager.lock_table(table, &holder, &handle.pin).await {
+            // The lock may stand all the same: the answer to writing it was lost, or what should have removed it failed.
+            self.unlock(&[table.id]).await;
+            return Err(error);
+        }
         self.open.locked.push(table.id);
         if statements == 0 && handle.ddl.is_none() {
             // Nothing was done yet: a snapshot above the lock saves going over it again.

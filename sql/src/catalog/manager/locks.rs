@@ -33,7 +33,7 @@ enum Attempt {
 }
 
 impl CatalogManager {
-    /// Locks a table for a session. Returns once nobody else uses it.
+    /// Locks a table for a session. Returns once nobody else uses it. After an error the lock may stand: the caller unlocks.
     ///
     /// # Errors
     /// 55P03 when others keep it for too long; 42P01 when it was dropped meanwhile.
@@ -60,14 +60,11 @@ impl CatalogManager {
         });
         match waited.await {
             Ok(result) => result,
-            Err(_) => {
-                self.unlock_tables(&[table.id], holder).await?;
-                Err(SqlError::new(
-                    code::LOCK_NOT_AVAILABLE,
-                    format!("relation \"{}\" is in use by other transactions", table.name),
-                )
-                .hint("Try again once they have ended."))
-            }
+            Err(_) => Err(SqlError::new(
+                code::LOCK_NOT_AVAILABLE,
+                format!("relation \"{}\" is in use by other transactions", table.name),
+            )
+            .hint("Try again once they have ended.")),
         }
     }
 
