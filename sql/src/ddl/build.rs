@@ -101,8 +101,11 @@ impl<'a> TableBuilder<'a> {
         });
         if serial.is_some() {
             let sequence = self.add_sequence(&name, ty, &[], manager).await?;
+            // Not every search path leads to another schema than the one that all have.
+            let schema = self.catalog.schema_by_id(self.table.schema_id).filter(|schema| schema.name != "public");
+            let schema = schema.map(|schema| quoted(&schema.name) + ".").unwrap_or_default();
             let place = self.column_mut(&name)?;
-            place.default = Some(format!("nextval('{}'::regclass)", quoted(&sequence)));
+            place.default = Some(format!("nextval('{schema}{}'::regclass)", quoted(&sequence)));
         }
         for option in &definition.options {
             self.add_option(&name, option, manager).await?;
