@@ -5,22 +5,7 @@
 
 use crate::SqlError;
 use crate::types::Numeric;
-use crate::types::datetime::{days_from_civil, days_in_month, timestamp};
-
-const MONTHS: [&str; 12] = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-];
+use crate::types::datetime::{MONTHS, days_from_civil, days_in_month, timestamp};
 
 /// The patterns, longer ones before their beginnings, with the digits they take; none for words.
 const PATTERNS: [(&str, usize); 23] = [

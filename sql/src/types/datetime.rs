@@ -13,6 +13,7 @@ use crate::SqlError;
 
 mod parse;
 
+pub(crate) use parse::MONTHS;
 pub use parse::{parse_date, parse_time, parse_timestamp, parse_timestamptz};
 
 const SECOND: u64 = 1_000_000;

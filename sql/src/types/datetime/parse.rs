@@ -362,21 +362,23 @@ fn full_year(year: i64, digits: usize) -> i64 {
     }
 }
 
+/// The names of the months, in order.
+pub(crate) const MONTHS: [&str; 12] = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+];
+
 fn month_number(word: &str) -> Option<u32> {
-    const MONTHS: [&str; 12] = [
-        "january",
-        "february",
-        "march",
-        "april",
-        "may",
-        "june",
-        "july",
-        "august",
-        "september",
-        "october",
-        "november",
-        "december",
-    ];
     let word = word.trim_end_matches('.');
     let word = if word == "sept" { "sep" } else { word };
     let matches = |month: &&str| *month == word || (word.len() == 3 && month.starts_with(word));
