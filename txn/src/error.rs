@@ -44,7 +44,7 @@ pub enum Error {
     /// Too little disk space is left to take writes (53100).
     #[error("no disk space is left: {0}")]
     DiskFull(String),
-    /// The snapshot's past has been collected.
+    /// The past that was asked for has been collected.
     #[error("the read timestamp lies below the garbage collection threshold {threshold}")]
     BelowGcThreshold {
         /// Nothing can be read at or below this.
@@ -119,6 +119,11 @@ impl Conflict {
         Conflict { reason: RetryReason::Aborted, message: refused.to_string(), ..Conflict::pushed(Timestamp::MIN) }
     }
 
+    /// It went on for longer than the past is kept.
+    fn outdated(threshold: Timestamp) -> Self {
+        Conflict { reason: RetryReason::Outdated, ..Conflict::pushed(threshold) }
+    }
+
     pub(crate) fn loaded() -> Self {
         Conflict { message: "the statement has loaded rows in bulk".into(), ..Conflict::pushed(Timestamp::MIN) }
     }
@@ -143,6 +148,7 @@ impl fmt::Display for Conflict {
             RetryReason::CommitPushed => "its commit was pushed to a later time",
             RetryReason::Aborted => "it was aborted",
             RetryReason::Deadlock => "it waited in a circle",
+            RetryReason::Outdated => "its snapshot is older than what is kept of the past",
         })?;
         if !self.message.is_empty() {
             write!(f, " ({})", self.message)?;
@@ -169,6 +175,14 @@ impl Error {
     /// Whether trying the whole transaction again may help.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Error::Retry(_) | Error::StatementRetry(_) | Error::Deadlock(_))
+    }
+
+    /// What it means to a transaction that has not asked for the past: a newer snapshot will do.
+    pub(crate) fn in_the_present(self) -> Error {
+        match self {
+            Error::BelowGcThreshold { threshold } => Error::Retry(Box::new(Conflict::outdated(threshold))),
+            other => other,
+        }
     }
 
     /// Whether nothing but a rollback is left for the transaction that saw this.

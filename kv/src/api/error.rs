@@ -122,6 +122,8 @@ pub enum RetryReason {
     Aborted,
     /// It was chosen to break a deadlock.
     Deadlock,
+    /// What its snapshot needs has been collected.
+    Outdated,
 }
 
 /// The contents of the variants of [`KvError`].

@@ -98,6 +98,7 @@ impl Runner {
             "aborted" => (KvError::TxnAborted(ended()), false),
             "too_old" => (KvError::WriteTooOld(conflict), false),
             "uncertain" => (KvError::Uncertain(conflict), false),
+            "outdated" => (KvError::BelowGcThreshold(conflict), false),
             "deadlock" => (KvError::Deadlock(conflict), false),
             "disk_full" => (KvError::DiskFull(ended()), false),
             "unavailable" => {

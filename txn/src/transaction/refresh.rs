@@ -138,6 +138,7 @@ impl Transaction {
 
     /// Remembers an error after which only a rollback is left.
     pub(super) fn fail(&self, error: Error) -> Error {
+        let error = if self.historical { error } else { error.in_the_present() };
         if error.is_fatal() {
             self.state.lock().failure.get_or_insert(error.clone());
         }

@@ -69,7 +69,7 @@ impl Transaction {
                 Ok(_) => {
                     return Err(match refused {
                         KvError::NotOnePhase(_) => Error::Retry(Box::new(Conflict::unclear(&refused))),
-                        other => Error::from(other),
+                        other => Error::from(other).in_the_present(),
                     });
                 }
                 Err(KvError::AlreadyCommitted(detail)) => {
