@@ -117,7 +117,7 @@ impl Binder<'_> {
         if bound.ty == ty && (typmod < 0 || bound.typmod == typmod) {
             return Ok(bound.scalar);
         }
-        if !cast_context(bound.ty, ty).is_some_and(|least| least <= CastContext::Assignment) {
+        if cast_context(bound.ty, ty).is_none_or(|least| least > CastContext::Assignment) {
             return Err(BindError::Sql(
                 SqlError::new(
                     code::DATATYPE_MISMATCH,

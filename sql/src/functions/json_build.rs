@@ -57,7 +57,7 @@ pub(super) fn register(r: &mut Registry) {
 
 /// The places of the keys among the arguments.
 fn keys(a: &[Datum]) -> Result<impl Iterator<Item = usize>, SqlError> {
-    if a.len() % 2 != 0 {
+    if !a.len().is_multiple_of(2) {
         return Err(SqlError::new("22023", "argument list must have even number of elements"));
     }
     match (0..a.len()).step_by(2).find(|place| a[*place].is_null()) {

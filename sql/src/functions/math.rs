@@ -53,7 +53,7 @@ fn magnitudes(r: &mut Registry) {
     }
     r.strict("sign", &[Number], Number, |_, a| numeric(number(&a[0]).signum()));
     r.strict("sign", &[Float8], Float8, |_, a| match float(&a[0]) {
-        zero if zero == 0.0 => double(0.0),
+        0.0 => double(0.0),
         value => double(value.signum()),
     });
 }

@@ -140,7 +140,7 @@ fn shown(context: &Context, name: &str, wanted: &[&str], keep: impl Fn(&str) -> 
     let table = super::table(schema, name).expect("a system table");
     let settings = TypeSettings { names: Some(Arc::new(context.clone())), ..TypeSettings::default() };
     let place = |name: &&str| table.columns.iter().position(|column| column.name == *name).expect("a column");
-    let places: Vec<usize> = wanted.iter().map(|name| place(name)).collect();
+    let places: Vec<usize> = wanted.iter().map(place).collect();
     let text = |row: &crate::session::Row| {
         let value = |place: &usize| match &row[*place] {
             Datum::Null => "NULL".to_owned(),

@@ -70,7 +70,7 @@ fn foreign(error: &DataFusionError, position: Option<u32>) -> SqlError {
             other => SqlError::internal(other),
         },
         DataFusionError::NotImplemented(message) if message.contains("logical expression") => {
-            placed(SqlError::unsupported("a subquery that depends on the outer query in this way"))
+            placed(SqlError::unsupported("this kind of subquery in this place"))
         }
         DataFusionError::NotImplemented(message) if message.starts_with("Unsupported ast node in sqltorel: ") => {
             let node = message.trim_start_matches("Unsupported ast node in sqltorel: ");
@@ -200,9 +200,15 @@ fn plan_error(message: &str) -> SqlError {
         }
         return SqlError::new(code::UNDEFINED_FUNCTION, format!("function {name} does not exist"))
             .hint("No function matches the given name and argument types. You might need to add explicit type casts.");
-    } else if message.contains("GROUP BY") || message.contains("could not be resolved from available columns") {
-        "42803"
-    } else if message.contains("Aggregate functions are not allowed") || message.contains("aggregate") {
+    } else if [
+        "GROUP BY",
+        "could not be resolved from available columns",
+        "Aggregate functions are not allowed",
+        "aggregate",
+    ]
+    .iter()
+    .any(|words| message.contains(words))
+    {
         "42803"
     } else if message.contains("ORDER BY column out of bounds") || message.contains("Order by") {
         code::INVALID_COLUMN_REFERENCE

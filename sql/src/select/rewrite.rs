@@ -165,7 +165,7 @@ impl VisitorMut for Rewriter {
             }
         }
         name_columns(select);
-        query::count_exists(select);
+        query::subqueries_as_values(select);
         query::qualify_merged(select);
         ControlFlow::Continue(())
     }
@@ -357,17 +357,15 @@ impl Rewriter {
     }
 
     fn limit(&mut self, limit: &mut Option<Expr>) {
-        match limit {
-            Some(Expr::Value(value)) => match &value.value {
-                Value::Null => *limit = None,
-                Value::Placeholder(name) => {
-                    if let Some(number) = name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok()) {
-                        self.known.push((number.saturating_sub(1), PgType::Int8));
-                    }
+        let Some(Expr::Value(value)) = limit else { return };
+        match &value.value {
+            Value::Null => *limit = None,
+            Value::Placeholder(name) => {
+                if let Some(number) = name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok()) {
+                    self.known.push((number.saturating_sub(1), PgType::Int8));
                 }
-                _ => limit.iter_mut().for_each(protect),
-            },
-            _ => {}
+            }
+            _ => limit.iter_mut().for_each(protect),
         }
     }
 }

@@ -202,7 +202,7 @@ fn show(tokens: &mut Vec<TokenWithSpan>, text: &str, what: &str) -> Result<State
     let wrong = |error: ParserError| syntax_error(&error, text);
     parser.next_token();
     let from_table = |parser: &mut Parser<'_>| -> Result<Option<ast::ObjectName>, ParserError> {
-        if !parser.parse_one_of_keywords(&[Keyword::FROM, Keyword::FOR]).is_some() {
+        if parser.parse_one_of_keywords(&[Keyword::FROM, Keyword::FOR]).is_none() {
             return Ok(None);
         }
         let _ = parser.parse_one_of_keywords(&[Keyword::TABLE, Keyword::INDEX, Keyword::DATABASE]);

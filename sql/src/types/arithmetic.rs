@@ -325,8 +325,10 @@ fn temporal(operator: BinaryOperator, left: &Datum, right: &Datum) -> Option<Res
             clock(*at, by)
         }
         (Subtract, Datum::Time(a), Datum::Time(b)) => Ok(Datum::Interval(Interval::new(0, 0, a - b))),
-        (Add, Datum::Interval(a), Datum::Interval(b)) => a.add(*b).map(Datum::Interval),
-        (Subtract, Datum::Interval(a), Datum::Interval(b)) => b.negate().and_then(|b| a.add(b)).map(Datum::Interval),
+        (Add, Datum::Interval(a), Datum::Interval(b)) => a.checked_add(*b).map(Datum::Interval),
+        (Subtract, Datum::Interval(a), Datum::Interval(b)) => {
+            b.negate().and_then(|b| a.checked_add(b)).map(Datum::Interval)
+        }
         (Multiply, Datum::Interval(by), number) | (Multiply, number, Datum::Interval(by)) => {
             by.scale(as_f64(number)).map(Datum::Interval)
         }

@@ -239,7 +239,7 @@ impl Interval {
     }
 
     /// Field by field; 22008 on overflow.
-    pub fn add(self, other: Interval) -> Result<Interval, SqlError> {
+    pub fn checked_add(self, other: Interval) -> Result<Interval, SqlError> {
         let sum = || {
             Some(Interval {
                 months: self.months.checked_add(other.months)?,

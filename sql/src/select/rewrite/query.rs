@@ -1,4 +1,4 @@
-//! What a whole SELECT needs: EXISTS among its columns, columns that a join merges.
+//! What a whole SELECT needs: EXISTS and IN among its columns, columns that a join merges.
 
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
@@ -12,11 +12,12 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::rows::{combine, nested};
-use super::{call, folded, last_part, position};
+use super::{call, calls, folded, last_part, position, special};
 
-/// `EXISTS (…)` outside a condition: the planner library knows it in conditions only, so the rows are counted instead.
-pub(super) fn count_exists(select: &mut Select) {
-    let mut rewriter = ExistsRewriter { depth: 0 };
+/// `EXISTS (…)` and `x IN (…)` outside a condition: the planner library knows them in conditions only, so the rows are counted, or
+/// gathered and compared with, instead.
+pub(super) fn subqueries_as_values(select: &mut Select) {
+    let mut rewriter = SubqueryRewriter { depth: 0 };
     for item in &mut select.projection {
         if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
             let _ = expr.visit(&mut rewriter);
@@ -24,11 +25,11 @@ pub(super) fn count_exists(select: &mut Select) {
     }
 }
 
-struct ExistsRewriter {
+struct SubqueryRewriter {
     depth: usize,
 }
 
-impl VisitorMut for ExistsRewriter {
+impl VisitorMut for SubqueryRewriter {
     type Break = ();
 
     fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
@@ -42,14 +43,33 @@ impl VisitorMut for ExistsRewriter {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if self.depth == 0
-            && let Expr::Exists { subquery, negated } = expr
-        {
-            let counted = Expr::Subquery(Box::new(counting((**subquery).clone())));
-            *expr = match negated {
-                true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(counted) },
-                false => counted,
-            };
+        if self.depth > 0 {
+            return ControlFlow::Continue(());
+        }
+        // What is wrong with it is told when its turn comes.
+        if let Ok(Some(is_in @ Expr::InSubquery { .. })) = special::quantified_rows(expr) {
+            *expr = is_in;
+        }
+        match expr {
+            Expr::Exists { subquery, negated } => {
+                let counted = Expr::Subquery(Box::new(counting((**subquery).clone())));
+                *expr = match negated {
+                    true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(counted) },
+                    false => counted,
+                };
+            }
+            Expr::InSubquery { expr: left, subquery, negated } if !matches!(**left, Expr::Tuple(_)) => {
+                let rows = Expr::Subquery(Box::new(gathered((**subquery).clone())));
+                let Some(name) = calls::quantified_name(&BinaryOperator::Eq, false, true) else {
+                    return ControlFlow::Continue(());
+                };
+                let is_in = call(&name, vec![(**left).clone(), rows]);
+                *expr = match negated {
+                    true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(is_in) },
+                    false => is_in,
+                };
+            }
+            _ => {}
         }
         ControlFlow::Continue(())
     }
