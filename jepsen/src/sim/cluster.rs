@@ -119,6 +119,8 @@ struct Slot {
     fenced_life: u64,
     /// Its log was damaged below its durable end.
     is_rotten: bool,
+    /// How many nodes there have been at this address before it.
+    lost: u64,
 }
 
 /// What a process leaves behind.
@@ -184,6 +186,7 @@ impl SimCluster {
             time,
             disk: SimDir::new(random.fork(&format!("disk {index}"))),
             log: SimDir::new(random.fork(&format!("log disk {index}"))),
+            lost: 0,
             engine: Arc::new(MemoryEngine::new()),
             gate: Gate::default(),
             node: None,
@@ -215,6 +218,7 @@ impl SimCluster {
             let parts = Parts {
                 index,
                 life: slot.lives,
+                is_founder: index == 0 && slot.lost == 0,
                 time: slot.time.clone(),
                 disk: slot.disk.clone(),
                 log: slot.log.clone(),
@@ -323,6 +327,21 @@ impl SimCluster {
                 let _ = tokio::time::timeout(HALT_BOUND, node.halt()).await;
             });
         }
+    }
+
+    /// Ends a node's process for good, with its disks: who starts at its address next is another node.
+    pub fn lose(&self, index: usize) {
+        self.die(index, None, Death::PowerLoss);
+        let mut slots = self.shared.slots.lock();
+        let slot = &mut slots[index];
+        let random = &self.shared.random;
+        slot.lost += 1;
+        slot.id = None;
+        slot.disk = SimDir::new(random.fork(&format!("disk {index} after {}", slot.lost)));
+        slot.log = SimDir::new(random.fork(&format!("log disk {index} after {}", slot.lost)));
+        slot.engine = Arc::new(MemoryEngine::new());
+        (slot.standing, slot.is_rotten) = (Standing::Down, false);
+        self.shared.watch.note(&format!("node {} is lost with its disks", index + 1));
     }
 
     /// Stops a node where it stands, as SIGSTOP does.
@@ -445,6 +464,11 @@ impl SimCluster {
     /// Starts a task that belongs to no node.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.shared.tasks.spawn(name, task);
+    }
+
+    /// The numbers of the layers below SQL.
+    pub fn kv_settings(&self) -> &kv::Settings {
+        &self.shared.settings.kv
     }
 
     /// The bound on clock errors, in nanoseconds.

@@ -150,7 +150,11 @@ fn kept(arguments: &SimArguments) -> Result<Vec<RunOptions>> {
             if workload::named(name).is_none() {
                 bail!("jepsen/seeds: there is no workload {name}");
             }
-            arguments.options(seed.parse()?, name)
+            let mut options = arguments.options(seed.parse()?, name)?;
+            if let Some(time) = words.next() {
+                options.duration = parse_duration(time).map_err(anyhow::Error::msg)?;
+            }
+            Ok(options)
         })
         .collect()
 }

@@ -22,10 +22,12 @@ pub mod read_protected;
 pub mod replica_equality;
 pub mod timestamp_bound;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clock::Timestamp;
+use kv::descriptor::{RangeDescriptor, ReplicaDescriptor, ReplicaRole};
 use kv::engine::{Engine, MemoryEngine};
 use kv::keys;
 use kv::replica::RangeState;
@@ -110,6 +112,8 @@ pub struct Sample {
 pub struct NodeSample {
     /// The node's number, from 0.
     pub index: usize,
+    /// The ID it was given.
+    pub node_id: Option<u64>,
     /// Its store.
     pub engine: Arc<MemoryEngine>,
     /// The replicas in it that have data.
@@ -124,14 +128,38 @@ impl Sample {
         let up = engines.into_iter().filter(|(_, standing, _)| *standing == Standing::Up);
         let nodes = up.map(|(index, _, engine)| {
             let ranges = ranges_of(&engine);
-            NodeSample { index, engine, ranges }
+            NodeSample { index, node_id: cluster.node(index).map(|node| node.node_id()), engine, ranges }
         });
         Sample { nodes: nodes.collect(), is_complete }
     }
 
+    /// Of each range the newest descriptor that any store holds, by range ID.
+    pub fn newest(&self) -> Vec<&RangeDescriptor> {
+        let mut newest: BTreeMap<u64, &RangeDescriptor> = BTreeMap::new();
+        for state in self.nodes.iter().flat_map(|node| &node.ranges) {
+            let descriptor = &state.descriptor;
+            let known = newest.entry(descriptor.range_id).or_insert(descriptor);
+            if descriptor.generation > known.generation {
+                *known = descriptor;
+            }
+        }
+        newest.into_values().collect()
+    }
+
+    /// Every range has at least so many voters, all on nodes that run, and no other replica.
+    pub fn has_copies(&self, copies: usize) -> bool {
+        let runs = |id: u64| self.nodes.iter().any(|node| node.node_id == Some(id));
+        let newest = self.newest();
+        let is_whole = |range: &&RangeDescriptor| {
+            let is_sound = |copy: &ReplicaDescriptor| copy.role() == ReplicaRole::Voter && runs(copy.node_id);
+            range.replicas.len() >= copies && range.replicas.iter().all(is_sound)
+        };
+        !newest.is_empty() && newest.iter().all(is_whole)
+    }
+
     /// The applied positions of all replicas of each range are alike.
     pub fn is_settled(&self) -> bool {
-        let mut applied = std::collections::BTreeMap::new();
+        let mut applied = BTreeMap::new();
         let states = self.nodes.iter().flat_map(|node| &node.ranges);
         states.into_iter().all(|state| {
             let index = state.applied.last_applied.map(|position| position.index);

@@ -30,7 +30,7 @@ pub async fn carry_out(cluster: &SimCluster, plan: &[Planned], duration: Duratio
         recorder.fault_begins(&name, "");
         begin_fault(cluster, planned);
         match planned.fault {
-            Fault::WrongClock(..) | Fault::DisownedClock(..) | Fault::BitRot(..) => {
+            Fault::WrongClock(..) | Fault::DisownedClock(..) | Fault::BitRot(..) | Fault::Replace(_) => {
                 rare::hold(cluster, planned, plan.len() == 1).await;
             }
             _ => tokio::time::sleep(planned.hold).await,
@@ -124,7 +124,7 @@ fn begin_fault(cluster: &SimCluster, planned: &Planned) {
             restart(cluster, index);
         }
         // Takes its time: see there.
-        Fault::WrongClock(..) | Fault::DisownedClock(..) | Fault::BitRot(..) => {}
+        Fault::WrongClock(..) | Fault::DisownedClock(..) | Fault::BitRot(..) | Fault::Replace(_) => {}
     }
 }
 
@@ -138,7 +138,9 @@ fn end_fault(cluster: &SimCluster, planned: &Planned) {
             cluster.set_data_faults(*node, SimFaults::default());
             restart(cluster, *node);
         }
-        Fault::WrongClock(node, _) | Fault::DisownedClock(node, _) | Fault::BitRot(node, _) => restart(cluster, *node),
+        Fault::WrongClock(node, _) | Fault::DisownedClock(node, _) | Fault::BitRot(node, _) | Fault::Replace(node) => {
+            restart(cluster, *node);
+        }
         Fault::Clock(..) | Fault::Split(_) | Fault::TransferLease(..) | Fault::AddNode => {}
         _ => cluster.change_links(|links| links.end(planned.number)),
     }

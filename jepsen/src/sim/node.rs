@@ -26,6 +26,8 @@ const FOUNDERS: usize = 3;
 pub(super) struct Parts {
     pub index: usize,
     pub life: u64,
+    /// Whether it began the cluster.
+    pub is_founder: bool,
     pub time: SimulatedTime,
     pub disk: SimDir,
     pub log: SimDir,
@@ -50,7 +52,7 @@ pub(super) async fn start(parts: &Parts) -> Result<Node> {
     let hlc = Arc::new(hlc);
     let transport = parts.network.connect(NodeId(0), &address(index), Arc::clone(&hlc));
     let others = (0..FOUNDERS).filter(|other| *other != index).map(address).collect();
-    let begin = if index == 0 { Begin::Bootstrap } else { Begin::Join(others) };
+    let begin = if parts.is_founder { Begin::Bootstrap } else { Begin::Join(others) };
     let config = NodeConfig {
         log_dir: Arc::new(parts.log.clone()),
         data_dir: dir,

@@ -70,6 +70,8 @@ pub enum Fault {
     DisownedClock(usize, i64),
     /// A bit of the log flips, which is found when the process comes back after the fault; the numbers choose where.
     BitRot(usize, u64),
+    /// A node is lost with its disks, and another one joins at its address.
+    Replace(usize),
 }
 
 /// Kinds, to draw a subset of.
@@ -84,17 +86,34 @@ const NODES_ADDED_MAX: usize = 2;
 /// How many runs in a hundred have a fault of a rare kind, drawn by itself.
 const RARE_PERCENT: u64 = 15;
 
+/// How many runs in a hundred lose a node for good, unless another's log rots: no more than one copy may be lost.
+const REPLACED_PERCENT: u64 = 10;
+
 /// How long a rare fault is held.
 const RARE_HOLD: Duration = Duration::from_secs(4);
 
 /// The plan of a seed.
 pub fn draw(seed: u64, nodes: usize, duration: Duration) -> Vec<Planned> {
     let mut plan = draw_common(seed, nodes, duration);
+    let latest_ms = u64::try_from(duration.saturating_sub(2 * RARE_HOLD).as_millis()).unwrap_or(0);
+    if latest_ms == 0 {
+        return plan;
+    }
+    let mut add = |at_ms: u64, fault: Fault| {
+        plan.push(Planned { number: plan.len(), at: Duration::from_millis(at_ms), hold: RARE_HOLD, fault });
+    };
     let random = Random::from_seed(seed).fork("rare faults");
-    if random.range(0, 100) < RARE_PERCENT && duration > 2 * RARE_HOLD {
-        let latest_ms = u64::try_from((duration - 2 * RARE_HOLD).as_millis()).unwrap_or(0);
-        let at = Duration::from_millis(random.range(0, latest_ms));
-        plan.push(Planned { number: plan.len(), at, hold: RARE_HOLD, fault: rare_fault(nodes, &random) });
+    let mut is_copy_lost = false;
+    if random.range(0, 100) < RARE_PERCENT {
+        let at_ms = random.range(0, latest_ms);
+        let fault = rare_fault(nodes, &random);
+        is_copy_lost = matches!(fault, Fault::BitRot(..));
+        add(at_ms, fault);
+    }
+    let random = Random::from_seed(seed).fork("replacement");
+    if random.range(0, 100) < REPLACED_PERCENT && !is_copy_lost {
+        let node = usize::try_from(random.range(0, nodes as u64)).unwrap_or(0);
+        add(random.range(0, latest_ms), Fault::Replace(node));
     }
     plan
 }
@@ -184,6 +203,14 @@ mod tests {
         assert_eq!(plan(7), plan(7));
         let differing = (0..20).filter(|seed| plan(*seed) != plan(seed + 1)).count();
         assert!(differing >= 19, "only {differing} of 20 plans differ from the next");
+    }
+
+    #[test]
+    fn no_run_loses_two_copies_for_good() {
+        let is_loss = |planned: &Planned| matches!(planned.fault, Fault::BitRot(..) | Fault::Replace(_));
+        let losses = |seed| draw(seed, 3, Duration::from_secs(20)).iter().filter(|planned| is_loss(planned)).count();
+        let runs: Vec<usize> = (0..1_000).map(losses).collect();
+        assert!(runs.contains(&1) && runs.iter().all(|count| *count <= 1), "{runs:?}");
     }
 
     #[test]

@@ -74,6 +74,9 @@ pub struct Outcome {
 /// Within this virtual time after everything is healed, everything must answer, and every replica catch up.
 const LIVENESS_BOUND: Duration = Duration::from_secs(60);
 
+/// When a node is taken for dead, at the latest, where that happens within a run, in milliseconds.
+const DEAD_AFTER_MS_MAX: u64 = 12_000;
+
 /// How many clients work.
 const CLIENTS: usize = 6;
 
@@ -185,6 +188,10 @@ fn make_rarer(options: &RunOptions, settings: &mut SimSettings) {
         settings.kv.gc_interval_ms = 250;
         settings.kv.gc_garbage_bytes_min = 0;
     }
+    let death = random("death");
+    if death.chance(0.4) {
+        settings.kv.node_dead_after_ms = death.range(settings.kv.node_suspect_after_ms + 1_000, DEAD_AFTER_MS_MAX);
+    }
     let promises = random("promises");
     settings.prelude = match options.workload.as_str() {
         // What must hold of each key by itself holds without commit wait, too.
@@ -293,6 +300,14 @@ async fn liveness(cluster: &SimCluster, database: &dyn Database) -> Result<(), S
             return Err(in_time("replicas do not catch up"));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let up = (0..cluster.len()).filter(|index| cluster.standing(*index) == Standing::Up).count();
+    let (copies, dead_after_ms) = (cluster.kv_settings().replication_target, cluster.kv_settings().node_dead_after_ms);
+    while up >= copies && dead_after_ms <= DEAD_AFTER_MS_MAX && !Sample::take(cluster).has_copies(copies) {
+        if tokio::time::Instant::now() > end {
+            return Err(in_time("ranges lack copies on nodes that run"));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     cluster.watch().look_back(cluster);
     Ok(())

@@ -1,9 +1,6 @@
 //! Ranges tile the keyspace: of each range the newest descriptor that any store holds, side by side, without gap or overlap.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
-use kv::descriptor::RangeDescriptor;
 use kv::keys;
 
 use super::{Invariant, Sample};
@@ -26,15 +23,7 @@ impl Invariant for RangeTiling {
         if !sample.is_complete {
             return Ok(());
         }
-        let mut newest: BTreeMap<u64, &RangeDescriptor> = BTreeMap::new();
-        for state in sample.nodes.iter().flat_map(|node| &node.ranges) {
-            let descriptor = &state.descriptor;
-            let known = newest.entry(descriptor.range_id).or_insert(descriptor);
-            if descriptor.generation > known.generation {
-                *known = descriptor;
-            }
-        }
-        let mut ranges: Vec<&RangeDescriptor> = newest.into_values().collect();
+        let mut ranges = sample.newest();
         ranges.sort_by(|one, other| one.start.cmp(&other.start));
         let mut reached: Option<Bytes> = Some(Bytes::from_static(keys::MIN));
         for range in &ranges {

@@ -1,9 +1,10 @@
-//! Faults that a node must find out by itself: a clock beyond its bound, and rot in a log.
+//! Rare faults: those that a node must find out by itself, a clock beyond its bound and rot in a log; and the loss of a node for good.
 //!
 //! ```text
 //!   wrong clock      drained of clients ─▶ the clock jumps ─▶ it disagrees with the others, and fences itself ─▶ ended, mended
 //!   disowned clock   the clock jumps, and its source says so ─▶ it serves nothing from that moment on ─▶ ended, mended
 //!   bit rot          killed, and a bit flips in what was synced before the last ─▶ it refuses to start, or it is unharmed
+//!   replacement      once every range has all its copies: killed, its disks are lost ─▶ a new one joins at its address
 //! ```
 //!
 //! Between the jump and the fence whoever speaks to the node of a wrong clock is promised nothing, so nobody does; everybody
@@ -16,12 +17,13 @@ use clock::{ClockFault, Random};
 use raft_groups::disk::{Dir, SimDir};
 
 use super::super::cluster::{Death, SimCluster};
+use super::super::invariants::Sample;
 use super::super::plan::{Fault, Planned};
 
 /// For how long nobody has spoken to a node before its clock jumps.
 const DRAINED_FOR: Duration = Duration::from_secs(1);
 
-/// How often it is tried to find a moment for rot.
+/// How often it is tried to find a moment for rot, or for a loss.
 const LOOKS: u32 = 40;
 
 /// Does it, and undoes all but the end of the process. `is_alone`: nothing else is in the way of what must come of it.
@@ -38,8 +40,25 @@ pub(super) async fn hold(cluster: &SimCluster, planned: &Planned, is_alone: bool
             break_clock(cluster, node, times, Some(ClockFault::Unsynchronised), is_alone, end).await;
         }
         Fault::BitRot(node, choice) => rot(cluster, node, choice, planned.hold / LOOKS).await,
+        Fault::Replace(node) => replace(cluster, node, planned.hold / LOOKS, end).await,
         _ => tokio::time::sleep_until(end).await,
     }
+}
+
+/// A disk may be lost while others have what was on it; of a range that has but one copy yet, nobody has promised that much.
+async fn replace(cluster: &SimCluster, node: usize, pause: Duration, end: tokio::time::Instant) {
+    loop {
+        let sample = Sample::take(cluster);
+        if sample.is_complete && sample.has_copies(cluster.kv_settings().replication_target) {
+            break;
+        }
+        tokio::time::sleep(pause).await;
+        if tokio::time::Instant::now() >= end {
+            return;
+        }
+    }
+    cluster.lose(node);
+    tokio::time::sleep_until(end).await;
 }
 
 async fn break_clock(
