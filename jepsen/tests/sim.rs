@@ -7,7 +7,7 @@ use std::time::Duration;
 use jepsen::sim::fleet::{self, FleetOptions};
 use jepsen::sim::plan::Fault;
 use jepsen::sim::run::{plan_of, settings_of};
-use jepsen::sim::{Outcome, RunOptions};
+use jepsen::sim::{Outcome, RunOptions, SimSettings};
 use jepsen::workload;
 
 /// Runs each in a fresh process.
@@ -16,12 +16,12 @@ fn run(runs: Vec<RunOptions>, mutant: Option<&str>) -> Vec<Outcome> {
     let mutant = mutant.map(str::to_owned);
     let options = FleetOptions { binary, jobs: 2, bound: None, mutant, stop_at_failure: false };
     let mut outcomes = Vec::new();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime is to be had");
     runtime
         .block_on(fleet::run(runs, &options, |finished, _| {
             outcomes.push(finished.outcome.clone().unwrap_or_else(|words| panic!("{:?}: {words}", finished.options)));
         }))
-        .unwrap();
+        .expect("processes can be started");
     outcomes.sort_by_key(|outcome| (outcome.seed, outcome.trace_hash));
     outcomes
 }
@@ -73,12 +73,13 @@ fn external_consistency_needs_commit_wait() {
 }
 
 /// The first seed whose plan has such a fault, as a run of that fault alone.
-fn alone(workload: &str, is_wanted: impl Fn(&Fault) -> bool) -> RunOptions {
+fn alone(workload: &str, is_wanted: impl Fn(&SimSettings, &Fault) -> bool) -> RunOptions {
     let runs =
         (0..2_000).map(|seed| RunOptions { duration: Duration::from_secs(12), ..RunOptions::new(seed, workload) });
     let found = runs.into_iter().find_map(|options| {
-        let plan = plan_of(&options, settings_of(&options).nodes);
-        let wanted = plan.iter().find(|planned| is_wanted(&planned.fault))?.number;
+        let settings = settings_of(&options);
+        let plan = plan_of(&options, settings.nodes);
+        let wanted = plan.iter().find(|planned| is_wanted(&settings, &planned.fault))?.number;
         Some(RunOptions { faults: Some(vec![wanted]), ..options })
     });
     found.expect("rare faults are drawn in some runs")
@@ -89,9 +90,9 @@ fn a_wrong_clock_fences_its_node_and_hurts_nobody_else() {
     // That it does not go on is checked within the run, since nothing else is in the way.
     let runs = ["register", "bank"].into_iter().flat_map(|workload| {
         [
-            alone(workload, |fault| matches!(fault, Fault::WrongClock(_, times) if *times > 0)),
-            alone(workload, |fault| matches!(fault, Fault::WrongClock(_, times) if *times < 0)),
-            alone(workload, |fault| matches!(fault, Fault::DisownedClock(..))),
+            alone(workload, |_, fault| matches!(fault, Fault::WrongClock(_, times) if *times > 0)),
+            alone(workload, |_, fault| matches!(fault, Fault::WrongClock(_, times) if *times < 0)),
+            alone(workload, |_, fault| matches!(fault, Fault::DisownedClock(..))),
         ]
     });
     for outcome in run(runs.collect(), None) {
@@ -102,8 +103,20 @@ fn a_wrong_clock_fences_its_node_and_hurts_nobody_else() {
 
 #[test]
 fn a_rotten_log_is_refused_and_the_others_go_on() {
-    let rot = alone("bank", |fault| matches!(fault, Fault::BitRot(..)));
+    let rot = alone("bank", |_, fault| matches!(fault, Fault::BitRot(..)));
     for outcome in run(vec![rot], None) {
+        assert_eq!(outcome.broken, [], "seed {}", outcome.seed);
+        assert_eq!(outcome.faults, 1);
+    }
+}
+
+#[test]
+fn a_lost_node_is_replaced_and_gets_its_copies() {
+    // Where nodes count as dead within the run, that every range has all its copies again is part of its end.
+    let lost = ["append", "set"].map(|workload| {
+        alone(workload, |settings, fault| matches!(fault, Fault::Replace(_)) && settings.kv.node_dead_after_ms < 10_000)
+    });
+    for outcome in run(lost.to_vec(), None) {
         assert_eq!(outcome.broken, [], "seed {}", outcome.seed);
         assert_eq!(outcome.faults, 1);
     }

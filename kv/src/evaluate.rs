@@ -133,7 +133,7 @@ pub(crate) struct Evaluated {
 /// How many times a batch that may move is tried before the conflict is reported.
 const MOVES: usize = 16;
 
-/// Evaluates a batch. REQUIRES: latches on everything [`declare`] names, and a view within whose bounds it lies.
+/// Evaluates a batch. REQUIRES: latches on everything [`declare()`] names, and a view within whose bounds it lies.
 pub(crate) fn evaluate(input: &Input<'_>) -> Result<Evaluated, Refusal> {
     let mut at = Stand::of(input);
     for _ in 0..MOVES {

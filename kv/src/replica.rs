@@ -18,7 +18,7 @@
 //! Lock order: `lease` before `proposals`; `view` is taken alone. None is held over an `await`.
 //!
 //! A replica knows nothing of other ranges; what it needs of them (pushes, resolution) goes through its
-//! [`Sender`](crate::api::Sender). Who holds it learns of changes through [`ReplicaEvents`].
+//! [`Sender`]. Who holds it learns of changes through [`ReplicaEvents`].
 
 pub mod admin;
 mod apply;

@@ -1,4 +1,4 @@
-//! Names and literals settled: from the parser's expressions to [`Scalar`]s with types.
+//! Names and literals settled: from the parser's expressions to [`Scalar`](crate::scalar::Scalar)s with types.
 //!
 //! Types follow PostgreSQL's rules as far as one row's expressions need them: a string literal, a NULL and a parameter without
 //! a type take the type of what they meet; numbers compare across types; everything else must match or cast implicitly.

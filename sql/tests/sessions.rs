@@ -27,7 +27,7 @@ fn single_statements_of_many_sessions_never_fail_for_a_conflict() {
                 let mut own = session(&node).await;
                 for _ in 0..10 {
                     // It reads one row to write the other: without a retry, somebody fails.
-                    let (read, written) = if client % 2 == 0 { (1, 2) } else { (2, 1) };
+                    let (read, written) = if client.is_multiple_of(2) { (1, 2) } else { (2, 1) };
                     let text = format!(
                         "UPDATE t SET n = n + 1 + 0 * (SELECT n FROM t WHERE id = {read}) WHERE id = {written}"
                     );

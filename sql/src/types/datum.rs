@@ -5,7 +5,7 @@ use super::{Numeric, PgType};
 /// One SQL value. Its meaning where variants are shared (text and varchar, oid and regclass) is its [`PgType`]'s.
 ///
 /// `PartialEq` compares representations (`1.0` and `1.00` differ, NULL equals NULL): for tests and caches. SQL's equality is
-/// [`super::compare`].
+/// [`super::compare()`].
 #[derive(Clone, Debug, PartialEq, Default)]
 pub enum Datum {
     /// SQL NULL, of every type.

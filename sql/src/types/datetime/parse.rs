@@ -382,7 +382,7 @@ fn month_number(word: &str) -> Option<u32> {
     let word = word.trim_end_matches('.');
     let word = if word == "sept" { "sep" } else { word };
     let matches = |month: &&str| *month == word || (word.len() == 3 && month.starts_with(word));
-    MONTHS.iter().position(|month| matches(month)).map(|index| index as u32 + 1)
+    MONTHS.iter().position(matches).map(|index| index as u32 + 1)
 }
 
 fn is_weekday(word: &str) -> bool {
