@@ -46,3 +46,4 @@ SELECT timestamptz '2024-03-09 12:00' + interval '1 day', timestamptz '2024-03-0
 SELECT '2024-07-01 12:00+00'::timestamptz::timestamp, '2024-07-01 12:00'::timestamp::timestamptz, extract(timezone FROM timestamptz '2024-07-01'), to_char(timestamptz '2024-07-01 12:00', 'TZ OF');
 RESET TimeZone;
 SHOW TimeZone;
+SELECT timestamp '2024-01-01' AT TIME ZONE '+03', timestamptz '2024-01-01 00:00+00' AT TIME ZONE '-5', timestamptz '2024-01-01 00:00+00' AT TIME ZONE 'Europe/Berlin', timestamptz '2024-01-01 00:00+00' AT TIME ZONE interval '-2 hours';

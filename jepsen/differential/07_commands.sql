@@ -85,6 +85,7 @@ CREATE INDEX ih ON rt USING hash (n);
 CREATE INDEX ip ON rt (n) WHERE n > 0;
 -- refused: not written yet
 CREATE INDEX ie ON rt ((n + 1));
+-- refused: not written yet
 CREATE INDEX ii ON rt (n) INCLUDE (id);
 CREATE INDEX iw ON rt (n) WITH (fillfactor = 70);
 DROP INDEX CONCURRENTLY ic;

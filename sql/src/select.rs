@@ -114,7 +114,7 @@ impl QueryPlanner for Planner {
         given_types: &[Option<PgType>],
         context: &QueryContext,
     ) -> Result<Arc<dyn QueryPlan>, SqlError> {
-        let rewritten = rewrite::rewrite(query)?;
+        let rewritten = rewrite::rewrite(query, &|name| scope::columns(context, name))?;
         let (plan, params, tables) = self.logical(&rewritten, given_types, context)?;
         let plan = self.state.optimize(&plan).map_err(sql_error)?;
         let columns = columns(&plan);

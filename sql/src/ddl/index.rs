@@ -14,6 +14,7 @@ impl Session {
     pub(super) async fn create_index(&mut self, create: &ast::CreateIndex) -> Result<Outcome, SqlError> {
         let refused = [
             (create.predicate.is_some(), "a partial index"),
+            (!create.include.is_empty(), "INCLUDE in an index"),
             (create.nulls_distinct == Some(false), "NULLS NOT DISTINCT"),
             (!matches!(create.using, None | Some(ast::IndexType::BTree)), "an index other than btree"),
         ];

@@ -73,7 +73,7 @@ fn truncation(r: &mut Registry) {
     })
     .stable();
     r.strict("date_trunc", &[Text, TimestampTz, Text], TimestampTz, |_, a| {
-        truncate_in(text(&a[0]), micros(&a[1]), &TimeZone::parse(text(&a[2]))?)
+        truncate_in(text(&a[0]), micros(&a[1]), &TimeZone::parse_in_expression(text(&a[2]))?)
     });
     r.strict("date_trunc", &[Text, PgType::Interval], PgType::Interval, |_, a| {
         truncate_interval(text(&a[0]), interval(&a[1])).map(Datum::Interval)
@@ -323,11 +323,25 @@ fn making(r: &mut Registry) {
 fn zones(r: &mut Registry) {
     // `x AT TIME ZONE zone` is timezone(zone, x).
     r.strict("timezone", &[Text, TimestampTz], Timestamp, |_, a| {
-        Ok(Datum::Timestamp(utc_to_local(micros(&a[1]), &TimeZone::parse(text(&a[0]))?)))
+        Ok(Datum::Timestamp(utc_to_local(micros(&a[1]), &TimeZone::parse_in_expression(text(&a[0]))?)))
     });
     r.strict("timezone", &[Text, Timestamp], TimestampTz, |_, a| {
-        Ok(Datum::TimestampTz(local_to_utc(micros(&a[1]), &TimeZone::parse(text(&a[0]))?)))
+        Ok(Datum::TimestampTz(local_to_utc(micros(&a[1]), &TimeZone::parse_in_expression(text(&a[0]))?)))
     });
+    r.strict("timezone", &[PgType::Interval, TimestampTz], Timestamp, |_, a| {
+        Ok(Datum::Timestamp(utc_to_local(micros(&a[1]), &zone_at(interval(&a[0]))?)))
+    });
+    r.strict("timezone", &[PgType::Interval, Timestamp], TimestampTz, |_, a| {
+        Ok(Datum::TimestampTz(local_to_utc(micros(&a[1]), &zone_at(interval(&a[0]))?)))
+    });
+}
+
+/// A zone as far east of UTC as the interval says.
+fn zone_at(east: Interval) -> Result<TimeZone, SqlError> {
+    match i32::try_from(east.micros / 1_000_000) {
+        Ok(seconds) if east.months == 0 && east.days == 0 => Ok(TimeZone::Fixed(seconds)),
+        _ => Err(SqlError::new("22023", "an interval time zone must not include months or days")),
+    }
 }
 
 fn text_forms(r: &mut Registry) {
@@ -345,11 +359,11 @@ fn text_forms(r: &mut Registry) {
     });
     r.strict("to_char", &[PgType::Interval, Text], Text, |_, a| to_char::interval(interval(&a[0]), text(&a[1])));
     r.strict("to_char", &[Number, Text], Text, |_, a| match &a[0] {
-        Datum::Numeric(value) => Ok(Datum::Text(to_char::number(value, text(&a[1])))),
+        Datum::Numeric(value) => to_char::number(value, text(&a[1])).map(Datum::Text),
         _ => Ok(Datum::Null),
     });
     r.strict("to_char", &[Float8, Text], Text, |_, a| match &a[0] {
-        Datum::Float8(value) => Ok(Datum::Text(to_char::number(&Numeric::from_f64(*value), text(&a[1])))),
+        Datum::Float8(value) => to_char::number(&Numeric::from_f64(*value), text(&a[1])).map(Datum::Text),
         _ => Ok(Datum::Null),
     });
 }

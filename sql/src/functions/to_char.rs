@@ -197,8 +197,18 @@ fn part(pattern: &str, written: &str, at: i64, zone: Option<&Zone>, fill: bool) 
 }
 
 /// A number by a template.
-pub fn number(value: &Numeric, template: &str) -> String {
+pub fn number(value: &Numeric, template: &str) -> Result<String, SqlError> {
     let upper = template.to_ascii_uppercase();
+    if let Some(pattern) = UNSUPPORTED.iter().find(|pattern| upper.contains(**pattern)) {
+        return Err(SqlError::unsupported(format!("the pattern {pattern} of to_char for numbers")));
+    }
+    Ok(by_template(value, template, &upper))
+}
+
+/// Patterns of numbers that PostgreSQL knows, and that would stand for themselves here.
+const UNSUPPORTED: [&str; 7] = ["EEEE", "PR", "SG", "PL", "TH", "L", "V"];
+
+fn by_template(value: &Numeric, template: &str, upper: &str) -> String {
     if upper.trim_start_matches("FM") == "RN" {
         let roman = roman(value);
         let cased = if template.ends_with("rn") { roman.to_lowercase() } else { roman };
@@ -206,7 +216,7 @@ pub fn number(value: &Numeric, template: &str) -> String {
     }
     let (fill, body) = match upper.strip_prefix("FM") {
         Some(rest) => (false, rest.to_owned()),
-        None => (true, upper.clone()),
+        None => (true, upper.to_owned()),
     };
     let (whole_places, fraction_places) = body.split_once(['.', 'D']).unwrap_or((body.as_str(), ""));
     let places = |text: &str| text.chars().filter(|c| matches!(c, '9' | '0')).count();

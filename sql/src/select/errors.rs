@@ -192,6 +192,9 @@ fn plan_error(message: &str) -> SqlError {
     if message.starts_with("Aggregate functions are not allowed in the WHERE clause") {
         return SqlError::new("42803", "aggregate functions are not allowed in WHERE");
     }
+    if message.contains("Aggregate function calls cannot be nested") {
+        return SqlError::new("42803", "aggregate function calls cannot be nested");
+    }
     let code = if message.starts_with("Invalid function") || message.contains("No function matches") {
         let name = message.split('\'').nth(1).unwrap_or_default();
         let plain = name.split('(').next().unwrap_or_default();

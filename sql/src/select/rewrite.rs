@@ -9,6 +9,7 @@
 //!
 //! What the library would ignore or misread is refused here, by name.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
@@ -27,10 +28,13 @@ use crate::fastpath::select::string_for_name;
 use crate::types::{PgType, format_type, from_sqlparser};
 
 mod correlated;
+mod merged;
 mod query;
 mod rows;
 mod scalar;
 mod special;
+
+pub(super) use merged::ColumnsOf;
 
 /// A query ready for planning.
 pub(super) struct Rewritten {
@@ -47,19 +51,23 @@ pub(super) struct Rewritten {
 ///
 /// # Errors
 /// 0A000 for what is not supported; 42704 for types that do not exist.
-pub(super) fn rewrite(query: &Query) -> Result<Rewritten, SqlError> {
+pub(super) fn rewrite(query: &Query, columns_of: ColumnsOf<'_>) -> Result<Rewritten, SqlError> {
     let mut query = query.clone();
-    let mut rewriter = Rewriter { hidden: Vec::new(), params: 0, known: Vec::new() };
+    let (hidden, known, named) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let mut rewriter = Rewriter { columns_of, named, hidden, params: 0, known };
     match query.visit(&mut rewriter) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => {
-            let Rewriter { hidden, params, known } = rewriter;
+            let Rewriter { hidden, params, known, .. } = rewriter;
             Ok(Rewritten { query, hidden, params, known })
         }
     }
 }
 
-struct Rewriter {
+struct Rewriter<'a> {
+    columns_of: ColumnsOf<'a>,
+    /// What WITH names, which may hide tables.
+    named: BTreeSet<String>,
     hidden: Vec<Hidden>,
     params: usize,
     known: Vec<(usize, PgType)>,
@@ -71,7 +79,7 @@ fn refuse(what: impl std::fmt::Display) -> Flow {
     ControlFlow::Break(SqlError::unsupported(what))
 }
 
-impl VisitorMut for Rewriter {
+impl VisitorMut for Rewriter<'_> {
     type Break = SqlError;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> Flow {
@@ -108,6 +116,11 @@ impl VisitorMut for Rewriter {
                 _ => None,
             };
             query.limit_clause = Some(LimitClause::LimitOffset { limit, offset, limit_by: Vec::new() });
+        }
+        let with = query.with.iter().flat_map(|with| &with.cte_tables);
+        self.named.extend(with.map(|cte| folded(&cte.alias.name)));
+        if let Err(error) = merged::settle_query(query, &|name| self.columns(name)) {
+            return ControlFlow::Break(error);
         }
         match &mut query.limit_clause {
             None => {}
@@ -163,6 +176,9 @@ impl VisitorMut for Rewriter {
             {
                 return ControlFlow::Break(string_for_name(alias));
             }
+        }
+        if let Err(error) = merged::settle_select(select, &|name| self.columns(name)) {
+            return ControlFlow::Break(error);
         }
         name_columns(select);
         query::subqueries_as_values(select);
@@ -248,7 +264,12 @@ impl VisitorMut for Rewriter {
     }
 }
 
-impl Rewriter {
+impl Rewriter<'_> {
+    fn columns(&self, name: &ObjectName) -> Option<Vec<String>> {
+        let is_hidden = name.0.len() == 1 && self.named.contains(&last_part(name));
+        if is_hidden { None } else { (self.columns_of)(name) }
+    }
+
     fn rewrite_expr(&mut self, expr: &mut Expr) -> Result<(), SqlError> {
         let taken = std::mem::replace(expr, Expr::value(Value::Null));
         *expr = self.rewritten(taken)?;
@@ -284,7 +305,12 @@ impl Rewriter {
             Expr::Collate { expr, collation } => special::collate(*expr, &collation)?,
             Expr::Function(function) => self.function(function)?,
             Expr::Subquery(mut query) => {
-                let condition = if scalar::aggregate(&mut query) { correlated::loosen(&mut query) } else { None };
+                let condition = if scalar::aggregate(&mut query) {
+                    correlated::loosen(&mut query)
+                } else {
+                    scalar::allow_none(&mut query.body);
+                    None
+                };
                 match condition {
                     Some(condition) => correlated::guarded(condition, Expr::Subquery(query)),
                     None => Expr::Subquery(query),
@@ -334,6 +360,9 @@ impl Rewriter {
         }
         if name == "make_interval" {
             special::order_interval_parts(&mut function)?;
+        }
+        if name == "percentile_cont" {
+            special::percentile_of_doubles(&mut function)?;
         }
         if name == "ntile" {
             // The library counts in int8.

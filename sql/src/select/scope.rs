@@ -11,11 +11,13 @@ use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
+use datafusion::sql::sqlparser::ast::ObjectName;
 use parking_lot::Mutex;
 
 use super::aggregates;
 use super::calls::{Call, Kind};
 use super::errors::external;
+use super::names::folded;
 use super::operators::Operators;
 use super::system::SystemProvider;
 use super::table::KeyTable;
@@ -25,6 +27,25 @@ use crate::functions;
 use crate::pg_catalog;
 use crate::query::QueryContext;
 use crate::types::PgType;
+
+/// The columns of a table of the catalog, by a name in a query; none for anything else.
+pub(super) fn columns(context: &QueryContext, name: &ObjectName) -> Option<Vec<String>> {
+    let parts: Vec<String> = name.0.iter().map(|part| part.as_ident().map(folded)).collect::<Option<Vec<String>>>()?;
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    if let [name] = parts[..]
+        && pg_catalog::table("pg_catalog", name).is_some()
+    {
+        return None;
+    }
+    let (catalog, session) = (&context.catalog, &context.session);
+    match catalog.resolve_in_query(session.database_id, &session.search_path, &parts) {
+        Ok(Some(RelationRef::Table(id))) => {
+            let table = catalog.table(id)?;
+            Some(table.visible_positions.iter().map(|position| table.columns[*position].name.clone()).collect())
+        }
+        _ => None,
+    }
+}
 
 /// The names of one query.
 pub(super) struct Scope<'a> {

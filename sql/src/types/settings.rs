@@ -80,6 +80,14 @@ impl TimeZone {
             .ok_or_else(|| SqlError::new("22023", format!("time zone \"{name}\" not recognized")))
     }
 
+    /// As an expression names it: an offset alone is read as POSIX writes it, which counts westward.
+    pub fn parse_in_expression(name: &str) -> Result<TimeZone, SqlError> {
+        match TimeZone::parse(name)? {
+            TimeZone::Fixed(east) => Ok(TimeZone::Fixed(-east)),
+            named => Ok(named),
+        }
+    }
+
     /// The name as `SHOW timezone` prints it.
     pub fn name(&self) -> String {
         match self {

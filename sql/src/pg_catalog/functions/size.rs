@@ -16,7 +16,11 @@ pub(super) const FUNCTIONS: &[Definition] = &[
     strict("pg_database_size", PgType::Int8, (1, 1), |_, _| Datum::Int8(0)),
     strict("pg_tablespace_size", PgType::Int8, (1, 1), |_, _| Datum::Int8(0)),
     strict("pg_size_pretty", PgType::Text, (1, 1), |_, arguments| {
-        arguments[0].as_i64().map_or(Datum::Null, |bytes| Datum::Text(pretty(bytes)))
+        let bytes = match &arguments[0] {
+            Datum::Numeric(bytes) => bytes.to_i64(),
+            other => other.as_i64(),
+        };
+        bytes.map_or(Datum::Null, |bytes| Datum::Text(pretty(bytes)))
     }),
     strict("pg_relation_filenode", PgType::Oid, (1, 1), |context, arguments| {
         relation_argument(context, arguments, 0).map_or(Datum::Null, Datum::Oid)

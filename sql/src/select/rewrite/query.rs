@@ -216,28 +216,24 @@ fn projects_calls(select: &Select) -> bool {
     })
 }
 
-/// In WHERE, a column that USING merges is that of the side that has all rows.
+/// In WHERE, a column that USING still merges is that of the left side, which has all rows.
 pub(super) fn qualify_merged(select: &mut Select) {
     let mut merged: Vec<(String, Ident)> = Vec::new();
     for from in &select.from {
         let Some(left) = alias_of(&from.relation) else { continue };
-        for Join { relation, join_operator, .. } in &from.joins {
-            let (constraint, right_side) = match join_operator {
-                JoinOperator::Join(constraint)
-                | JoinOperator::Inner(constraint)
-                | JoinOperator::Left(constraint)
-                | JoinOperator::LeftOuter(constraint) => (constraint, false),
-                JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => (constraint, true),
-                _ => continue,
+        for Join { join_operator, .. } in &from.joins {
+            // Of other joins none are left by now.
+            let (JoinOperator::Join(JoinConstraint::Using(columns))
+            | JoinOperator::Inner(JoinConstraint::Using(columns))
+            | JoinOperator::Left(JoinConstraint::Using(columns))
+            | JoinOperator::LeftOuter(JoinConstraint::Using(columns))) = join_operator
+            else {
+                continue;
             };
-            let JoinConstraint::Using(columns) = constraint else { continue };
-            let side = if right_side { alias_of(relation) } else { Some(left.clone()) };
             for column in columns {
                 let name = last_part(column);
-                if let Some(side) = side.clone()
-                    && !merged.iter().any(|(other, _)| *other == name)
-                {
-                    merged.push((name, side));
+                if !merged.iter().any(|(other, _)| *other == name) {
+                    merged.push((name, left.clone()));
                 }
             }
         }

@@ -10,8 +10,9 @@ use datafusion::sql::sqlparser::ast::{
     Visitor,
 };
 
-use super::{last_part, object_name};
+use super::{folded, last_part, object_name};
 use crate::select::aggregates::SINGLE;
+use crate::select::names::name_of;
 
 /// The names of aggregates.
 static AGGREGATES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
@@ -69,6 +70,34 @@ pub(super) fn aggregate(query: &mut Query) -> bool {
     query.order_by = None;
     query.limit_clause = None;
     true
+}
+
+/// A scalar subquery that may have no row has NULL then, whatever its column is made of: the planner library goes by the column.
+pub(super) fn allow_none(body: &mut SetExpr) {
+    match body {
+        SetExpr::Query(query) => allow_none(&mut query.body),
+        SetExpr::SetOperation { left, right, .. } => {
+            allow_none(left);
+            allow_none(right);
+        }
+        SetExpr::Select(select) => {
+            let ungrouped = matches!(&select.group_by, GroupByExpr::Expressions(exprs, _) if exprs.is_empty());
+            let is_aggregate = ungrouped && select.having.is_none();
+            let [item] = &mut select.projection[..] else { return };
+            let (expr, alias) = match item {
+                SelectItem::UnnamedExpr(expr) => (&*expr, name_of(expr)),
+                SelectItem::ExprWithAlias { expr, alias } => (&*expr, folded(alias)),
+                _ => return,
+            };
+            // Without groups, aggregates have a row in any case.
+            if is_aggregate && calls_aggregate(expr) {
+                return;
+            }
+            let expr = super::call("nullif", vec![expr.clone(), Expr::value(Value::Null)]);
+            *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', alias) };
+        }
+        _ => {}
+    }
 }
 
 fn is_plain(select: &Select) -> bool {

@@ -214,6 +214,23 @@ pub(super) fn collate(expr: Expr, collation: &ObjectName) -> Result<Expr, SqlErr
     }
 }
 
+/// The library interpolates between doubles only, and PostgreSQL makes doubles of other numbers, too.
+pub(super) fn percentile_of_doubles(function: &mut Function) -> Result<(), SqlError> {
+    let as_double = |expr: &mut Expr| -> Result<(), SqlError> {
+        let taken = std::mem::replace(expr, Expr::value(Value::Null));
+        *expr = cast_to(taken, &DataType::DoublePrecision)?;
+        Ok(())
+    };
+    if let FunctionArguments::List(list) = &mut function.args {
+        for argument in &mut list.args {
+            if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = argument {
+                as_double(expr)?;
+            }
+        }
+    }
+    function.within_group.iter_mut().try_for_each(|key| as_double(&mut key.expr))
+}
+
 /// Functions with a syntax of their own become calls.
 pub(super) fn function_syntax(expr: Expr) -> Expr {
     match expr {
