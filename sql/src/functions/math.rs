@@ -97,24 +97,30 @@ fn powers(r: &mut Registry) {
         }
         value => double(value),
     });
-    r.strict("exp", &[Number], Number, |_, a| number(&a[0]).map_f64(f64::exp).and_then(numeric));
+    r.strict("exp", &[Number], Number, |_, a| number(&a[0]).exp().and_then(numeric));
     r.strict("ln", &[Float8], Float8, |_, a| logarithm(float(&a[0])).and_then(|value| double(value.ln())));
     r.strict("ln", &[Number], Number, |_, a| {
-        logarithm(number(&a[0]).to_f64())?;
-        number(&a[0]).map_f64(f64::ln).and_then(numeric)
+        positive(&number(&a[0]))?;
+        numeric(number(&a[0]).ln())
     });
     for name in ["log", "log10"] {
         r.strict(name, &[Float8], Float8, |_, a| logarithm(float(&a[0])).and_then(|value| double(value.log10())));
         r.strict(name, &[Number], Number, |_, a| {
-            logarithm(number(&a[0]).to_f64())?;
-            number(&a[0]).map_f64(f64::log10).and_then(numeric)
+            positive(&number(&a[0]))?;
+            number(&a[0]).log(&Numeric::from(10)).and_then(numeric)
         });
     }
     r.strict("log", &[Number, Number], Number, |_, a| {
-        let base = logarithm(number(&a[0]).to_f64())?;
-        logarithm(number(&a[1]).to_f64())?;
-        number(&a[1]).map_f64(|value| value.log10() / base.log10()).and_then(numeric)
+        positive(&number(&a[0]))?;
+        positive(&number(&a[1]))?;
+        number(&a[1]).log(&number(&a[0])).and_then(numeric)
     });
+}
+
+/// The argument of a logarithm must be.
+fn positive(value: &Numeric) -> Result<(), SqlError> {
+    let sign = if value.is_negative() { -1.0 } else { f64::from(u8::from(!value.is_zero())) };
+    logarithm(sign).map(drop)
 }
 
 /// The argument of a logarithm.

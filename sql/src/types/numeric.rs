@@ -18,6 +18,7 @@ use bigdecimal::num_traits::{Signed, ToPrimitive, Zero};
 use crate::SqlError;
 
 mod arithmetic;
+mod transcendental;
 mod wire;
 
 /// Digits after the point that a value may have.

@@ -19,7 +19,7 @@ const MIN_SIGNIFICANT_DIGITS: i64 = 16;
 /// The largest scale that arithmetic chooses by itself.
 const MAX_DISPLAY_SCALE: i64 = 1000;
 
-fn overflow() -> SqlError {
+pub(super) fn overflow() -> SqlError {
     SqlError::new("22003", "value overflows numeric format")
 }
 
@@ -210,7 +210,7 @@ impl Numeric {
         Ok(Numeric::Finite { unscaled: divide_rounding(&radicand.sqrt(), &BigInt::from(10)), scale: wanted })
     }
 
-    /// `self ^ exponent`. Integer exponents are exact before rounding; others are computed in double precision.
+    /// `self ^ exponent`.
     pub fn power(&self, exponent: &Numeric) -> Result<Numeric, SqlError> {
         let one = || Numeric::from(1);
         if exponent.is_zero() || *self == one() {
@@ -229,20 +229,19 @@ impl Numeric {
                 "a negative number raised to a non-integer power yields a complex result",
             ));
         }
-        let approximate = self.to_f64().powf(exponent.to_f64());
         let (Numeric::Finite { unscaled, scale }, Some(whole)) = (self, integer) else {
-            if approximate.is_infinite() && self.is_finite() && exponent.is_finite() {
-                return Err(overflow());
+            if self.is_finite() && exponent.is_finite() {
+                return if self.is_zero() { Ok(Numeric::zero().rescale(16)) } else { self.fractional_power(exponent) };
             }
-            if approximate == 0.0 && !(self.is_finite() && exponent.is_finite()) {
-                return Ok(Numeric::zero());
-            }
-            return float_result(approximate, self.scale().max(exponent.scale()));
+            return Ok(of_limits(self.to_f64().powf(exponent.to_f64())));
         };
+        if self.abs() == one() {
+            return Ok(if whole % 2 == 0 { one() } else { self.clone() }.rescale(16.max(*scale)));
+        }
         // Results of integer exponents have 16 digits after the point, no fewer than the base has.
         let exact = unscaled.abs().bits() as i64 * whole.abs() < 400_000;
         if !exact {
-            return if whole > 0 && approximate.abs() > 1.0 {
+            return if (whole > 0) == (self.to_f64().abs() > 1.0) {
                 Err(overflow())
             } else {
                 Ok(Numeric::zero().rescale(16))
@@ -257,31 +256,21 @@ impl Numeric {
         let Numeric::Finite { unscaled: divisor, scale: from } = raised else { return Ok(Numeric::zero()) };
         Ok(Numeric::Finite { unscaled: divide_rounding(&pow10(from + wanted), &divisor), scale: wanted })
     }
+}
 
-    /// Applies a function of doubles, keeping 16 significant digits: exponential and logarithms.
-    pub fn map_f64(&self, function: impl Fn(f64) -> f64) -> Result<Numeric, SqlError> {
-        match self {
-            Numeric::NaN => Ok(Numeric::NaN),
-            other => float_result(function(other.to_f64()), other.scale()),
-        }
+/// A result that follows from an operand that is not finite.
+fn of_limits(value: f64) -> Numeric {
+    match value {
+        _ if value.is_nan() => Numeric::NaN,
+        f64::INFINITY => Numeric::Infinity,
+        f64::NEG_INFINITY => Numeric::NegativeInfinity,
+        _ => Numeric::from_f64(value),
     }
 }
 
-/// The scale at which a result of about this size shows 16 significant digits.
-fn result_scale(approximate: f64, at_least: u32) -> u32 {
-    let magnitude = if approximate == 0.0 || !approximate.is_finite() { 0 } else { approximate.abs().log10() as i64 };
+/// The scale at which a result of about 10 to this power shows 16 significant digits.
+pub(super) fn result_scale(magnitude: i64, at_least: u32) -> u32 {
     (MIN_SIGNIFICANT_DIGITS - magnitude).max(i64::from(at_least)).clamp(0, MAX_DISPLAY_SCALE) as u32
-}
-
-fn float_result(value: f64, at_least: u32) -> Result<Numeric, SqlError> {
-    if value.is_nan() {
-        return Ok(Numeric::NaN);
-    }
-    if value.is_infinite() {
-        return Ok(if value > 0.0 { Numeric::Infinity } else { Numeric::NegativeInfinity });
-    }
-    let exact: Numeric = format!("{value:e}").parse()?;
-    Ok(exact.rescale(result_scale(value, at_least)))
 }
 
 /// The weight and value of the first non-zero group of four decimal digits, counted from the point.
