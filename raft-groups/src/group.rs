@@ -17,6 +17,7 @@ mod durability;
 mod log_store;
 mod machine;
 mod peer;
+mod runtime;
 mod serve;
 mod snapshot;
 mod start;

@@ -10,13 +10,13 @@ use std::fmt;
 use bytes::Bytes;
 use openraft::impls::{InlineBatch, leader_id_std};
 use openraft::raft::responder::Responder;
-use openraft::rt::deterministic_rng::DeterministicRng;
 use openraft::vote::RaftLeaderId;
 use openraft::{EntryPayload, Membership, OptionalSend, RaftTypeConfig};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::oneshot;
 
 use super::codec::{Member, MembershipRecord, PositionRecord, VoterSet};
+use super::runtime::GroupRuntime;
 use crate::LogPosition;
 
 /// The types all groups share.
@@ -44,10 +44,6 @@ impl RaftTypeConfig for Types {
         T: OptionalSend + 'static;
     type ErrorSource = openraft::impls::BoxedErrorSource;
 }
-
-/// openraft's runtime: tokio, with elections timed from a seed instead of from the thread's own generator.
-#[allow(deprecated, reason = "openraft's re-export spares a direct dependency on its runtime crate")]
-pub(crate) type GroupRuntime = DeterministicRng<openraft::impls::TokioRuntime>;
 
 pub(crate) type LeaderId = <leader_id_std::LeaderId<u64, u64> as RaftLeaderId>::Committed;
 pub(crate) type LogId = openraft::type_config::alias::LogIdOf<Types>;

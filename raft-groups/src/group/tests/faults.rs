@@ -68,6 +68,27 @@ fn a_paused_leader_comes_back_as_a_follower() {
     });
 }
 
+#[test]
+fn replicas_a_continent_apart_elect_a_leader_that_serves() {
+    simulate(44, async {
+        let mut cluster = Cluster::new(44, 3);
+        let (delay_min, delay_max) = (Duration::from_millis(200), Duration::from_millis(210));
+        cluster.network.set_usual(LinkFaults { delay_min, delay_max, ..LinkFaults::default() });
+        cluster.create_group(GROUP, &[1, 2, 3]).await;
+        let leader =
+            tokio::time::timeout(Duration::from_secs(30), cluster.leader(GROUP)).await.expect("one is elected");
+        let term = cluster.group(leader, GROUP).leader_term();
+        // Without anything to do in between it is still known to be heard.
+        for command in ["first", "second"] {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            let bound = Duration::from_secs(2);
+            tokio::time::timeout(bound, cluster.propose(GROUP, command)).await.expect("it takes a round trip");
+        }
+        assert_eq!(cluster.group(leader, GROUP).leader_term(), term, "nobody stood for election");
+        cluster.converge(GROUP, &[1, 2, 3], 2).await;
+    });
+}
+
 /// Proposers that note what was acknowledged and what may have been.
 async fn load(cluster: &Cluster, proposers: u64, each: u64, acknowledged: Arc<Mutex<BTreeSet<String>>>) {
     let mut running = Vec::new();
