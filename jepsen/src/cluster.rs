@@ -1,13 +1,17 @@
-//! A cluster of real `meridian` processes on this machine's loopback.
+//! A cluster of real `meridian` processes on this machine.
 //!
-//! Every node is a process with a data directory, three ports, a locality and a log file of its own; where that is asked for, with
-//! a network namespace and a disk of limited size, too. A process is ended with the value that holds it, so that nothing
+//! Every node is a process with a data directory, three ports, a locality and a log file of its own; where that is asked for, in
+//! a network namespace or a container, and with a disk of limited size. A process is ended with the value that holds it, so that nothing
 //! outlives a test, a panic or a Ctrl-C.
 //!
 //! Knows nothing of what runs on the cluster.
 
+mod container;
+mod containers;
+mod ground;
 mod links;
 mod namespaces;
+mod node;
 mod ports;
 mod process;
 mod tied;
@@ -20,14 +24,16 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio_postgres::{Client, NoTls};
 
+pub use ground::Confinement;
 pub use namespaces::Namespaces;
+pub use node::{Node, Signal};
 pub use ports::{Ports, free_port_run, free_ports};
-pub use process::{NodeProcess, Signal};
 pub use tied::tied_command;
 pub use volume::Volume;
 
+use ground::Ground;
 use links::Links;
-use process::NodeSpec;
+use node::NodeSpec;
 
 /// What kind of cluster to start.
 #[derive(Clone, Debug)]
@@ -50,8 +56,8 @@ pub struct ClusterConfig {
     pub arguments: Vec<String>,
     /// More environment variables for single nodes, by index.
     pub environment: Vec<(usize, String, String)>,
-    /// Each node has a network namespace of its own, so that the kernel can cut links.
-    pub namespaces: bool,
+    /// What each node is confined to.
+    pub confinement: Confinement,
     /// Each node has a disk of so many mebibytes.
     pub volume_mib: Option<u64>,
 }
@@ -72,7 +78,7 @@ impl ClusterConfig {
             fault_hooks: true,
             arguments: Vec::new(),
             environment: Vec::new(),
-            namespaces: false,
+            confinement: Confinement::None,
             volume_mib: None,
         })
     }
@@ -100,8 +106,8 @@ pub fn find_binary() -> Result<PathBuf> {
 #[derive(Debug)]
 pub struct Cluster {
     config: ClusterConfig,
-    // Processes go before the network they are in.
-    nodes: Vec<NodeProcess>,
+    // Nodes go before the network they are in.
+    nodes: Vec<Node>,
     /// The IDs the nodes were given when they joined.
     node_ids: Vec<u64>,
     links: Links,
@@ -116,38 +122,34 @@ impl Cluster {
     /// # Errors
     /// When a process does not start, or a node does not answer in time; its log's end is in the message.
     pub async fn start(config: ClusterConfig) -> Result<Self> {
-        let links = Links::new(config.namespaces.then(|| Namespaces::create(config.nodes)).transpose()?, config.nodes);
-        let ports = match links.namespaces() {
-            Some(namespaces) => {
-                (0..config.nodes).map(|index| ports::alone_on(namespaces.node(index).address)).collect()
-            }
-            None => ports::assign(config.nodes, config.first_sql_port)?,
-        };
-        let join: Vec<String> = ports.iter().map(|ports| format!("{}:{}", ports.host, ports.rpc)).collect();
+        let ground = Ground::prepare(&config).await?;
+        let sites: Vec<_> = (0..config.nodes).map(|index| ground.site(index)).collect();
+        let join: Vec<String> = sites.iter().map(|site| format!("{}:{}", site.address.0, site.address.1)).collect();
+        let directory = std::path::absolute(&config.directory)?;
         let mut arguments = config.arguments.clone();
         if config.fault_hooks {
             arguments.push("--fault-hooks".to_owned());
         }
         let mut nodes = Vec::new();
-        for (index, ports) in ports.iter().enumerate() {
+        for (index, site) in sites.into_iter().enumerate() {
             let environment = config.environment.iter().filter(|(node, ..)| *node == index);
-            nodes.push(NodeProcess::new(NodeSpec {
+            nodes.push(Node::new(NodeSpec {
                 binary: config.binary.clone(),
-                directory: config.directory.join(format!("n{}", index + 1)),
-                ports: *ports,
+                directory: directory.join(format!("n{}", index + 1)),
+                site,
                 region: format!("r{}", index % config.regions.max(1) + 1),
                 join: join.clone(),
                 more: arguments.clone(),
                 environment: environment.map(|(_, name, value)| (name.clone(), value.clone())).collect(),
-                namespace: links.namespaces().map(|namespaces| namespaces.node(index).clone()),
                 volume_mib: config.volume_mib,
             })?);
         }
+        let links = Links::new(ground, config.nodes);
         let mut cluster = Cluster { config, nodes, node_ids: Vec::new(), links };
         for node in &mut cluster.nodes {
-            node.start()?;
+            node.start().await?;
         }
-        cluster.init(&join[0]).await?;
+        cluster.init().await?;
         cluster.wait_until_ready().await?;
         for node in &cluster.nodes {
             cluster.node_ids.push(node.node_id().await?);
@@ -159,11 +161,13 @@ impl Cluster {
         Ok(cluster)
     }
 
-    async fn init(&self, address: &str) -> Result<()> {
+    async fn init(&self) -> Result<()> {
+        let ports = self.nodes[0].ports();
+        let address = format!("{}:{}", ports.host, ports.rpc);
         let mut last = String::new();
         for _ in 0..100 {
             let output = tied_command(&self.config.binary)
-                .args(["init", "--host", address, "--log", "warn"])
+                .args(["init", "--host", &address, "--log", "warn"])
                 .output()
                 .await
                 .context("meridian init did not start")?;
@@ -208,12 +212,12 @@ impl Cluster {
         }
     }
 
-    /// Starts a node's process again, and tells it what is wrong with its links once it answers. Does nothing when it runs.
+    /// Starts a node again, and tells it what is wrong with its links once it answers. Does nothing when it runs.
     ///
     /// # Errors
     /// When it does not start, or does not answer in time.
     pub async fn restart(&mut self, index: usize) -> Result<()> {
-        self.nodes[index].start()?;
+        self.nodes[index].start().await?;
         self.wait_until_node_ready(index).await?;
         self.set_hooks(index).await
     }
@@ -223,11 +227,11 @@ impl Cluster {
     /// # Errors
     /// When it does not start, or does not answer in time.
     pub async fn replace(&mut self, index: usize) -> Result<()> {
-        if self.nodes[index].is_running() {
+        if self.nodes[index].is_running().await {
             self.nodes[index].signal(Signal::Kill).await?;
         }
         self.nodes[index].wipe()?;
-        self.nodes[index].start()?;
+        self.nodes[index].start().await?;
         self.wait_until_node_ready(index).await?;
         self.node_ids[index] = self.nodes[index].node_id().await?;
         for other in 0..self.len() {
@@ -303,12 +307,12 @@ impl Cluster {
     }
 
     /// A node, counted from 0.
-    pub fn node(&self, index: usize) -> &NodeProcess {
+    pub fn node(&self, index: usize) -> &Node {
         &self.nodes[index]
     }
 
     /// A node, counted from 0, to do something to.
-    pub fn node_mut(&mut self, index: usize) -> &mut NodeProcess {
+    pub fn node_mut(&mut self, index: usize) -> &mut Node {
         &mut self.nodes[index]
     }
 

@@ -1,4 +1,4 @@
-//! What breaks a cluster of processes while a workload runs on it.
+//! What breaks a cluster of processes or containers while a workload runs on it.
 //!
 //! ```text
 //!   rest ─▶ begin one fault ─▶ hold ─▶ heal it ─▶ rest ─▶ … until the time is up; in the end nothing is broken
@@ -7,7 +7,7 @@
 //! | fault | what is done |
 //! |---|---|
 //! | `kill` | kill -9 to up to a minority of the nodes, and they are started again |
-//! | `pause` | SIGSTOP to one, and SIGCONT |
+//! | `pause` | SIGSTOP to one, and SIGCONT; a container is frozen and thawed |
 //! | `partition` | one cut off, two halves, halves with a bridge, or a ring where each sees a majority |
 //! | `one-way` | what one node sends is lost, or what is sent to it |
 //! | `latency` | all links of one node are slow |
@@ -123,7 +123,7 @@ pub async fn run(cluster: &mut Cluster, plan: Plan, recorder: &Recorder) -> Resu
     let end = tokio::time::Instant::now() + plan.duration;
     if plan.fault == Fault::None {
         tokio::time::sleep_until(end).await;
-        return fault::check_all_run(cluster);
+        return fault::check_all_run(cluster).await;
     }
     let kinds: Vec<Fault> = match plan.fault {
         Fault::Mixed => Fault::SINGLE.into_iter().filter(|kind| is_possible(cluster, &plan, *kind)).collect(),
@@ -145,7 +145,7 @@ pub async fn run(cluster: &mut Cluster, plan: Plan, recorder: &Recorder) -> Resu
         tokio::time::sleep(rest).await;
     }
     tokio::time::sleep_until(end).await;
-    fault::check_all_run(cluster)
+    fault::check_all_run(cluster).await
 }
 
 fn is_possible(cluster: &Cluster, plan: &Plan, kind: Fault) -> bool {

@@ -187,7 +187,7 @@ async fn strike(cluster: &mut Cluster, victim: usize, settings: Settings) -> Res
             tokio::time::sleep(wait).await;
             node.signal(Signal::Kill).await?;
             tokio::time::sleep(settings.hold).await;
-            node.start()
+            node.start().await
         }
         Blow::Pause => {
             tokio::time::sleep(wait).await;

@@ -1,11 +1,12 @@
-//! `jepsen run`: one workload on a fresh cluster of processes while a nemesis breaks it, or on somebody else's PostgreSQL.
+//! `jepsen run`: one workload on a fresh cluster of processes or containers while a nemesis breaks it, or on somebody else's PostgreSQL.
 //!
 //! ```text
 //!   cluster, as the fault needs it ─▶ workload beside nemesis ─▶ all healed ─▶ final reads ─▶ verdict
 //! ```
 //!
 //! What the fault needs and cannot have here is said aloud: links are cut by the kernel where this process may make network
-//! namespaces, by the nodes' own fault hook otherwise; disks are only full where a small one can be mounted.
+//! namespaces, by the nodes' own fault hook otherwise; disks are only full where a small one can be mounted. In containers links are
+//! cut by taking nodes off networks, and all else is as with processes.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use pgwire_server::cli::parse_duration;
 
 use crate::checker::Verdict;
 use crate::client::{Database, ProcessDatabase, UrlDatabase};
-use crate::cluster::{Cluster, ClusterConfig, Namespaces, Volume};
+use crate::cluster::{Cluster, ClusterConfig, Confinement, Namespaces, Volume};
 use crate::history::{History, Recorder};
 use crate::nemesis::{self, Fault, Plan};
 use crate::report;
@@ -61,6 +62,9 @@ pub struct RunArguments {
     /// Cut links by the nodes' own fault hook even where the kernel could.
     #[arg(long)]
     pub no_namespaces: bool,
+    /// Each node runs in a container of its own, one network for each region; a Docker engine must answer on this machine.
+    #[arg(long, conflicts_with_all = ["no_namespaces", "faketime", "url"])]
+    pub containers: bool,
     /// One node's clock is put wrong from outside, by libfaketime, as far as its bound allows.
     #[arg(long)]
     pub faketime: bool,
@@ -99,10 +103,11 @@ pub async fn run(arguments: &RunArguments) -> Result<()> {
     println!("{} under {}: {verdict}", arguments.workload, arguments.nemesis.name());
     ensure!(
         verdict.is_valid(),
-        "not valid; again with: jepsen run --workload {} --nemesis {} --nodes {} --seed {seed}",
+        "not valid; again with: jepsen run --workload {} --nemesis {} --nodes {} --seed {seed}{}",
         arguments.workload,
         arguments.nemesis.name(),
-        arguments.nodes
+        arguments.nodes,
+        if arguments.containers { " --containers" } else { "" }
     );
     Ok(())
 }
@@ -159,9 +164,11 @@ fn config(arguments: &RunArguments, directory: &Path) -> Result<ClusterConfig> {
     let mut more = |name: &str, value: String| config.arguments.extend([name.to_owned(), value]);
     more("--clock-error", format!("{}us", clock_error(arguments).as_micros()));
     more("--node-dead-after", DEAD_AFTER.to_owned());
-    if fault.cuts_links() && !arguments.no_namespaces {
+    if arguments.containers {
+        config.confinement = Confinement::Containers;
+    } else if fault.cuts_links() && !arguments.no_namespaces {
         match Namespaces::obstacle() {
-            None => config.namespaces = true,
+            None => config.confinement = Confinement::Namespaces,
             Some(obstacle) => println!("no network namespaces: {obstacle}"),
         }
     }

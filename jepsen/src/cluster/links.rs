@@ -1,13 +1,14 @@
 //! What is wrong with the links between the nodes of a cluster, and how they are told.
 //!
-//! A cut is made by the kernel where nodes have network namespaces, and by the nodes' own fault hook otherwise; a delay is always
+//! A cut is made by what the cluster stands on where that can, and by the nodes' own fault hook otherwise; a delay is always
 //! the hook's. A process that was started anew knows of no faults, so what is wrong is kept here, too.
 
 use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Cluster, Namespaces};
+use super::Cluster;
+use super::ground::Ground;
 
 /// A link, in one direction.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,42 +21,36 @@ struct Link {
 /// All links of a cluster.
 #[derive(Debug)]
 pub(super) struct Links {
-    namespaces: Option<Namespaces>,
+    ground: Ground,
     /// By sender, then by receiver.
     faults: Vec<Vec<Link>>,
 }
 
 impl Links {
-    pub fn new(namespaces: Option<Namespaces>, nodes: usize) -> Links {
-        Links { namespaces, faults: vec![vec![Link::default(); nodes]; nodes] }
-    }
-
-    pub fn namespaces(&self) -> Option<&Namespaces> {
-        self.namespaces.as_ref()
+    pub fn new(ground: Ground, nodes: usize) -> Links {
+        Links { ground, faults: vec![vec![Link::default(); nodes]; nodes] }
     }
 }
 
 impl Cluster {
     /// How links are cut here, in words.
     pub fn cutter(&self) -> &'static str {
-        match self.links.namespaces {
-            Some(_) => "iptables in network namespaces",
-            None => "the transport's fault hook",
-        }
+        self.links.ground.cutter()
     }
 
-    /// Cuts or heals one direction of a link.
+    /// Cuts or heals one direction of a link. Does nothing when it is so already.
     ///
     /// # Errors
-    /// When the node does not take the order.
+    /// When whoever cuts links here refuses.
     pub async fn set_cut(&mut self, from: usize, to: usize, cut: bool) -> Result<()> {
-        if from == to {
+        if from == to || self.links.faults[from][to].cut == cut {
             return Ok(());
         }
         self.links.faults[from][to].cut = cut;
-        match &self.links.namespaces {
-            Some(namespaces) => namespaces.set_cut(from, to, cut),
-            None => self.set_hook(from, to).await,
+        if self.links.ground.cuts_links() {
+            self.links.ground.set_cut(from, to, cut).await
+        } else {
+            self.set_hook(from, to).await
         }
     }
 
@@ -80,7 +75,7 @@ impl Cluster {
         let fault = self.links.faults[from][to];
         let apart = self.nodes[from].region() != self.nodes[to].region();
         let distance = if apart { self.config.latency / 2 } else { Duration::ZERO };
-        let cut = fault.cut && self.links.namespaces.is_none();
+        let cut = fault.cut && !self.links.ground.cuts_links();
         let nothing_to_say = !self.config.fault_hooks && !cut && (distance + fault.delay).is_zero();
         if from == to || nothing_to_say {
             return Ok(());

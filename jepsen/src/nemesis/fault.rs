@@ -147,10 +147,10 @@ async fn slow_down(cluster: &mut Cluster, victim: usize, delay: Duration) -> Res
 }
 
 /// Every process still runs: none panicked or was aborted by itself.
-pub(super) fn check_all_run(cluster: &mut Cluster) -> Result<()> {
+pub(super) async fn check_all_run(cluster: &mut Cluster) -> Result<()> {
     for index in 0..cluster.len() {
         let node = cluster.node_mut(index);
-        if !node.is_running() {
+        if !node.is_running().await {
             bail!("node {} has ended by itself:\n{}", index + 1, node.log_tail());
         }
         if node.log_contains("panicked at") {

@@ -138,7 +138,7 @@ impl Memory {
     async fn check(self, cluster: &mut Cluster) -> Result<String> {
         cluster.connect(0).await?.simple_query("SELECT 1").await.context("service afterwards")?;
         let node = cluster.node_mut(0);
-        ensure!(node.is_running(), "the process has ended");
+        ensure!(node.is_running().await, "the process has ended");
         ensure!(!node.log_contains("panicked at"), "the process has panicked");
         let now_bytes = node.resident_bytes().context("the process has memory")?;
         let grown = now_bytes.saturating_sub(self.before_bytes);

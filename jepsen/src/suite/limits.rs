@@ -144,7 +144,7 @@ async fn judge_disk_full(cluster: &mut Cluster) -> Result<String> {
         let rows = cluster.connect(index).await?.query("SELECT note FROM full_disk WHERE id = 1", &[]).await;
         let rows = rows.with_context(|| format!("a read through node {} with its disk full", index + 1))?;
         ensure!(rows.len() == 1, "the row is gone");
-        ensure!(cluster.node_mut(index).is_running(), "node {} has ended", index + 1);
+        ensure!(cluster.node_mut(index).is_running().await, "node {} has ended", index + 1);
     }
     for index in 0..cluster.len() {
         cluster.node(index).volume().context("every node has a volume")?.free()?;
