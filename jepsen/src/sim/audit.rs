@@ -38,6 +38,17 @@ pub enum Audited {
         /// Its snapshot.
         read: Timestamp,
     },
+    /// A leaseholder answers a push.
+    Pushed {
+        /// The node.
+        node: u64,
+        /// The key of the pushee's record, whether there is one or not.
+        record: Bytes,
+        /// What it is told.
+        told: Told,
+        /// Where the pushee's writes stand.
+        at: Timestamp,
+    },
     /// A node's clock is fenced.
     Fenced {
         /// The node.
@@ -50,6 +61,17 @@ pub enum Audited {
         /// From when on it is visible.
         effect: Timestamp,
     },
+}
+
+/// What a pusher is told of its pushee.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It goes on, above the push.
+    Moved,
+    /// It does not go on.
+    Aborted,
+    /// It is over, and its writes count.
+    Committed,
 }
 
 /// What a read answered.
@@ -90,6 +112,7 @@ impl Fields {
         let node = self.number("node");
         let at = Timestamp::new(self.number("wall_ns"), u32::try_from(self.number("logical")).ok()?);
         let range = self.number("range");
+        let pushed = |told| Audited::Pushed { node, record: self.start.clone(), told, at };
         Some(match self.event.as_str() {
             "served" => Audited::Served { node, range, sequence: self.number("sequence"), at },
             "read" => Audited::Read(Read {
@@ -101,6 +124,9 @@ impl Fields {
                 rows: self.number("rows"),
                 checksum: self.number("checksum"),
             }),
+            "moved" => pushed(Told::Moved),
+            "aborted" => pushed(Told::Aborted),
+            "committed" => pushed(Told::Committed),
             "fenced" => Audited::Fenced { node },
             "began" => Audited::Began { node, read: at },
             "acknowledged" => Audited::Acknowledged { node, effect: at },

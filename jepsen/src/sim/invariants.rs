@@ -9,6 +9,7 @@
 //! | [`range_tiling`] | the newest descriptors of all ranges |
 //! | [`replica_equality`] | replicas at the same applied index |
 //! | [`implicit_commit_stable`] | transaction records |
+//! | [`push_stands`] | what pushers are told, and what becomes of their pushees |
 //! | [`read_protected`] | every read answered, read again at the end |
 //! | [`clock_fencing`] | what a node does after its clock was fenced |
 
@@ -17,6 +18,7 @@ pub mod external_consistency;
 pub mod hlc_monotonic;
 pub mod implicit_commit_stable;
 pub mod lease_disjointness;
+pub mod push_stands;
 pub mod range_tiling;
 pub mod read_protected;
 pub mod replica_equality;
@@ -95,6 +97,7 @@ pub fn all(clock_error: Duration) -> Vec<Box<dyn Invariant>> {
         Box::new(range_tiling::RangeTiling),
         Box::new(replica_equality::ReplicaEquality::default()),
         Box::new(implicit_commit_stable::ImplicitCommitStable::default()),
+        Box::new(push_stands::PushStands::default()),
         Box::new(read_protected::ReadProtected::default()),
         Box::new(clock_fencing::ClockFencing::default()),
     ]

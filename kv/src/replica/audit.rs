@@ -3,16 +3,19 @@
 //! ```text
 //!   conclude ─▶ served: range, lease sequence, up to which timestamp
 //!            └▶ read:   span, timestamp, checksum of what was answered      an auditor reads the same later, and compares
+//!   answer ───▶ pushed: what a push was told of its pushee              an auditor looks at what becomes of the pushee
 //! ```
 //!
 //! Nobody listens in production, and then nothing is computed: see [`tracing::enabled!`].
 
 use bytes::Bytes;
+use clock::Timestamp;
 
 use super::Replica;
 use super::lease::HeldLease;
-use crate::api::{BatchRequest, Response, ResponseKind, TxnStatus};
+use crate::api::{BatchRequest, BatchResponse, RequestKind, Response, ResponseKind, TxnStatus};
 use crate::evaluate::{Evaluated, TxnRecordStore};
+use crate::keys;
 use crate::mvcc::{self, ReadAt, ScanLimits};
 
 impl Replica {
@@ -40,7 +43,7 @@ impl Replica {
             return;
         }
         for (read, answer) in reads.iter().zip(answers) {
-            let end = read.end.clone().unwrap_or_else(|| crate::keys::next(&read.start));
+            let end = read.end.clone().unwrap_or_else(|| keys::next(&read.start));
             let as_anybody = ReadAt::timestamp(read.mark.timestamp);
             let seen =
                 mvcc::scan(&*self.engine.snapshot(), &read.start, &end, false, &as_anybody, ScanLimits::default());
@@ -65,10 +68,38 @@ impl Replica {
 }
 
 impl Replica {
+    /// Tells what pushers are told. REQUIRES: what the batch does has applied.
+    pub(super) fn audit_pushes(&self, batch: &BatchRequest, response: &BatchResponse) {
+        if !tracing::enabled!(target: "audit", tracing::Level::TRACE) {
+            return;
+        }
+        for (request, answer) in batch.requests.iter().zip(&response.responses) {
+            let (Some(RequestKind::PushTxn(push)), Some(ResponseKind::Record(record))) = (&request.kind, &answer.kind)
+            else {
+                continue;
+            };
+            let (pushee, at) = (&push.pushee, record.txn.write_timestamp);
+            let told = match TxnStatus::try_from(record.status) {
+                Ok(TxnStatus::Pending) if !push.push_to.is_min() && at > push.push_to => "moved",
+                Ok(TxnStatus::Aborted) => "aborted",
+                Ok(TxnStatus::Committed) => "committed",
+                _ => continue,
+            };
+            tracing::trace!(
+                target: "audit",
+                event = told,
+                node = self.node_id,
+                start = %Hex(&keys::txn_record(&pushee.anchor, pushee.id)),
+                wall_ns = at.wall_ns,
+                logical = at.logical,
+            );
+        }
+    }
+
     /// Whether the batch's transaction has written there: at or above its read timestamp, where others do not see it yet.
     fn has_own_intent(&self, batch: &BatchRequest, start: &[u8], end: &[u8]) -> bool {
         let Some(txn) = &batch.header.txn else { return false };
-        let at_the_end = ReadAt::timestamp(clock::Timestamp::MAX);
+        let at_the_end = ReadAt::timestamp(Timestamp::MAX);
         let seen = mvcc::scan(&*self.engine.snapshot(), start, end, false, &at_the_end, ScanLimits::default());
         seen.is_ok_and(|seen| seen.blocked.iter().any(|intent| intent.txn.id == txn.id))
     }
@@ -86,9 +117,10 @@ fn rows_of(answer: &Response) -> Option<(u64, u64)> {
     }
 }
 
-/// Where the transaction stands whose record this is; `None` when it does not decode.
-pub fn record_status(record: &[u8]) -> Option<TxnStatus> {
-    TxnRecordStore::decode(Bytes::copy_from_slice(record)).ok().map(|record| record.status())
+/// What became of the transaction whose record this is, and where its writes stand; `None` when it does not decode.
+pub fn record_status(record: &[u8]) -> Option<(TxnStatus, Timestamp)> {
+    let record = TxnRecordStore::decode(Bytes::copy_from_slice(record)).ok()?;
+    Some((record.status(), record.write_timestamp))
 }
 
 /// The checksum of a value, as audit events sum it up: FNV-1a.

@@ -123,6 +123,7 @@ impl Replica {
             let rest = loop {
                 match self.round(&batch, &mut attempt, phase).await? {
                     Round::Answer(response) => {
+                        self.audit_pushes(&batch, &response);
                         self.clean_up_after(&batch);
                         return Ok(response);
                     }

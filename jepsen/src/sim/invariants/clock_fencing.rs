@@ -30,6 +30,8 @@ impl Invariant for ClockFencing {
                 self.fenced.insert(*node);
                 return Ok(());
             }
+            // It was evaluated before, and has become so: to say so late is no harm.
+            Audited::Pushed { .. } => return Ok(()),
             Audited::Read(Read { node, .. })
             | Audited::Served { node, .. }
             | Audited::Began { node, .. }

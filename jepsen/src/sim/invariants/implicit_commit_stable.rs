@@ -28,7 +28,7 @@ impl Invariant for ImplicitCommitStable {
             let mut cursor = reader.cursor(&from, &to, false);
             while cursor.advance().unwrap_or(false) {
                 let Some((_, txn)) = keys::decode_txn_record(cursor.key()) else { continue };
-                let Some(status) = kv::replica::record_status(cursor.value()) else { continue };
+                let Some((status, _)) = kv::replica::record_status(cursor.value()) else { continue };
                 if !matches!(status, TxnStatus::Committed | TxnStatus::Aborted) {
                     continue;
                 }
