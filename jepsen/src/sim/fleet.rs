@@ -14,16 +14,31 @@ use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::run::{Outcome, RunOptions};
 
-/// Real time after which a run counts as hung.
+/// Time of a core after which a run counts as hung: how busy the machine is with other things must make no difference.
 const HUNG_AFTER: Duration = Duration::from_secs(240);
+
+/// Real time after which it does in any case.
+const LOST_AFTER: Duration = Duration::from_secs(3_600);
+
+/// How often it is looked how much time of a core a run has taken.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What became of a run in a process of its own.
 #[derive(Clone, Debug)]
 pub struct Finished {
     /// What was run.
     pub options: RunOptions,
-    /// What came of it; in words when there is no outcome.
-    pub outcome: Result<Outcome, String>,
+    /// What came of it.
+    pub outcome: Result<Outcome, Lost>,
+}
+
+/// Why a process told no outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// It went on for too long.
+    Hung,
+    /// It died of this.
+    Died(String),
 }
 
 impl Finished {
@@ -31,7 +46,19 @@ impl Finished {
     pub fn broken(&self) -> Vec<(String, String)> {
         match &self.outcome {
             Ok(outcome) => outcome.broken.clone(),
-            Err(words) => vec![("process".to_owned(), words.clone())],
+            Err(lost) => {
+                let name = if *lost == Lost::Hung { "hung" } else { "process" };
+                vec![(name.to_owned(), lost.to_string())]
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Lost::Hung => write!(f, "no verdict after {HUNG_AFTER:?} of a core"),
+            Lost::Died(words) => write!(f, "{words}"),
         }
     }
 }
@@ -155,16 +182,38 @@ pub async fn run_one(binary: PathBuf, options: RunOptions, mutant: Option<String
         None => command.env_remove(clock::mutation::VARIABLE),
     };
     let child = command.spawn().context("no process can be started for a seed")?;
-    let outcome = match tokio::time::timeout(HUNG_AFTER, child.wait_with_output()).await {
-        Err(_) => Err(format!("no verdict after {HUNG_AFTER:?} of real time")),
-        Ok(Err(error)) => Err(format!("the process was lost: {error}")),
-        Ok(Ok(output)) => serde_json::from_slice(&output.stdout).map_err(|_| {
-            let words = String::from_utf8_lossy(&output.stderr);
-            let last = words.lines().rev().take(5).collect::<Vec<_>>().join(" / ");
-            format!("{}: {last}", output.status)
-        }),
+    let process = child.id();
+    let outcome = tokio::select! {
+        output = child.wait_with_output() => match output {
+            Err(error) => Err(Lost::Died(format!("the process was lost: {error}"))),
+            Ok(output) => serde_json::from_slice(&output.stdout).map_err(|_| {
+                let words = String::from_utf8_lossy(&output.stderr);
+                let last = words.lines().rev().take(5).collect::<Vec<_>>().join(" / ");
+                Lost::Died(format!("{}: {last}", output.status))
+            }),
+        },
+        () = hangs(process) => Err(Lost::Hung),
     };
     Ok(Finished { options, outcome })
+}
+
+/// Returns once a process has taken too long.
+async fn hangs(process: Option<u32>) {
+    let begin = Instant::now();
+    let mut taken = Duration::ZERO;
+    while taken < HUNG_AFTER && begin.elapsed() < LOST_AFTER {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+        taken = process.and_then(core_time).unwrap_or_else(|| begin.elapsed());
+    }
+}
+
+/// How much time of a core a process has taken; `None` where the system does not tell.
+fn core_time(process: u32) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // Behind the name, which may contain anything, the fields are numbered from 3 on; 14 and 15 are hundredths of a second.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let hundredths = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+    Some(Duration::from_millis(10 * (hundredths(14)? + hundredths(15)?)))
 }
 
 /// The arguments that replay a run.
@@ -198,4 +247,19 @@ pub fn show_progress(summary: &Summary, of: Option<u64>) {
         summary.failed,
         summary.simulated_s / summary.real_s.max(0.001)
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_process_takes_time_of_a_core() {
+        let begin = Instant::now();
+        let mut sum = 0u64;
+        while core_time(std::process::id()).expect("this system tells") < Duration::from_millis(20) {
+            sum = std::hint::black_box(sum.wrapping_add(1));
+            assert!(begin.elapsed() < Duration::from_secs(60), "nothing is counted");
+        }
+    }
 }

@@ -3,6 +3,8 @@
 //! `jepsen/mutants` holds a line a mutant: its name, and the most seeds it may take to catch it. A mutant that is not
 //! caught within its bound is *missed*, and fails the command: either the bug cannot show itself any more, or nobody looks.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use clock::Random;
@@ -70,39 +72,59 @@ fn bound(line: &str) -> Result<Bound> {
     Ok(Bound { mutant, seeds: seeds.parse()?, workload })
 }
 
-/// Runs the suite against each mutant.
+/// Runs the suite against each mutant, with a line of a table for each.
 ///
 /// # Errors
-/// When one is missed.
+/// When one is missed, or a seed that caught one fails without the mutant as well.
 pub async fn run(arguments: &MutantArguments) -> Result<()> {
     let seed = arguments.seed.unwrap_or_else(|| Random::from_entropy().seed() >> 32);
     println!("seed {seed}");
-    let mut missed = Vec::new();
+    println!("{:<26} {:<7} {:>11} {:>6}  by", "mutant", "verdict", "seeds", "time");
+    let (begin, mut uncaught, mut hunted) = (Instant::now(), Vec::new(), 0);
     for bound in bounds()? {
         let name = bound.mutant.name();
         if !arguments.only.is_empty() && !arguments.only.iter().any(|only| only == name) {
             continue;
         }
-        match hunt(&bound, seed, arguments.jobs).await? {
-            Some(caught) => {
-                println!("{name}: caught by {} after {} seeds ({})", caught.by, caught.seeds, caught.replay)
-            }
-            None => {
-                println!("{name}: missed after {} seeds", bound.seeds);
-                missed.push(name);
-            }
+        let hunt = hunt(&bound, seed, arguments.jobs).await?;
+        hunted += 1;
+        let (verdict, words) = match &hunt.end {
+            End::Caught(by, replay) => ("caught", format!("{by}  ({replay})")),
+            End::Missed => ("missed", String::new()),
+            End::Anyway(by, replay) => ("anyway", format!("{by}, without the mutant as well  ({replay})")),
+        };
+        let (seeds, took_s) = (format!("{} of {}", hunt.seeds, bound.seeds), hunt.took.as_secs());
+        println!("{name:<26} {verdict:<7} {seeds:>11} {took_s:>4} s  {words}");
+        if !matches!(hunt.end, End::Caught(..)) {
+            uncaught.push(name);
         }
     }
-    if missed.is_empty() { Ok(()) } else { bail!("{} mutants were missed: {}", missed.len(), missed.join(", ")) }
+    println!("{} of {hunted} caught in {} s", hunted - uncaught.len(), begin.elapsed().as_secs());
+    if uncaught.is_empty() {
+        Ok(())
+    } else {
+        bail!("{} mutants were not caught: {}", uncaught.len(), uncaught.join(", "))
+    }
 }
 
-struct Caught {
-    by: String,
+/// What the search for a mutant came to.
+struct Hunt {
+    end: End,
+    /// Runs that ended.
     seeds: u64,
-    replay: String,
+    took: Duration,
 }
 
-async fn hunt(bound: &Bound, seed: u64, jobs: usize) -> Result<Option<Caught>> {
+enum End {
+    /// By what, and how to see it again.
+    Caught(String, String),
+    Missed,
+    /// The seed fails without the mutant, too, by this: a bug, and none of the known ones.
+    Anyway(String, String),
+}
+
+async fn hunt(bound: &Bound, seed: u64, jobs: usize) -> Result<Hunt> {
+    let begin = Instant::now();
     let random = Random::from_seed(seed).fork(bound.mutant.name());
     let names = workload::names();
     let runs = (0..bound.seeds).map(|number| {
@@ -110,23 +132,39 @@ async fn hunt(bound: &Bound, seed: u64, jobs: usize) -> Result<Option<Caught>> {
         RunOptions::new(random.next_u64() >> 32, workload)
     });
     let name = bound.mutant.name();
+    let binary = std::env::current_exe()?;
     let fleet = FleetOptions {
-        binary: std::env::current_exe()?,
+        binary: binary.clone(),
         jobs,
         bound: None,
         mutant: Some(name.to_owned()),
         stop_at_failure: true,
     };
     let mut caught = None;
+    let mut seeds = 0;
     fleet::run(runs.collect::<Vec<_>>(), &fleet, |finished, summary| {
-        if let (None, Some((by, _))) = (&caught, finished.broken().first()) {
-            let words = fleet::arguments(&finished.options).join(" ");
-            let replay = format!("{}={name} jepsen {words}", clock::mutation::VARIABLE);
-            caught = Some(Caught { by: by.clone(), seeds: summary.runs, replay });
+        if let (None, Some(broken)) = (&caught, finished.broken().into_iter().next()) {
+            caught = Some((broken, finished.options.clone()));
+            seeds = summary.runs;
         }
     })
     .await?;
-    Ok(caught)
+    let Some((broken, options)) = caught else {
+        return Ok(Hunt { end: End::Missed, seeds: bound.seeds as u64, took: begin.elapsed() });
+    };
+    let words = fleet::arguments(&options).join(" ");
+    // What caught the mutant must be silent without it.
+    let end = match fleet::run_one(binary, options, None).await?.broken().into_iter().next() {
+        Some(anyway) => End::Anyway(title(anyway), format!("jepsen {words}")),
+        None => End::Caught(title(broken), format!("{}={name} jepsen {words}", clock::mutation::VARIABLE)),
+    };
+    Ok(Hunt { end, seeds, took: begin.elapsed() })
+}
+
+/// What was broken, in a few words. Invariants and checkers have names of their own; what a process died of has none.
+fn title((name, witness): (String, String)) -> String {
+    let is_name = !["panic", "process", "start", "liveness"].contains(&name.as_str());
+    if is_name { name } else { format!("{name}: {}", witness.lines().next().unwrap_or_default()) }
 }
 
 #[cfg(test)]
