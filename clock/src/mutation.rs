@@ -83,7 +83,8 @@ mutants! {
     LocksNotTaken = "locks-not-taken",
     /// Readers pass over the intents of others, however far below them.
     IntentPassedOver = "intent-passed-over",
-    /// Readers take uncertain versions for later ones.
+    /// Readers take uncertain versions for later ones: those of relaxed transactions alone are uncertain, since whoever waits for
+    /// its commit is acknowledged below every later reader.
     UncertaintyIgnored = "uncertainty-ignored",
     /// Garbage collection removes the newest version at or below its threshold, too.
     NewestIsGarbage = "newest-is-garbage",
