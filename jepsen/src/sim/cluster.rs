@@ -44,6 +44,8 @@ pub struct SimSettings {
     pub thinking: Duration,
     /// What each session asks for first.
     pub prelude: Option<&'static str>,
+    /// How far the last of the nodes that found it is from the others, one way.
+    pub far: Option<Duration>,
 }
 
 impl Default for SimSettings {
@@ -57,6 +59,7 @@ impl Default for SimSettings {
             rate: Some(20),
             thinking: Duration::ZERO,
             prelude: None,
+            far: None,
         }
     }
 }
@@ -142,7 +145,8 @@ impl SimCluster {
         let tasks = Tasks::deterministic(tokio::runtime::Handle::current());
         let network = SimNetwork::new(random.fork("network"), tasks.clone());
         let time = SimulatedTime::starting_at(START_NS, settings.clock_error);
-        let links = Links::drawn(&random.fork("links"));
+        let far = settings.far.map(|far| (settings.nodes - 1, far));
+        let links = Links::drawn(&random.fork("links"), far);
         watch.begin(&time, &network, settings.clock_error);
         let clients = Clients {
             rate: settings.rate,

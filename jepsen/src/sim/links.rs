@@ -42,13 +42,15 @@ pub struct Links {
     faults: BTreeMap<usize, Vec<LinkFault>>,
     /// Base delay of the run.
     near: Duration,
+    /// A node that is far from all others, and by how much longer messages take.
+    far: Option<(usize, Duration)>,
 }
 
 impl Links {
-    /// Links whose delays are drawn: nodes in one place, or in regions of their own.
-    pub fn drawn(random: &Random) -> Links {
+    /// Links whose delays are drawn: nodes in one place, but for the one that is `far`.
+    pub fn drawn(random: &Random, far: Option<(usize, Duration)>) -> Links {
         let near = Duration::from_micros(random.range(200, 5_000));
-        Links { random: random.clone(), usual: BTreeMap::new(), faults: BTreeMap::new(), near }
+        Links { random: random.clone(), usual: BTreeMap::new(), faults: BTreeMap::new(), near, far }
     }
 
     /// Something is wrong from now on.
@@ -70,10 +72,13 @@ impl Links {
         // The same both ways; drawn from the pair alone, so that the order of asking does not matter.
         let pair = (from.min(to), from.max(to));
         let (random, near) = (&self.random, self.near);
+        let way = self
+            .far
+            .map_or(Duration::ZERO, |(node, way)| if [from, to].contains(&node) { way } else { Duration::ZERO });
         *self.usual.entry(pair).or_insert_with(|| {
             let random = random.fork(&format!("{} to {}", pair.0, pair.1));
             let least = near.mul_f64(1.0 + random.range(0, 100) as f64 / 50.0);
-            (least, least.mul_f64(1.0 + random.range(1, 100) as f64 / 50.0))
+            (way + least, way + least.mul_f64(1.0 + random.range(1, 100) as f64 / 50.0))
         })
     }
 

@@ -200,6 +200,12 @@ fn make_rarer(options: &RunOptions, settings: &mut SimSettings) {
         }
         _ => None,
     };
+    if settings.prelude.is_some() && promises.chance(0.5) {
+        // Nobody waits for clocks, however far they are apart: but who is told late what others' clocks say must look above its own.
+        settings.clock_error = Duration::from_millis(100);
+        settings.far = Some(Duration::from_millis(promises.range(40, 120)));
+        settings.rate = settings.rate.map(|rate| 4 * rate);
+    }
 }
 
 async fn run(options: &RunOptions, watch: Watch) -> Ran {
