@@ -173,6 +173,10 @@ fn decide_voters(
         }
         return None;
     }
+    if !range.is_joint && learners.is_subset(&range.raft_voters) {
+        // Whoever left for them has left, even if its node is back by now: it would have to come in again as any other.
+        return Some(Decision::new(Action::Settle, "Raft's voters have changed"));
+    }
     if let Some(decision) = decide_parity(range, nodes, voters, learners, &is_dead) {
         return Some(decision);
     }
@@ -184,9 +188,6 @@ fn decide_voters(
     let leaving = replaced(range.target, voters.len(), learners.len(), dead.len());
     let leaving: BTreeSet<u64> = dead.into_iter().take(leaving).collect();
     let wanted: BTreeSet<u64> = voters.union(learners).copied().filter(|id| !leaving.contains(id)).collect();
-    if !range.is_joint && range.raft_voters == wanted {
-        return Some(Decision::new(Action::Settle, "Raft's voters have changed"));
-    }
     let reason = if leaving.is_empty() { "the learners have caught up" } else { "a dead node's copy is replaced" };
     Some(Decision::new(Action::ChangeVoters { voters: wanted.into_iter().collect() }, reason))
 }

@@ -86,7 +86,7 @@ pub(super) struct Launch {
 /// What runs a node, running or not.
 #[derive(Debug)]
 enum Body {
-    Process(Process),
+    Process(Box<Process>),
     Container(Box<Container>),
 }
 
@@ -114,8 +114,8 @@ impl Node {
             None => None,
         };
         let body = match &spec.site.place {
-            Place::Here => Body::Process(Process::new(None)),
-            Place::Namespace(namespace) => Body::Process(Process::new(Some(namespace.clone()))),
+            Place::Here => Body::Process(Box::new(Process::new(None))),
+            Place::Namespace(namespace) => Body::Process(Box::new(Process::new(Some(namespace.clone())))),
             Place::Container(spec) => Body::Container(Box::new(Container::new(spec.as_ref().clone()))),
         };
         Ok(Node { spec, body, volume })

@@ -145,6 +145,14 @@ fn a_learner_is_dropped_when_the_voter_it_was_to_replace_is_back() {
 }
 
 #[test]
+fn a_voter_that_was_replaced_does_not_stay_because_its_node_is_back() {
+    let mut view = range(&[1, 2, 3], &[4, 5]);
+    view.raft_voters = BTreeSet::from([1, 4, 5]);
+    view.raft_learners.clear();
+    assert_eq!(action(&view, &live(&[1, 2, 3, 4, 5])), Action::Settle);
+}
+
+#[test]
 fn an_interrupted_removal_is_finished() {
     let nodes = live(&[1, 2, 3, 4]);
     let mut view = range(&[1, 2, 4], &[]);
@@ -189,10 +197,7 @@ mod properties {
         /// Whatever the nodes do, following the decisions never leaves fewer voters, and comes to rest.
         #[test]
         fn voters_never_fewer(healths in proptest::collection::vec(0..4u8, 1..7), voters in 1..4usize) {
-            let nodes: Vec<NodeView> = healths.iter().enumerate().map(|(index, health)| {
-                let health = match health { 0 | 1 => NodeHealth::Live, 2 => NodeHealth::Suspect, _ => NodeHealth::Dead };
-                node(index as u64 + 1, health, "")
-            }).collect();
+            let nodes = nodes_of(&healths);
             let ids: Vec<u64> = (1..=voters.min(nodes.len()) as u64).collect();
             let mut view = range(&ids, &[]);
             for _ in 0..20 {
@@ -207,9 +212,44 @@ mod properties {
             }
             prop_assert!(false, "the decisions do not come to rest: {view:?}");
         }
+
+        /// Nodes come and go between one step and the next, and changes of voters are left half done: Raft is asked for nothing that
+        /// it would refuse, and once the nodes stay as they are it comes to rest.
+        #[test]
+        fn it_comes_to_rest_whatever_happened_in_between(
+            storm in proptest::collection::vec((proptest::collection::vec(0..4u8, 6), any::<bool>()), 0..12),
+            calm in proptest::collection::vec(0..4u8, 6),
+        ) {
+            let mut view = range(&[1, 2, 3], &[]);
+            for (healths, is_interrupted) in &storm {
+                let former = view.raft_voters.clone();
+                let next = action(&view, &nodes_of(healths));
+                simulate(&mut view, next);
+                if *is_interrupted && view.raft_voters != former {
+                    view.is_joint = true;
+                    view.raft_voters.extend(former);
+                }
+            }
+            for _ in 0..20 {
+                match action(&view, &nodes_of(&calm)) {
+                    Action::Nothing => return Ok(()),
+                    other => simulate(&mut view, other),
+                }
+            }
+            prop_assert!(false, "the decisions do not come to rest: {view:?}");
+        }
     }
 
-    /// Carries an action out at once.
+    fn nodes_of(healths: &[u8]) -> Vec<NodeView> {
+        let health = |drawn: &u8| match drawn {
+            0 | 1 => NodeHealth::Live,
+            2 => NodeHealth::Suspect,
+            _ => NodeHealth::Dead,
+        };
+        healths.iter().enumerate().map(|(index, drawn)| node(index as u64 + 1, health(drawn), "")).collect()
+    }
+
+    /// Carries an action out at once, if Raft would.
     fn simulate(view: &mut RangeView, action: Action) {
         match action {
             Action::Add { nodes } => {
@@ -225,6 +265,9 @@ mod properties {
                 view.caught_up.extend(&replicas);
             }
             Action::ChangeVoters { voters } => {
+                let is_member = |id: &u64| view.raft_voters.contains(id) || view.raft_learners.contains(id);
+                assert!(voters.iter().all(is_member), "Raft does not know all of {voters:?}: {view:?}");
+                view.is_joint = false;
                 view.raft_voters = voters.into_iter().collect();
                 view.raft_learners = view.raft_learners.difference(&view.raft_voters).copied().collect();
             }
