@@ -49,6 +49,17 @@ pub enum Audited {
         /// Where the pushee's writes stand.
         at: Timestamp,
     },
+    /// A command takes effect on a replica.
+    Applied {
+        /// The node.
+        node: u64,
+        /// The range.
+        range: u64,
+        /// The lease sequence it was evaluated under.
+        sequence: u64,
+        /// The one in force where it is in the log.
+        in_force: u64,
+    },
     /// A node's clock is fenced.
     Fenced {
         /// The node.
@@ -101,7 +112,7 @@ struct Fields {
     end: Bytes,
 }
 
-const NUMBERS: [&str; 8] = ["node", "range", "sequence", "wall_ns", "logical", "rows", "checksum", "unused"];
+const NUMBERS: [&str; 8] = ["node", "range", "sequence", "wall_ns", "logical", "rows", "checksum", "in_force"];
 
 impl Fields {
     fn number(&self, name: &str) -> u64 {
@@ -124,6 +135,9 @@ impl Fields {
                 rows: self.number("rows"),
                 checksum: self.number("checksum"),
             }),
+            "applied" => {
+                Audited::Applied { node, range, sequence: self.number("sequence"), in_force: self.number("in_force") }
+            }
             "moved" => pushed(Told::Moved),
             "aborted" => pushed(Told::Aborted),
             "committed" => pushed(Told::Committed),

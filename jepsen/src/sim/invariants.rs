@@ -5,6 +5,7 @@
 //! | [`hlc_monotonic`] | the timestamp of every message sent, over restarts |
 //! | [`timestamp_bound`] | the same, against true time |
 //! | [`external_consistency`] | snapshots begun after acknowledgements |
+//! | [`lease_sequence`] | every command that takes effect |
 //! | [`lease_disjointness`] | applied leases, and what was served under each |
 //! | [`range_tiling`] | the newest descriptors of all ranges |
 //! | [`replica_equality`] | replicas at the same applied index |
@@ -18,6 +19,7 @@ pub mod external_consistency;
 pub mod hlc_monotonic;
 pub mod implicit_commit_stable;
 pub mod lease_disjointness;
+pub mod lease_sequence;
 pub mod push_stands;
 pub mod range_tiling;
 pub mod read_protected;
@@ -93,6 +95,7 @@ pub fn all(clock_error: Duration) -> Vec<Box<dyn Invariant>> {
         Box::new(hlc_monotonic::HlcMonotonic::default()),
         Box::new(timestamp_bound::TimestampBound::new(clock_error)),
         Box::new(external_consistency::ExternalConsistency::default()),
+        Box::new(lease_sequence::LeaseSequence),
         Box::new(lease_disjointness::LeaseDisjointness::default()),
         Box::new(range_tiling::RangeTiling),
         Box::new(replica_equality::ReplicaEquality::default()),

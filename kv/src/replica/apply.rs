@@ -129,6 +129,7 @@ impl Replica {
             staged.after.push(After::Settle(proposal, Fate::Rejected));
             return Ok(false);
         }
+        self.audit_application(command.lease_sequence, staged.state.lease.sequence);
         staged.batch.append(command.batch);
         if let Some(delta) = &command.stats_delta {
             staged.state.stats.add(delta);

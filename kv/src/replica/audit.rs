@@ -4,6 +4,7 @@
 //!   conclude ─▶ served: range, lease sequence, up to which timestamp
 //!            └▶ read:   span, timestamp, checksum of what was answered      an auditor reads the same later, and compares
 //!   answer ───▶ pushed: what a push was told of its pushee              an auditor looks at what becomes of the pushee
+//!   apply ────▶ applied: the lease sequences of evaluation and of application, which must be one
 //! ```
 //!
 //! Nobody listens in production, and then nothing is computed: see [`tracing::enabled!`].
@@ -94,6 +95,18 @@ impl Replica {
                 logical = at.logical,
             );
         }
+    }
+
+    /// Tells that a command takes effect, and under which lease sequences: that of its evaluation, and the one in force here.
+    pub(super) fn audit_application(&self, sequence: u64, in_force: u64) {
+        tracing::trace!(
+            target: "audit",
+            event = "applied",
+            node = self.node_id,
+            range = self.range_id,
+            sequence,
+            in_force,
+        );
     }
 
     /// Whether the batch's transaction has written there: at or above its read timestamp, where others do not see it yet.
