@@ -1,11 +1,12 @@
 //! What tables there are, and how every node agrees on it.
 //!
 //! ```text
-//!   \x03q  v                   the catalog version: rises with every committed change
-//!          d <id>              a descriptor: database, schema, table or sequence
-//!          l <node>            a node's lease: which version it uses, until when, and what older tables are in use
-//!          s <id>              a sequence's counter
-//!          i                   the counter of IDs
+//!   \x03q  d <id>              a descriptor: database, schema, table or sequence
+//!          g                   what transactions that change the catalog take turns by
+//!          v                   the catalog version: rises with every committed change
+//!          w                   the counter of IDs
+//!          x <node>            a node's lease: which version it uses, until when, and what older tables are in use
+//!          y <id>              a sequence's counter
 //! ```
 //!
 //! A node plans by its own copy of the catalog ([`Catalog`]), which it may use as long as its lease is good. Whoever changes an existing table

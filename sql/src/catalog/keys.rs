@@ -1,4 +1,7 @@
 //! Where the catalog lies in the keyspace: below `\x03q`, among the system's own data.
+//!
+//! What changes by itself lies behind what transactions read and change: whoever remembers to have read several of the latter as one
+//! span does not take in the former, which would be new at every look.
 
 use bytes::Bytes;
 
@@ -24,7 +27,7 @@ pub(crate) fn guard_key() -> Bytes {
 
 /// The counter of IDs, counted from [`super::FIRST_USER_ID`].
 pub(crate) fn id_counter_key() -> Bytes {
-    key(b'i', &[])
+    key(b'w', &[])
 }
 
 /// A descriptor.
@@ -39,15 +42,15 @@ pub(crate) fn descriptor_span() -> (Bytes, Bytes) {
 
 /// A node's lease.
 pub(crate) fn lease_key(node: u64) -> Bytes {
-    key(b'l', &node.to_be_bytes())
+    key(b'x', &node.to_be_bytes())
 }
 
 /// The span of all leases, `[start, end)`.
 pub(crate) fn lease_span() -> (Bytes, Bytes) {
-    (key(b'l', &[]), key(b'm', &[]))
+    (key(b'x', &[]), key(b'y', &[]))
 }
 
 /// A sequence's counter: a big-endian `i64`, the number of values handed out.
 pub(crate) fn sequence_key(id: u32) -> Bytes {
-    key(b's', &id.to_be_bytes())
+    key(b'y', &id.to_be_bytes())
 }

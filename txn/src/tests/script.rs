@@ -96,6 +96,7 @@ impl Runner {
             "lost_request" => (KvError::Ambiguous(ended()), false),
             "lost_answer" => (KvError::Ambiguous(ended()), true),
             "aborted" => (KvError::TxnAborted(ended()), false),
+            "pushed" => (KvError::CommitPushed(conflict), false),
             "too_old" => (KvError::WriteTooOld(conflict), false),
             "uncertain" => (KvError::Uncertain(conflict), false),
             "outdated" => (KvError::BelowGcThreshold(conflict), false),

@@ -69,6 +69,9 @@ impl Sent {
     }
 }
 
+/// How often a commit in one phase is tried; readers far nearer to the range than this gateway could push it for ever.
+const PUSHED_COMMITS_MAX: u32 = 3;
+
 impl Transaction {
     /// Commits, and returns when the client may be told: after commit wait. When it fails, the transaction is rolled back, and
     /// the error, too, may be told.
@@ -153,10 +156,10 @@ impl Transaction {
         outcome
     }
 
-    /// `None` when the writes are not all in one range.
+    /// `None` when the writes are not all in one range, or readers push the commit again and again: they wait for writes that lie there.
     async fn one_phase(&self) -> Result<Option<Committed>, Error> {
         let mut attempts = Attempts::default();
-        loop {
+        for _ in 0..PUSHED_COMMITS_MAX {
             let (header, requests, moves) = {
                 let mut state = self.state.lock();
                 state.settle_anchor();
@@ -179,6 +182,7 @@ impl Transaction {
                 },
             }
         }
+        Ok(None)
     }
 
     async fn two_phases(&self) -> Result<Committed, Error> {
