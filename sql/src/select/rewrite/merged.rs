@@ -99,8 +99,8 @@ pub(super) fn settle_select(select: &mut Select, columns_of: ColumnsOf<'_>) -> R
 /// A merged column.
 #[derive(Clone)]
 pub(super) struct Merged {
-    column: Ident,
-    value: Expr,
+    pub column: Ident,
+    pub value: Expr,
 }
 
 impl Merged {
@@ -353,7 +353,7 @@ fn constraint_of(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
     }
 }
 
-fn substitute(expr: &mut Expr, merged: &[Merged]) {
+pub(super) fn substitute(expr: &mut Expr, merged: &[Merged]) {
     let _ = expr.visit(&mut Substitution { merged, depth: 0 });
 }
 

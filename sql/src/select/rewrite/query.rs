@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
+use super::merged::{Merged, substitute};
 use super::rows::{combine, nested};
 use super::{call, calls, folded, last_part, position, special};
 
@@ -218,7 +219,7 @@ fn projects_calls(select: &Select) -> bool {
 
 /// In WHERE, a column that USING still merges is that of the left side, which has all rows.
 pub(super) fn qualify_merged(select: &mut Select) {
-    let mut merged: Vec<(String, Ident)> = Vec::new();
+    let mut merged: Vec<Merged> = Vec::new();
     for from in &select.from {
         let Some(left) = alias_of(&from.relation) else { continue };
         for Join { join_operator, .. } in &from.joins {
@@ -231,18 +232,16 @@ pub(super) fn qualify_merged(select: &mut Select) {
                 continue;
             };
             for column in columns {
-                let name = last_part(column);
-                if !merged.iter().any(|(other, _)| *other == name) {
-                    merged.push((name, left.clone()));
+                let column = Ident::with_quote('"', last_part(column));
+                if !merged.iter().any(|other| other.column == column) {
+                    let value = Expr::CompoundIdentifier(vec![left.clone(), column.clone()]);
+                    merged.push(Merged { column, value });
                 }
             }
         }
     }
-    if merged.is_empty() {
-        return;
-    }
     if let Some(selection) = &mut select.selection {
-        let _ = selection.visit(&mut Qualifier { merged, depth: 0 });
+        substitute(selection, &merged);
     }
 }
 
@@ -252,34 +251,5 @@ fn alias_of(factor: &TableFactor) -> Option<Ident> {
         | TableFactor::Derived { alias: Some(TableAlias { name, .. }), .. } => Some(name.clone()),
         TableFactor::Table { name, .. } => Some(Ident::with_quote('"', last_part(name))),
         _ => None,
-    }
-}
-
-struct Qualifier {
-    merged: Vec<(String, Ident)>,
-    depth: usize,
-}
-
-impl VisitorMut for Qualifier {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if self.depth == 0
-            && let Expr::Identifier(ident) = expr
-            && let Some((_, side)) = self.merged.iter().find(|(name, _)| *name == folded(ident))
-        {
-            *expr = Expr::CompoundIdentifier(vec![side.clone(), ident.clone()]);
-        }
-        ControlFlow::Continue(())
     }
 }
