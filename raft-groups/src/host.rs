@@ -116,7 +116,8 @@ impl GroupHost {
         self.node
     }
 
-    /// Has `callback` told of messages for groups that do not run here. It must not block.
+    /// Has `callback` told of messages for replicas that do not run here yet: nothing of the group does, or a predecessor. It
+    /// must not block.
     pub fn on_absent_group(&self, callback: AbsentGroupCallback) {
         *self.on_absent.write() = Some(callback);
     }
@@ -219,16 +220,23 @@ impl GroupHost {
 
     fn find(&self, group: u64, replica: u64, from: NodeId) -> Result<Group, String> {
         let (group, replica) = (GroupId(group), ReplicaId(replica));
-        match self.group(group) {
-            Some(running) if running.replica_id() == replica => Ok(running),
-            Some(running) => Err(format!("{group} is replica {} here, not {replica}", running.replica_id())),
-            None => {
+        let running = self.group(group);
+        let own = running.as_ref().map(Group::replica_id);
+        match running {
+            Some(running) if own == Some(replica) => return Ok(running),
+            // A message that comes late, for one that was here before.
+            Some(_) if own > Some(replica) => {}
+            // The one here was removed without hearing of it when its successor is spoken to.
+            _ => {
                 let callback = self.on_absent.read().clone();
                 if let Some(callback) = callback {
                     callback(group, replica, from);
                 }
-                Err(format!("{group} does not run here"))
             }
+        }
+        match own {
+            Some(own) => Err(format!("{group} is replica {own} here, not {replica}")),
+            None => Err(format!("{group} does not run here")),
         }
     }
 

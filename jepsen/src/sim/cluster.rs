@@ -253,6 +253,11 @@ impl SimCluster {
 
     async fn bring_up(&self, parts: Parts) -> anyhow::Result<()> {
         let (index, life) = (parts.index, parts.life);
+        let former = self.shared.slots.lock()[index].id;
+        if let Some(id) = former {
+            // It serves before it has started to the end.
+            self.shared.watch.begins_anew(id);
+        }
         let started = node::start(&parts).await?;
         let node = Arc::new(started);
         {

@@ -53,7 +53,10 @@ pub trait Invariant: Send {
         Ok(())
     }
 
-    /// A node begins a new life with this reading of its clock.
+    /// A node begins a new life: it does nothing of its former one any more.
+    fn begins_anew(&mut self, _node: NodeId) {}
+
+    /// A node has started, and its clock reads this.
     ///
     /// # Errors
     /// What is broken.

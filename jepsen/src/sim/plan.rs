@@ -87,7 +87,7 @@ const NODES_ADDED_MAX: usize = 2;
 const RARE_PERCENT: u64 = 15;
 
 /// How many runs in a hundred lose a node for good, unless another's log rots: no more than one copy may be lost.
-const REPLACED_PERCENT: u64 = 5;
+const REPLACED_PERCENT: u64 = 10;
 
 /// How long a rare fault is held.
 const RARE_HOLD: Duration = Duration::from_secs(4);

@@ -189,7 +189,7 @@ fn make_rarer(options: &RunOptions, settings: &mut SimSettings) {
         settings.kv.gc_garbage_bytes_min = 0;
     }
     let death = random("death");
-    if death.chance(0.1) {
+    if death.chance(0.4) {
         settings.kv.node_dead_after_ms = death.range(settings.kv.node_suspect_after_ms + 1_000, DEAD_AFTER_MS_MAX);
     }
     let promises = random("promises");

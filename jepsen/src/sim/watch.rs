@@ -115,6 +115,14 @@ impl Watch {
     }
 
     /// A node begins a new life.
+    pub(super) fn begins_anew(&self, node: NodeId) {
+        self.check(|invariant| {
+            invariant.begins_anew(node);
+            Ok(())
+        });
+    }
+
+    /// A node has started, and its clock reads this.
     pub(super) fn started(&self, node: NodeId, now: Timestamp) {
         self.check(|invariant| invariant.started(node, now));
     }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use clock::Timestamp;
 use raft_groups::NodeId;
 
 use super::Invariant;
@@ -19,9 +18,8 @@ impl Invariant for ClockFencing {
         "clock_fencing"
     }
 
-    fn started(&mut self, node: NodeId, _now: Timestamp) -> Result<(), String> {
+    fn begins_anew(&mut self, node: NodeId) {
         self.fenced.remove(&node.0);
-        Ok(())
     }
 
     fn audited(&mut self, audited: &Audited, _true_ns: u64) -> Result<(), String> {

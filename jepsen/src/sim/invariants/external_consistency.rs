@@ -31,9 +31,8 @@ impl Invariant for ExternalConsistency {
         self.wrong.insert(node.0);
     }
 
-    fn started(&mut self, node: NodeId, _now: Timestamp) -> Result<(), String> {
+    fn begins_anew(&mut self, node: NodeId) {
         self.wrong.remove(&node.0);
-        Ok(())
     }
 
     fn audited(&mut self, audited: &Audited, _true_ns: u64) -> Result<(), String> {

@@ -1,6 +1,10 @@
 //! Learners, joint consensus, transfer of leadership.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::cluster::{Cluster, GROUP, simulate, texts};
 use crate::{AppliedState, GroupError, NodeId, ReplicaId};
@@ -75,6 +79,28 @@ fn a_replica_comes_back_under_a_new_id() {
             cluster.converge(GROUP, &[1, 2, to], expected).await;
             assert_eq!(cluster.group(to, GROUP).status().voters.keys().copied().collect::<Vec<_>>(), voters);
         }
+    });
+}
+
+#[test]
+fn a_successor_is_announced_where_its_predecessor_still_runs() {
+    simulate(25, async {
+        let mut cluster = Cluster::new(25, 2);
+        cluster.create_group(GROUP, &[1]).await;
+        // Replica 4 never heard that it was removed.
+        cluster.start_replica(GROUP, NodeId(2), ReplicaId(4), AppliedState::default()).await;
+        let wanted = Arc::new(Mutex::new(BTreeSet::new()));
+        let heard = wanted.clone();
+        cluster.host(NodeId(2)).on_absent_group(Arc::new(move |group, replica, from| {
+            heard.lock().insert((group, replica, from));
+        }));
+        let leader = cluster.group(cluster.leader(GROUP).await, GROUP);
+        // An older one than it is not: such a message is only late.
+        for replica in [3, 5] {
+            leader.add_learner(ReplicaId(replica), NodeId(2)).await.expect("the leader may");
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(*wanted.lock(), BTreeSet::from([(GROUP, ReplicaId(5), NodeId(1))]));
     });
 }
 
