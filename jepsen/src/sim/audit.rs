@@ -49,6 +49,17 @@ pub enum Audited {
         /// Where the pushee's writes stand.
         at: Timestamp,
     },
+    /// Entries are about to be applied.
+    Applies {
+        /// The range.
+        range: u64,
+        /// The replica.
+        replica: u64,
+        /// The last of them.
+        index: u64,
+        /// The last one that the replica's log has synced.
+        synced: u64,
+    },
     /// A command takes effect on a replica.
     Applied {
         /// The node.
@@ -107,12 +118,13 @@ pub struct Read {
 #[derive(Default)]
 struct Fields {
     event: String,
-    numbers: [u64; 8],
+    numbers: [u64; NUMBERS.len()],
     start: Bytes,
     end: Bytes,
 }
 
-const NUMBERS: [&str; 8] = ["node", "range", "sequence", "wall_ns", "logical", "rows", "checksum", "in_force"];
+const NUMBERS: [&str; 11] =
+    ["node", "range", "sequence", "wall_ns", "logical", "rows", "checksum", "in_force", "replica", "index", "synced"];
 
 impl Fields {
     fn number(&self, name: &str) -> u64 {
@@ -135,6 +147,10 @@ impl Fields {
                 rows: self.number("rows"),
                 checksum: self.number("checksum"),
             }),
+            "applies" => {
+                let (replica, index) = (self.number("replica"), self.number("index"));
+                Audited::Applies { range, replica, index, synced: self.number("synced") }
+            }
             "applied" => {
                 Audited::Applied { node, range, sequence: self.number("sequence"), in_force: self.number("in_force") }
             }

@@ -6,6 +6,7 @@
 //! | [`timestamp_bound`] | the same, against true time |
 //! | [`external_consistency`] | snapshots begun after acknowledgements |
 //! | [`lease_sequence`] | every command that takes effect |
+//! | [`applied_is_synced`] | how far every replica applies, and its log has synced |
 //! | [`lease_disjointness`] | applied leases, and what was served under each |
 //! | [`range_tiling`] | the newest descriptors of all ranges |
 //! | [`replica_equality`] | replicas at the same applied index |
@@ -14,6 +15,7 @@
 //! | [`read_protected`] | every read answered, read again at the end |
 //! | [`clock_fencing`] | what a node does after its clock was fenced |
 
+pub mod applied_is_synced;
 pub mod clock_fencing;
 pub mod external_consistency;
 pub mod hlc_monotonic;
@@ -99,6 +101,7 @@ pub fn all(clock_error: Duration) -> Vec<Box<dyn Invariant>> {
         Box::new(timestamp_bound::TimestampBound::new(clock_error)),
         Box::new(external_consistency::ExternalConsistency::default()),
         Box::new(lease_sequence::LeaseSequence),
+        Box::new(applied_is_synced::AppliedIsSynced),
         Box::new(lease_disjointness::LeaseDisjointness::default()),
         Box::new(range_tiling::RangeTiling),
         Box::new(replica_equality::ReplicaEquality::default()),

@@ -110,6 +110,14 @@ impl LogStore {
         self.synced.clone()
     }
 
+    pub fn log(&self) -> GroupLog {
+        self.log.clone()
+    }
+
+    pub fn durability(&self) -> Arc<Durability> {
+        self.durability.clone()
+    }
+
     /// Reads `[start, end)`, or a beginning of it that keeps to the byte budget.
     fn read_some(&self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
         let mut entries = Vec::new();

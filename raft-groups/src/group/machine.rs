@@ -15,12 +15,14 @@ use openraft::{EntryPayload, OptionalSend};
 use prost::Message;
 
 use super::durability::Durability;
-use super::log_store::SyncedMark;
+use super::log_store::{LogStore, SyncedMark};
 use super::types::{
     Command, Entry, LeaderId, LogId, SnapshotMeta, StoredMembership, Types, decode_membership, log_id,
     membership_record, position,
 };
+use crate::ReplicaId;
 use crate::state_machine::{AppliedState, CommittedEntry, EntryKind, SnapshotSink, SnapshotSource, StateMachine};
+use crate::wal::GroupLog;
 
 /// Entries applied in one engine batch at most.
 const APPLY_ENTRIES_MAX: usize = 256;
@@ -37,7 +39,9 @@ pub(crate) enum SnapshotHandle {
 
 /// A group's state machine behind openraft's interface. Fields drop in order: what says that it is in use goes last.
 pub(crate) struct Machine {
+    replica: ReplicaId,
     state_machine: Arc<dyn StateMachine>,
+    log: GroupLog,
     synced: SyncedMark,
     durability: Arc<Durability>,
     /// Whether openraft has been told what is durable; before, it must not take the applied state for a snapshot.
@@ -51,8 +55,9 @@ pub(crate) struct SnapshotBuilder {
 }
 
 impl Machine {
-    pub fn new(state_machine: Arc<dyn StateMachine>, synced: SyncedMark, durability: Arc<Durability>) -> Self {
-        Machine { state_machine, synced, durability, has_built: false }
+    pub fn new(replica: ReplicaId, state_machine: Arc<dyn StateMachine>, log: &LogStore) -> Self {
+        let (synced, durability) = (log.synced(), log.durability());
+        Machine { replica, state_machine, log: log.log(), synced, durability, has_built: false }
     }
 
     async fn apply_batch(&self, batch: Vec<CommittedEntry>) -> Result<(), io::Error> {
@@ -60,7 +65,19 @@ impl Machine {
         if !mutation::is(Mutant::AppliedBeforeSync) {
             self.synced.wait_for(last.position.index).await?;
         }
+        self.audit(last.position.index);
         self.state_machine.apply(batch).await.map_err(io::Error::other)
+    }
+}
+
+impl Machine {
+    /// Tells how far entries are about to be applied, and how far the log itself has synced them.
+    fn audit(&self, index: u64) {
+        if tracing::enabled!(target: "audit", tracing::Level::TRACE) {
+            let synced = self.log.synced().map_or(0, |last| last.index);
+            let (range, replica) = (self.log.group().0, self.replica.0);
+            tracing::trace!(target: "audit", event = "applies", range, replica, index, synced);
+        }
     }
 }
 

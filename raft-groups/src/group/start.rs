@@ -64,9 +64,9 @@ pub(crate) async fn start(parts: GroupParts, raft_config: Arc<Config>) -> Result
     let GroupParts { group, replica, log, state_machine, transport, tasks, random, config } = parts;
     let unreadable = |error: std::io::Error| GroupError::Stopped(format!("its log cannot be read: {error}"));
     let (durability, in_use) = Durability::new(state_machine.clone());
-    let log_store = LogStore::open(log, durability.clone()).map_err(unreadable)?;
+    let log_store = LogStore::open(log, durability).map_err(unreadable)?;
     let synced = log_store.synced();
-    let machine = Machine::new(state_machine.clone(), synced.clone(), durability);
+    let machine = Machine::new(replica, state_machine.clone(), &log_store);
     let seed = random.next_u64();
     let election_ms_max = config.election_ms_max;
     let network = PeerFactory(Arc::new(PeerContext { group, replica, transport, random, config }));

@@ -31,7 +31,7 @@ impl Invariant for ClockFencing {
             // It was evaluated before, and has become so: to say so late is no harm.
             Audited::Pushed { .. } => return Ok(()),
             // That is the log's doing.
-            Audited::Applied { .. } => return Ok(()),
+            Audited::Applies { .. } | Audited::Applied { .. } => return Ok(()),
             Audited::Read(Read { node, .. })
             | Audited::Served { node, .. }
             | Audited::Began { node, .. }
