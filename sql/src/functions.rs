@@ -33,7 +33,7 @@ mod to_char;
 mod udf;
 
 pub use aggregate::{aggregate, aggregates};
-pub use registry::{Call, FunctionContext, Resolved, Volatile, exists, resolve};
+pub use registry::{Call, FunctionContext, Resolved, Volatile, exists, no_function, resolve};
 pub use sleep::sleep;
 pub use udf::{function, functions, is_absent, missing, name_of};
 

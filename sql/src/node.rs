@@ -14,6 +14,7 @@ use crate::query::QueryPlanner;
 use crate::select::Planner;
 use crate::session::{RowIds, Session, SessionParams};
 use sequences::NodeSequences;
+pub(crate) use sequences::SessionSequences;
 
 /// What SQL asks of the cluster beside data.
 #[async_trait]
@@ -119,7 +120,7 @@ pub(crate) struct Shared {
     pub tasks: clock::Tasks,
     pub random: clock::Random,
     pub row_ids: Arc<RowIds>,
-    pub sequences: NodeSequences,
+    pub sequences: Arc<NodeSequences>,
     pub planner: Arc<dyn QueryPlanner>,
     next_session: AtomicU64,
 }
@@ -141,7 +142,7 @@ impl SqlNode {
         let row_ids = Arc::new(RowIds::new(node_id, database.now()?.wall_ns));
         let planner: Arc<dyn QueryPlanner> = Arc::new(Planner::new(settings.query_memory_bytes)?);
         let shared = Shared {
-            sequences: NodeSequences::new(database.clone(), settings.sequence_cache),
+            sequences: Arc::new(NodeSequences::new(database.clone(), settings.sequence_cache)),
             database,
             cluster,
             manager,
@@ -157,7 +158,7 @@ impl SqlNode {
     /// Opens a session.
     ///
     /// # Errors
-    /// 3D000 when the database does not exist; 22023 for a setting that does not fit.
+    /// 28000 when the role does not exist, 3D000 when the database does not; 22023 for a setting that does not fit.
     pub async fn open_session(&self, params: SessionParams) -> Result<Session, SqlError> {
         let id = self.shared.next_session.fetch_add(1, Ordering::Relaxed);
         Session::open(self.shared.clone(), id, params).await

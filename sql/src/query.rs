@@ -15,6 +15,7 @@ use datafusion::sql::sqlparser::ast;
 
 use crate::catalog::Catalog;
 use crate::error::SqlError;
+use crate::node::SessionSequences;
 use crate::session::{Column, RowStream, SessionView};
 use crate::types::{Datum, PgType};
 
@@ -78,4 +79,6 @@ pub struct QueryContext {
     pub params: Arc<[Datum]>,
     /// The session's settings.
     pub session: Arc<SessionView>,
+    /// The sequences it draws from.
+    pub(crate) sequences: SessionSequences,
 }

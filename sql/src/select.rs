@@ -32,6 +32,7 @@ mod rewrite;
 mod rowset;
 mod scan;
 mod scope;
+mod sequences;
 mod span;
 mod system;
 mod table;
@@ -151,6 +152,7 @@ impl Planner {
                 continue;
             }
             let plan = typing::settle_plan(&operators, plan?).map_err(sql_error)?;
+            scope.check_sequences()?;
             let learnt = learn(&mut types, &operators.inferred.lock());
             let unknown = types.iter().any(Option::is_none);
             if (learnt || unknown) && pass + 1 < MAX_PASSES {

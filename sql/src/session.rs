@@ -49,6 +49,7 @@ pub(crate) use utility::done;
 use crate::catalog::TableLock;
 use crate::error::{SqlError, code};
 use crate::node::Shared;
+use crate::pg_catalog::ROLES;
 use crate::scalar::Sequences;
 use crate::types::PgType;
 use settings::Settings;
@@ -119,6 +120,12 @@ pub struct Session {
 
 impl Session {
     pub(crate) async fn open(shared: Arc<Shared>, id: u64, params: SessionParams) -> Result<Session, SqlError> {
+        if !ROLES.iter().any(|(_, role)| *role == params.user) {
+            return Err(SqlError::new(
+                code::INVALID_AUTHORIZATION_SPECIFICATION,
+                format!("role \"{}\" does not exist", params.user),
+            ));
+        }
         let mut catalog = shared.manager.current();
         if catalog.database(&params.database).is_none() {
             shared.manager.refresh().await?;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use sql::types::Datum;
-use sql::{CancelToken, SqlNode, SqlSettings, TransactionStatus};
+use sql::{CancelToken, SessionParams, SqlNode, SqlSettings, TransactionStatus};
 
 mod support;
 
@@ -12,6 +12,23 @@ use support::{in_runtime, run, run_until, session};
 
 async fn node() -> SqlNode {
     support::nodes(1, 13, SqlSettings::default()).await.remove(0)
+}
+
+#[test]
+fn strangers_and_wrong_databases_are_refused() {
+    in_runtime(async {
+        let node = node().await;
+        for (user, database, refusal) in [
+            ("bob", "postgres", Some(("28000", "role \"bob\" does not exist"))),
+            ("root", "nowhere", Some(("3D000", "database \"nowhere\" does not exist"))),
+            ("root", "defaultdb", None),
+        ] {
+            let params = SessionParams { user: user.into(), database: database.into(), ..SessionParams::default() };
+            let refused = node.open_session(params).await.err();
+            let words = refused.as_ref().map(|error| (error.code, error.message.as_str()));
+            assert_eq!(words, refusal, "{user} at {database}");
+        }
+    });
 }
 
 #[test]

@@ -3,8 +3,6 @@
 use datafusion::sql::sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments};
 
 use super::{BindError, BindResult, Binder, Bound, name_parts};
-use crate::catalog::RelationRef;
-use crate::error::{SqlError, code};
 use crate::scalar::{Function, Scalar};
 use crate::types::{Datum, PgType};
 
@@ -118,28 +116,7 @@ impl Binder<'_> {
         let Some(name) = value.value.clone().into_string() else {
             return Err(BindError::Elsewhere("a sequence named by an expression".into()));
         };
-        self.sequence_by_name(&name)
-    }
-
-    /// The sequence of a possibly qualified, possibly quoted name.
-    pub fn sequence_by_name(&self, name: &str) -> BindResult<u32> {
-        let parts: Vec<String> = name
-            .split('.')
-            .map(|part| match part.strip_prefix('"').and_then(|part| part.strip_suffix('"')) {
-                Some(quoted) => quoted.to_owned(),
-                None => part.to_lowercase(),
-            })
-            .collect();
-        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-        match self.catalog.resolve(self.view.database_id, &self.view.search_path, &parts)? {
-            Some(RelationRef::Sequence(id)) => Ok(id),
-            Some(_) => {
-                Err(BindError::Sql(SqlError::new(code::WRONG_OBJECT_TYPE, format!("\"{name}\" is not a sequence"))))
-            }
-            None => {
-                Err(BindError::Sql(SqlError::new(code::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"))))
-            }
-        }
+        Ok(self.catalog.sequence_named(self.view.database_id, &self.view.search_path, &name)?.id)
     }
 }
 

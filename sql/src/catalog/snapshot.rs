@@ -157,6 +157,32 @@ impl Catalog {
         }
     }
 
+    /// The sequence of a possibly qualified, possibly quoted name in a text.
+    ///
+    /// # Errors
+    /// 42P01 when there is no such relation, 42809 when it is no sequence; those of [`Catalog::resolve`].
+    pub fn sequence_named(
+        &self,
+        database_id: u32,
+        search_path: &[String],
+        name: &str,
+    ) -> Result<&Arc<SequenceDescriptor>, SqlError> {
+        let parts: Vec<String> = name
+            .split('.')
+            .map(|part| match part.strip_prefix('"').and_then(|part| part.strip_suffix('"')) {
+                Some(quoted) => quoted.to_owned(),
+                None => part.to_lowercase(),
+            })
+            .collect();
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let unknown = || SqlError::new(code::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"));
+        match self.resolve(database_id, search_path, &parts)? {
+            Some(RelationRef::Sequence(id)) => self.sequence(id).ok_or_else(unknown),
+            Some(_) => Err(SqlError::new(code::WRONG_OBJECT_TYPE, format!("\"{name}\" is not a sequence"))),
+            None => Err(unknown()),
+        }
+    }
+
     /// Adds or replaces an object.
     pub(crate) fn insert(&mut self, descriptor: Descriptor) {
         self.remove(descriptor.id());

@@ -206,6 +206,7 @@ impl SelectPlan {
         let mut reader = Reader::new(table.clone(), access, &context, LockStrength::None, OwnWrites::All)?;
         if access.is_narrow() && self.limit.is_none() {
             let first = reader.next(&running.transaction, &context).await?.unwrap_or_default();
+            running.prepare_sequences(&self.output.scalars, first.len()).await?;
             let mut rows = Vec::with_capacity(first.len());
             for found in first {
                 rows.push(self.output.row_from(found.row, &context)?);

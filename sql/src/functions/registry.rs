@@ -267,7 +267,8 @@ pub fn resolve(name: &str, types: &[PgType]) -> Result<Resolved, SqlError> {
     best.map(|(_, resolved)| resolved).ok_or_else(|| no_function(name, types))
 }
 
-pub(super) fn no_function(name: &str, types: &[PgType]) -> SqlError {
+/// 42883: there is none of this name for arguments of these types.
+pub fn no_function(name: &str, types: &[PgType]) -> SqlError {
     let names: Vec<String> = types.iter().map(|ty| format_type(*ty, -1)).collect();
     if !name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
         let hint = "No operator matches the given name and argument types. You might need to add explicit type casts.";

@@ -59,9 +59,6 @@ pub fn is_absent(name: &str) -> bool {
     ABSENT.lines().any(|absent| absent == name)
 }
 
-/// Functions of sequences, which are called where a statement computes values without reading rows.
-const SEQUENCES: [&str; 4] = ["nextval", "currval", "setval", "lastval"];
-
 /// A function that is not there, for calls to be refused once their arguments' types are known.
 pub fn missing(name: &str) -> Arc<ScalarUDF> {
     let takes_any = vec![TypeSignature::Nullary, TypeSignature::VariadicAny];
@@ -89,9 +86,6 @@ impl ScalarUDFImpl for Missing {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        if SEQUENCES.contains(&self.name.as_str()) {
-            return Err(external(SqlError::unsupported(format!("{} in a query that reads rows", self.name))));
-        }
         if is_absent(&self.name) {
             return Err(external(SqlError::unsupported(format!("the function {}", self.name))));
         }

@@ -1,9 +1,11 @@
 //! Sequences: values taken from the counters in the keyspace a handful at a time, outside any transaction.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use crate::catalog::{SequenceDescriptor, sequence_key};
 use crate::error::{SqlError, code};
+use crate::scalar::Sequences;
 
 /// The values a node has taken and not yet given.
 pub(crate) struct NodeSequences {
@@ -68,6 +70,49 @@ impl NodeSequences {
             .map_err(|_| SqlError::new(code::NUMERIC_VALUE_OUT_OF_RANGE, "setval: value is out of bounds"))?;
         let current = self.database.increment(sequence_key(sequence.id), 0).await?;
         self.database.increment(sequence_key(sequence.id), wanted - current).await?;
+        Ok(())
+    }
+}
+
+/// The node's sequences, as one of its sessions uses them.
+#[derive(Clone)]
+pub(crate) struct SessionSequences {
+    pub node: Arc<NodeSequences>,
+    pub session: Arc<Sequences>,
+}
+
+impl SessionSequences {
+    /// Makes the next `count` values ready to be drawn.
+    ///
+    /// # Errors
+    /// As [`NodeSequences::take`].
+    pub async fn prepare(&self, sequence: &SequenceDescriptor, count: usize) -> Result<(), SqlError> {
+        let missing = count.saturating_sub(self.session.ready(sequence.id));
+        if missing > 0 {
+            self.session.supply(sequence.id, self.node.take(sequence, missing).await?);
+        }
+        Ok(())
+    }
+
+    /// `setval`.
+    ///
+    /// # Errors
+    /// 22003 for a value outside the sequence's bounds; those of [`NodeSequences::set`].
+    pub async fn set(&self, sequence: &SequenceDescriptor, value: i64, given: bool) -> Result<(), SqlError> {
+        if value < sequence.min || value > sequence.max {
+            return Err(SqlError::new(
+                code::NUMERIC_VALUE_OUT_OF_RANGE,
+                format!(
+                    "setval: value {value} is out of bounds for sequence \"{}\" ({}..{})",
+                    sequence.name, sequence.min, sequence.max
+                ),
+            ));
+        }
+        self.session.forget(sequence.id);
+        self.node.set(sequence, value, given).await?;
+        if given {
+            self.session.note(sequence.id, value);
+        }
         Ok(())
     }
 }

@@ -30,7 +30,8 @@ pub(crate) struct Sequences {
 struct SequenceState {
     ready: Vec<(u32, std::collections::VecDeque<i64>)>,
     current: Vec<(u32, i64)>,
-    last: Option<i64>,
+    /// The sequence drawn from last.
+    last: Option<u32>,
 }
 
 impl Sequences {
@@ -58,12 +59,16 @@ impl Sequences {
         let mut state = self.state.lock();
         state.current.retain(|(known, _)| *known != id);
         state.current.push((id, value));
-        state.last = Some(value);
     }
 
-    fn draw(&self, id: u32) -> Result<i64, SqlError> {
+    /// The next of the values that are ready.
+    ///
+    /// # Errors
+    /// XX000 when there is none.
+    pub fn draw(&self, id: u32) -> Result<i64, SqlError> {
         let drawn = {
             let mut state = self.state.lock();
+            state.last = Some(id);
             state.ready.iter_mut().find(|(known, _)| *known == id).and_then(|(_, ready)| ready.pop_front())
         };
         let value = drawn.ok_or_else(|| SqlError::internal("a sequence was drawn from that was not made ready"))?;
@@ -71,12 +76,23 @@ impl Sequences {
         Ok(value)
     }
 
-    fn current(&self, id: u32) -> Option<i64> {
-        self.state.lock().current.iter().find(|(known, _)| *known == id).map(|(_, value)| *value)
+    /// `currval`.
+    ///
+    /// # Errors
+    /// 55000 before the first value was drawn.
+    pub fn current(&self, id: u32) -> Result<i64, SqlError> {
+        let state = self.state.lock();
+        let current = state.current.iter().find(|(known, _)| *known == id);
+        current.map(|(_, value)| *value).ok_or_else(undefined_in_session)
     }
 
-    fn last(&self) -> Option<i64> {
-        self.state.lock().last
+    /// `lastval`.
+    ///
+    /// # Errors
+    /// As [`Sequences::current`].
+    pub fn last(&self) -> Result<i64, SqlError> {
+        let last = self.state.lock().last;
+        self.current(last.ok_or_else(undefined_in_session)?)
     }
 }
 
@@ -271,9 +287,9 @@ fn call(function: Function, arguments: &[Scalar], context: &EvalContext<'_>) -> 
         Function::Least => extreme(arguments, context, Ordering::Less)?,
         Function::CurrVal => {
             let id = argument(0)?.as_i64().and_then(|id| u32::try_from(id).ok()).unwrap_or(0);
-            context.sequences.current(id).map(Datum::Int8).ok_or_else(undefined_in_session)?
+            Datum::Int8(context.sequences.current(id)?)
         }
-        Function::LastVal => context.sequences.last().map(Datum::Int8).ok_or_else(undefined_in_session)?,
+        Function::LastVal => Datum::Int8(context.sequences.last()?),
     })
 }
 

@@ -88,6 +88,10 @@ fn foreign(error: &DataFusionError, position: Option<u32>) -> SqlError {
         DataFusionError::ResourcesExhausted(message) => {
             SqlError::new("53200", "out of memory").detail(first_line(message))
         }
+        // The library awaits functions in lists of columns, conditions and aggregates only.
+        DataFusionError::Internal(message) if message.starts_with("async functions should not be called directly") => {
+            SqlError::unsupported("a function of sequences, or one that sleeps, in this place")
+        }
         DataFusionError::Execution(message) => execution_error(message),
         other => SqlError::internal(first_line(&other.to_string())),
     }

@@ -19,6 +19,7 @@ use super::calls::{Call, Kind};
 use super::errors::external;
 use super::names::folded;
 use super::operators::Operators;
+use super::sequences;
 use super::system::SystemProvider;
 use super::table::KeyTable;
 use crate::catalog::RelationRef;
@@ -55,13 +56,20 @@ pub(super) struct Scope<'a> {
     planners: Vec<Arc<dyn ExprPlanner>>,
     /// The tables named so far.
     pub tables: Mutex<BTreeSet<u32>>,
+    /// The functions of sequences called so far.
+    sequence_functions: Mutex<Vec<String>>,
+}
+
+/// The first of some functions that is called.
+fn called_of(called: &[String], functions: &[&'static str]) -> Option<&'static str> {
+    functions.iter().copied().find(|function| called.iter().any(|called| called == function))
 }
 
 impl<'a> Scope<'a> {
     pub fn new(state: &'a SessionState, context: &'a QueryContext, operators: Arc<Operators>) -> Self {
         let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![operators.clone()];
         planners.extend(state.expr_planners().iter().cloned());
-        Scope { state, context, operators, planners, tables: Mutex::default() }
+        Scope { state, context, operators, planners, tables: Mutex::default(), sequence_functions: Mutex::default() }
     }
 
     /// Whether nothing at all has this name: no aggregate, no window function, nothing that the library takes for syntax.
@@ -71,6 +79,25 @@ impl<'a> Scope<'a> {
             && self.get_aggregate_meta(name).is_none()
             && self.get_window_meta(name).is_none()
             && self.get_higher_order_meta(name).is_none()
+    }
+
+    fn sequence_function(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        let mut called = self.sequence_functions.lock();
+        let function = sequences::function(name, called.len(), self.context)?;
+        called.push(name.to_owned());
+        Some(function)
+    }
+
+    /// Refuses a query that both moves sequences and asks where they stand.
+    pub fn check_sequences(&self) -> std::result::Result<(), SqlError> {
+        let called = self.sequence_functions.lock();
+        let (asked, moved) = (called_of(&called, &sequences::ASKERS), called_of(&called, &sequences::MOVERS));
+        match (asked, moved) {
+            (Some(asked), Some(moved)) => {
+                Err(SqlError::unsupported(format!("{asked} beside {moved} in a query that reads rows")))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn find(&self, name: &TableReference) -> std::result::Result<Arc<dyn TableSource>, SqlError> {
@@ -139,6 +166,7 @@ impl ContextProvider for Scope<'_> {
             .or_else(|| pg_catalog::function(name, &context))
             .or_else(|| functions::function(name, &self.operators.functions))
             .or_else(|| functions::sleep(name, &self.operators.functions))
+            .or_else(|| self.sequence_function(name))
             .or_else(|| self.state.scalar_functions().get(name).cloned())
             // A type's name is a cast to it.
             .or_else(|| Some(Call::udf(Kind::Cast(castable(name)?, -1), &self.operators.settings)))

@@ -325,7 +325,8 @@ impl Session {
                 Some(handle) => (handle.catalog().clone(), self.view()),
                 None => (self.shared.manager.current(), self.view()),
             };
-            let planner = Planner { shared: &self.shared, catalog: &catalog, view: &view, settings_version };
+            let (shared, sequences) = (&self.shared, &self.sequences);
+            let planner = Planner { shared, catalog: &catalog, view: &view, sequences, settings_version };
             let result = planner.plan(statement, given).await;
             let missing = matches!(&result, Err(error) if is_missing(error));
             // The past has what it had: a newer catalog is not the one to plan by.

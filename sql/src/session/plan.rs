@@ -13,9 +13,10 @@ use crate::dml::insert::{InsertPlan, query_of, target_name};
 use crate::dml::joined::{Joined, JoinedPlan};
 use crate::error::SqlError;
 use crate::fastpath::select::{SelectPlan, plain_table, undefined_table};
-use crate::node::Shared;
+use crate::node::{SessionSequences, Shared};
 use crate::pg_catalog;
 use crate::query::QueryContext;
+use crate::scalar::Sequences;
 use crate::types::PgType;
 
 /// What executes a statement.
@@ -55,6 +56,7 @@ pub(crate) struct Planner<'a> {
     pub shared: &'a Arc<Shared>,
     pub catalog: &'a Arc<Catalog>,
     pub view: &'a Arc<SessionView>,
+    pub sequences: &'a Arc<Sequences>,
     pub settings_version: u64,
 }
 
@@ -164,6 +166,10 @@ impl Planner<'_> {
                     catalog: self.catalog.clone(),
                     params: Arc::from([]),
                     session: self.view.clone(),
+                    sequences: SessionSequences {
+                        node: self.shared.sequences.clone(),
+                        session: self.sequences.clone(),
+                    },
                 };
                 let plan = self.shared.planner.plan(&pg_catalog::simplify(query), params.known(), &context).await?;
                 for (number, ty) in plan.params().iter().enumerate() {

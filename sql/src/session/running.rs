@@ -9,7 +9,7 @@ use crate::catalog::{Catalog, SequenceDescriptor, Table};
 use crate::dml::writer::Writer;
 use crate::error::{SqlError, code};
 use crate::fastpath::select::SelectPlan;
-use crate::node::Shared;
+use crate::node::{SessionSequences, Shared};
 use crate::query::{QueryContext, QueryPlan};
 use crate::scalar::{EvalContext, Scalar, Sequences};
 use crate::types::Datum;
@@ -43,7 +43,12 @@ impl Running {
             catalog: self.catalog.clone(),
             params: self.params.clone(),
             session: self.view.clone(),
+            sequences: self.session_sequences(),
         }
+    }
+
+    fn session_sequences(&self) -> SessionSequences {
+        SessionSequences { node: self.shared.sequences.clone(), session: self.sequences.clone() }
     }
 
     /// Draws from sequences what evaluating the expressions `times` times takes.
@@ -61,30 +66,15 @@ impl Running {
                 }
             });
         });
+        let sequences = self.session_sequences();
         for (id, value, given) in set {
-            let sequence = self.sequence(id)?;
-            if value < sequence.min || value > sequence.max {
-                return Err(SqlError::new(
-                    code::NUMERIC_VALUE_OUT_OF_RANGE,
-                    format!(
-                        "setval: value {value} is out of bounds for sequence \"{}\" ({}..{})",
-                        sequence.name, sequence.min, sequence.max
-                    ),
-                ));
-            }
-            self.sequences.forget(id);
-            self.shared.sequences.set(sequence, value, given).await?;
-            self.sequences.note(id, value);
+            sequences.set(self.sequence(id)?, value, given).await?;
         }
         drawn.sort_unstable();
         while let Some(id) = drawn.last().copied() {
             let calls = drawn.iter().filter(|other| **other == id).count();
             drawn.retain(|other| *other != id);
-            let missing = (calls * times).saturating_sub(self.sequences.ready(id));
-            if missing > 0 {
-                let sequence = self.sequence(id)?;
-                self.sequences.supply(id, self.shared.sequences.take(sequence, missing).await?);
-            }
+            sequences.prepare(self.sequence(id)?, calls * times).await?;
         }
         Ok(())
     }
