@@ -90,6 +90,10 @@ mutants! {
     NewestIsGarbage = "newest-is-garbage",
     /// Entries are applied before this node's log has synced them.
     AppliedBeforeSync = "applied-before-sync",
+    /// Records of a batch that was torn by a power loss are taken as they are.
+    TornTailKept = "torn-tail-kept",
+    /// What is applied, and so every snapshot, keeps the membership that its group began with.
+    MembershipForgotten = "membership-forgotten",
     /// ALTER waits for no other node to know of a change before it goes on.
     AlterWaitsForNobody = "alter-waits-for-nobody",
 }

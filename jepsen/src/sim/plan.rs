@@ -103,16 +103,22 @@ pub fn draw(seed: u64, nodes: usize, duration: Duration) -> Vec<Planned> {
         plan.push(Planned { number: plan.len(), at: Duration::from_millis(at_ms), hold: RARE_HOLD, fault });
     };
     let random = Random::from_seed(seed).fork("rare faults");
-    let mut is_copy_lost = false;
+    let (mut is_copy_lost, mut wrong) = (false, None);
     if random.range(0, 100) < RARE_PERCENT {
         let at_ms = random.range(0, latest_ms);
         let fault = rare_fault(nodes, &random);
-        is_copy_lost = matches!(fault, Fault::BitRot(..));
+        match fault {
+            Fault::BitRot(..) => is_copy_lost = true,
+            Fault::WrongClock(node, _) | Fault::DisownedClock(node, _) => wrong = Some(node),
+            _ => {}
+        }
         add(at_ms, fault);
     }
     let random = Random::from_seed(seed).fork("replacement");
     if random.range(0, 100) < REPLACED_PERCENT && !is_copy_lost {
         let node = usize::try_from(random.range(0, nodes as u64)).unwrap_or(0);
+        // What a node says before it has an ID cannot be told from what others say, whose clocks are right.
+        let node = if wrong == Some(node) { (node + 1) % nodes } else { node };
         add(random.range(0, latest_ms), Fault::Replace(node));
     }
     plan

@@ -61,6 +61,7 @@ impl StateMachine for Replica {
             staged.state.applied.last_applied = Some(position);
             match entry.kind {
                 EntryKind::Blank => {}
+                EntryKind::Membership(_) if mutation::is(Mutant::MembershipForgotten) => {}
                 EntryKind::Membership(membership) => staged.state.applied.membership = membership,
                 EntryKind::Command(bytes) => {
                     let split = self.stage(&mut staged, bytes)?;
