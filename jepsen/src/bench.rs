@@ -130,7 +130,7 @@ async fn measure_meridian(arguments: &BenchArguments, directory: &Path, init: bo
     let workloads = arguments.workloads();
     if !workloads.is_empty() {
         load::fill(sql_port(0), arguments.rows).await?;
-        let leaseholder = load::gateway_beside_lease(&cluster).await?;
+        let leaseholder = cluster.leaseholder("accounts").await?;
         let other = (leaseholder + 1) % cluster.len();
         measure(System::LeaseholderGateway, sql_port(leaseholder), arguments, &workloads, report).await?;
         measure(System::OtherGateway, sql_port(other), arguments, &workloads, report).await?;

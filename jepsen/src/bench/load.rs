@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 use tokio_postgres::{Client, Statement};
 
 use super::report::Line;
-use crate::cluster::{Cluster, connect};
+use crate::cluster::connect;
 
 /// What a client does, over and over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,24 +89,6 @@ async fn insert(client: &Client, table: &str, rows: u64, row: impl Fn(u64) -> St
         client.batch_execute(&format!("INSERT INTO {table} VALUES {}", values.join(","))).await?;
     }
     Ok(())
-}
-
-/// The index of the node whose gateway reads fastest: the one beside the lease of the accounts.
-pub(super) async fn gateway_beside_lease(cluster: &Cluster) -> Result<usize> {
-    let mut best = (Duration::MAX, 0);
-    for index in 0..cluster.len() {
-        let client = cluster.connect(index).await?;
-        let read = client.prepare("SELECT abalance FROM accounts WHERE aid = $1").await?;
-        for warm in 0..50i32 {
-            client.query(&read, &[&warm]).await?;
-        }
-        let start = Instant::now();
-        for aid in 0..100i32 {
-            client.query(&read, &[&aid]).await?;
-        }
-        best = best.min((start.elapsed(), index));
-    }
-    Ok(best.1)
 }
 
 struct Statements {
