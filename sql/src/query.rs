@@ -46,6 +46,9 @@ pub trait QueryPlan: Send + Sync + 'static {
     /// The tables it reads, by ID.
     fn tables(&self) -> &[u32];
 
+    /// A function in it that moves sequences, if there is one.
+    fn moves_sequences(&self) -> Option<&'static str>;
+
     /// Starts it.
     ///
     /// # Errors

@@ -116,25 +116,36 @@ impl QueryPlanner for Planner {
         context: &QueryContext,
     ) -> Result<Arc<dyn QueryPlan>, SqlError> {
         let rewritten = rewrite::rewrite(query, &|name| scope::columns(context, name))?;
-        let (plan, params, tables) = self.logical(&rewritten, given_types, context)?;
+        let Logical { plan, params, tables, moves_sequences } = self.logical(&rewritten, given_types, context)?;
         let plan = self.state.optimize(&plan).map_err(sql_error)?;
         let columns = columns(&plan);
         if columns.iter().any(|column| matches!(column.ty, PgType::Record | PgType::RecordArray)) {
             return Err(SqlError::unsupported("a row as a value"));
         }
         let state = self.state.clone();
-        Ok(Arc::new(PlannedQuery { state, plan, columns, params, hidden: rewritten.hidden, tables }))
+        let hidden = rewritten.hidden;
+        Ok(Arc::new(PlannedQuery { state, plan, columns, params, hidden, tables, moves_sequences }))
     }
 }
 
+/// A query as it was understood.
+struct Logical {
+    plan: LogicalPlan,
+    /// Its parameters' types.
+    params: Vec<PgType>,
+    /// The tables it names.
+    tables: Vec<u32>,
+    /// A function in it that moves sequences.
+    moves_sequences: Option<&'static str>,
+}
+
 impl Planner {
-    /// The query's logical plan, its parameters' types, and the tables it names.
     fn logical(
         &self,
         rewritten: &Rewritten,
         given_types: &[Option<PgType>],
         context: &QueryContext,
-    ) -> Result<(LogicalPlan, Vec<PgType>, Vec<u32>), SqlError> {
+    ) -> Result<Logical, SqlError> {
         let mut types: Vec<Option<PgType>> = given_types.to_vec();
         types.resize(types.len().max(rewritten.params), None);
         for (number, ty) in &rewritten.known {
@@ -152,7 +163,7 @@ impl Planner {
                 continue;
             }
             let plan = typing::settle_plan(&operators, plan?).map_err(sql_error)?;
-            scope.check_sequences()?;
+            let moves_sequences = scope.moves_sequences()?;
             let learnt = learn(&mut types, &operators.inferred.lock());
             let unknown = types.iter().any(Option::is_none);
             if (learnt || unknown) && pass + 1 < MAX_PASSES {
@@ -164,7 +175,7 @@ impl Planner {
             }
             let params = types.iter().map(|ty| ty.unwrap_or(PgType::Text)).collect();
             let tables = scope.tables.lock().iter().copied().collect();
-            return Ok((plan, params, tables));
+            return Ok(Logical { plan, params, tables, moves_sequences });
         }
         Err(SqlError::new("42P18", "could not determine the data types of the parameters"))
     }

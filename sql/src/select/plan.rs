@@ -31,6 +31,7 @@ pub(super) struct PlannedQuery {
     /// Parameters the query has without naming them; they follow the others.
     pub hidden: Vec<Hidden>,
     pub tables: Vec<u32>,
+    pub moves_sequences: Option<&'static str>,
 }
 
 #[async_trait]
@@ -45,6 +46,10 @@ impl QueryPlan for PlannedQuery {
 
     fn tables(&self) -> &[u32] {
         &self.tables
+    }
+
+    fn moves_sequences(&self) -> Option<&'static str> {
+        self.moves_sequences
     }
 
     async fn execute(&self, context: &QueryContext) -> Result<RowStream, SqlError> {

@@ -88,15 +88,15 @@ impl<'a> Scope<'a> {
         Some(function)
     }
 
-    /// Refuses a query that both moves sequences and asks where they stand.
-    pub fn check_sequences(&self) -> std::result::Result<(), SqlError> {
+    /// A function that moves sequences, if one is called; refuses a query that asks where they stand as well.
+    pub fn moves_sequences(&self) -> std::result::Result<Option<&'static str>, SqlError> {
         let called = self.sequence_functions.lock();
         let (asked, moved) = (called_of(&called, &sequences::ASKERS), called_of(&called, &sequences::MOVERS));
         match (asked, moved) {
             (Some(asked), Some(moved)) => {
                 Err(SqlError::unsupported(format!("{asked} beside {moved} in a query that reads rows")))
             }
-            _ => Ok(()),
+            (_, moved) => Ok(moved),
         }
     }
 

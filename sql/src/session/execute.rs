@@ -231,11 +231,11 @@ impl Session {
         self.handle().await?;
         let planned = self.current_plan(prepared).await?;
         self.use_tables(&planned.tables).await?;
-        if self.open.read_only && planned.plan.writes(&prepared.statement) {
-            return Err(SqlError::new(
-                code::READ_ONLY_SQL_TRANSACTION,
-                format!("cannot execute {} in a read-only transaction", prepared.statement.verb()),
-            ));
+        if self.open.read_only
+            && let Some(what) = planned.plan.writes(&prepared.statement)
+        {
+            let message = format!("cannot execute {what} in a read-only transaction");
+            return Err(SqlError::new(code::READ_ONLY_SQL_TRANSACTION, message));
         }
         let lock_timeout = self.settings.timeouts().lock;
         let handle = self.handle().await?;
@@ -389,9 +389,11 @@ fn written(changed: Changed, planned: &Planned, word: &'static str) -> Outcome {
 }
 
 impl Plan {
-    pub(super) fn writes(&self, statement: &Statement) -> bool {
-        match self {
-            Plan::Empty | Plan::Rows(_) => false,
+    /// What in it writes, in words; none when nothing does.
+    pub(super) fn writes(&self, statement: &Statement) -> Option<String> {
+        let writes = match self {
+            Plan::Empty => false,
+            Plan::Rows(source) => return source.moves_sequences().map(|function| format!("{function}()")),
             Plan::Insert(_) | Plan::Change(..) | Plan::Joined(..) => true,
             Plan::Utility => !matches!(
                 statement.ast(),
@@ -406,6 +408,7 @@ impl Plan {
                         | ast::Statement::Copy { to: true, .. }
                 )
             ),
-        }
+        };
+        writes.then(|| statement.verb())
     }
 }

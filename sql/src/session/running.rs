@@ -113,6 +113,24 @@ impl Source {
         }
     }
 
+    /// A function in it that moves sequences, if there is one.
+    pub fn moves_sequences(&self) -> Option<&'static str> {
+        match self {
+            Source::Select(plan) => {
+                let mut moves = None;
+                plan.output.scalars.iter().for_each(|scalar| {
+                    scalar.walk(&mut |part| match part {
+                        Scalar::NextVal(_) => moves = Some("nextval"),
+                        Scalar::SetVal(..) => moves = Some("setval"),
+                        _ => {}
+                    });
+                });
+                moves
+            }
+            Source::Query(plan) => plan.moves_sequences(),
+        }
+    }
+
     /// Starts it.
     pub async fn execute(&self, running: &Running) -> Result<RowStream, SqlError> {
         match self {
