@@ -85,6 +85,8 @@ struct Connection<S> {
     key: CancelKey,
     portals: HashMap<String, Portal>,
     scratch: Scratch,
+    /// When the statement at hand began.
+    begun: tokio::time::Instant,
     /// An error was sent: everything up to the next Sync is skipped.
     skipping: bool,
     /// The client was told that it may go on, and has not.
@@ -109,6 +111,7 @@ where
         key,
         portals: HashMap::new(),
         scratch: Scratch::default(),
+        begun: tokio::time::Instant::now(),
         skipping: false,
         is_ready: false,
     };

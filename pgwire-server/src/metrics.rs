@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 /// The counters of one node.
@@ -16,6 +18,7 @@ pub struct Metrics {
     connections: Gauge,
     connections_total: Counter,
     statements: Counter,
+    statement_seconds: Histogram,
     errors: Family<ErrorLabel, Counter>,
     replicas: Gauge,
     leases: Gauge,
@@ -52,6 +55,8 @@ impl Metrics {
             connections: Gauge::default(),
             connections_total: Counter::<u64, AtomicU64>::default(),
             statements: Counter::default(),
+            // From a quarter of a millisecond to about half a minute.
+            statement_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 18)),
             errors: Family::default(),
             replicas: Gauge::default(),
             leases: Gauge::default(),
@@ -63,6 +68,11 @@ impl Metrics {
         registry.register("sql_connections", "Open SQL connections", metrics.connections.clone());
         registry.register("sql_connections_opened", "SQL connections ever opened", metrics.connections_total.clone());
         registry.register("sql_statements", "Statements that ended well", metrics.statements.clone());
+        registry.register(
+            "sql_statement_seconds",
+            "How long statements that ended well took, until their last row was on its way",
+            metrics.statement_seconds.clone(),
+        );
         registry.register("sql_errors", "Statements that failed, by SQLSTATE", metrics.errors.clone());
         registry.register("replicas", "Replicas on this node", metrics.replicas.clone());
         registry.register("leases", "Leases this node holds", metrics.leases.clone());
@@ -88,9 +98,10 @@ impl Metrics {
         self.connections.dec();
     }
 
-    /// A statement ended well.
-    pub fn statement_done(&self) {
+    /// A statement ended well, after so long.
+    pub fn statement_done(&self, took: Duration) {
         self.statements.inc();
+        self.statement_seconds.observe(took.as_secs_f64());
     }
 
     /// A statement failed with this SQLSTATE.

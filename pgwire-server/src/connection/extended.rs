@@ -193,7 +193,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     fn complete(&mut self, tag: String) {
         self.send_notices();
         self.framed.send(&CommandComplete::new(tag));
-        self.shared.metrics.statement_done();
+        self.shared.metrics.statement_done(self.begun.elapsed());
     }
 
     pub(super) fn close(&mut self, target: Target) {

@@ -73,12 +73,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         };
         self.send_notices();
         self.framed.send(&CommandComplete::new(tag));
-        self.shared.metrics.statement_done();
+        self.shared.metrics.statement_done(self.begun.elapsed());
         Ok(self.framed.flush_if_full().await?)
     }
 
     /// Makes the statement that is about to run one that can be cancelled.
     pub(super) fn begin_cancellable(&mut self) -> sql::CancelToken {
+        self.begun = tokio::time::Instant::now();
         let token = sql::CancelToken::new();
         self.shared.cancels.set(self.key, Some(token.clone()));
         token
