@@ -135,5 +135,7 @@ LOCK TABLE types;
 EXPLAIN (FORMAT json) SELECT 1;
 VACUUM types;
 ANALYZE types;
+-- refused: every role may do everything, and nothing is noted beside tables
 COMMENT ON TABLE types IS 'x';
+-- refused: every role may do everything, and nothing is noted beside tables
 GRANT SELECT ON types TO postgres;

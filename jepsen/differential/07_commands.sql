@@ -125,6 +125,7 @@ ALTER SEQUENCE sq OWNED BY NONE;
 ALTER VIEW v RENAME TO v2;
 -- refused: users define tables, indexes and sequences only
 ALTER TYPE comp ADD ATTRIBUTE c int;
+-- refused: every role may do everything, and nothing is noted beside tables
 COMMENT ON COLUMN rt.n IS 'x';
 -- refused: not written yet
 SET CONSTRAINTS ALL DEFERRED;
@@ -148,7 +149,9 @@ VACUUM (ANALYZE) rt;
 ANALYZE rt (n);
 REINDEX TABLE rt;
 CHECKPOINT;
+-- refused: every role may do everything, and nothing is noted beside tables
 GRANT ALL ON SCHEMA public TO public;
+-- refused: every role may do everything, and nothing is noted beside tables
 REVOKE ALL ON rt FROM public;
 TRUNCATE rt CASCADE;
 -- refused: a transaction is serializable without it

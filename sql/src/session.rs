@@ -52,7 +52,7 @@ use crate::node::Shared;
 use crate::pg_catalog::ROLES;
 use crate::scalar::Sequences;
 use crate::types::PgType;
-use settings::Settings;
+use settings::{Settings, Severity};
 use transaction::Open;
 
 /// What `version()` answers.
@@ -266,11 +266,15 @@ impl Session {
     }
 
     pub(crate) fn notice(&mut self, message: impl Into<String>) {
-        self.notices.push(Notice { severity: "NOTICE", error: SqlError::new("00000", message) });
+        if self.settings.tells(Severity::Notice) {
+            self.notices.push(Notice { severity: "NOTICE", error: SqlError::new("00000", message) });
+        }
     }
 
     pub(crate) fn warning(&mut self, error: SqlError) {
-        self.notices.push(Notice { severity: "WARNING", error });
+        if self.settings.tells(Severity::Warning) {
+            self.notices.push(Notice { severity: "WARNING", error });
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::hidden::Hidden;
+use crate::bind::normalize;
 use crate::types::from_sqlparser;
 
 /// What keeps columns of one name apart inside a plan; cut off, with what follows, where results are named.
@@ -25,7 +26,7 @@ pub(super) fn name_columns(select: &mut Select) {
     for item in &mut select.projection {
         let (expr, name, explicit) = match item {
             SelectItem::UnnamedExpr(expr) => (&*expr, name_of(expr), false),
-            SelectItem::ExprWithAlias { expr, alias } => (&*expr, folded(alias), true),
+            SelectItem::ExprWithAlias { expr, alias } => (&*expr, normalize(alias), true),
             _ => continue,
         };
         let keyword = matches!(expr, Expr::Identifier(ident) if Hidden::by_keyword(&ident.value).is_some());
@@ -45,14 +46,9 @@ pub(super) fn name_columns(select: &mut Select) {
     }
 }
 
-/// An identifier as PostgreSQL reads it.
-pub(super) fn folded(ident: &Ident) -> String {
-    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
-}
-
 /// The last part of a name.
 pub(super) fn last_part(name: &ObjectName) -> String {
-    name.0.last().and_then(|part| part.as_ident()).map_or_else(String::new, folded)
+    name.0.last().and_then(|part| part.as_ident()).map_or_else(String::new, normalize)
 }
 
 /// What a computed column without an alias is called.
@@ -90,8 +86,8 @@ fn figured(expr: &Expr) -> Option<(String, bool)> {
 
 fn named_by_kind(expr: &Expr) -> Option<String> {
     Some(match expr {
-        Expr::Identifier(ident) => folded(ident),
-        Expr::CompoundIdentifier(parts) => folded(parts.last()?),
+        Expr::Identifier(ident) => normalize(ident),
+        Expr::CompoundIdentifier(parts) => normalize(parts.last()?),
         Expr::Function(function) => last_part(&function.name),
         Expr::Exists { negated: false, .. } => "exists".to_owned(),
         Expr::Extract { .. } => "extract".to_owned(),
@@ -126,7 +122,7 @@ fn first_column(query: &Query) -> Option<String> {
     let SetExpr::Select(select) = &*query.body else { return None };
     match select.projection.first()? {
         SelectItem::UnnamedExpr(expr) => strong_name(expr),
-        SelectItem::ExprWithAlias { alias, .. } => Some(visible(&folded(alias)).to_owned()),
+        SelectItem::ExprWithAlias { alias, .. } => Some(visible(&normalize(alias)).to_owned()),
         _ => None,
     }
 }

@@ -21,8 +21,9 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::calls;
 use super::hidden::Hidden;
-use super::names::{folded, last_part, name_columns};
+use super::names::{last_part, name_columns};
 use super::rowset;
+use crate::bind::normalize;
 use crate::error::SqlError;
 use crate::fastpath::select::string_for_name;
 use crate::types::{PgType, format_type, from_sqlparser};
@@ -118,7 +119,7 @@ impl VisitorMut for Rewriter<'_> {
             query.limit_clause = Some(LimitClause::LimitOffset { limit, offset, limit_by: Vec::new() });
         }
         let with = query.with.iter().flat_map(|with| &with.cte_tables);
-        self.named.extend(with.map(|cte| folded(&cte.alias.name)));
+        self.named.extend(with.map(|cte| normalize(&cte.alias.name)));
         if let Err(error) = merged::settle_query(query, &|name| self.columns(name)) {
             return ControlFlow::Break(error);
         }
@@ -330,7 +331,7 @@ impl Rewriter<'_> {
             mark_frame(spec, false);
         }
         let name = last_part(&function.name);
-        let schema = function.name.0.iter().rev().nth(1).and_then(|part| part.as_ident()).map(folded);
+        let schema = function.name.0.iter().rev().nth(1).and_then(|part| part.as_ident()).map(normalize);
         if schema.is_some_and(|schema| schema != "pg_catalog") {
             return Err(SqlError::new("42883", format!("function {} does not exist", function.name)));
         }

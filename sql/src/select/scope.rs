@@ -17,11 +17,11 @@ use parking_lot::Mutex;
 use super::aggregates;
 use super::calls::{Call, Kind};
 use super::errors::external;
-use super::names::folded;
 use super::operators::Operators;
 use super::sequences;
 use super::system::SystemProvider;
 use super::table::KeyTable;
+use crate::bind::normalize;
 use crate::catalog::RelationRef;
 use crate::error::{SqlError, code};
 use crate::functions;
@@ -31,7 +31,8 @@ use crate::types::PgType;
 
 /// The columns of a table of the catalog, by a name in a query; none for anything else.
 pub(super) fn columns(context: &QueryContext, name: &ObjectName) -> Option<Vec<String>> {
-    let parts: Vec<String> = name.0.iter().map(|part| part.as_ident().map(folded)).collect::<Option<Vec<String>>>()?;
+    let parts: Vec<String> =
+        name.0.iter().map(|part| part.as_ident().map(normalize)).collect::<Option<Vec<String>>>()?;
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     if let [name] = parts[..]
         && pg_catalog::table("pg_catalog", name).is_some()

@@ -56,7 +56,7 @@ impl Session {
         let handle = self.open.handle.take();
         self.discard(handle).await;
         self.open.as_of = Some(AsOf { asked: text, timestamp });
-        self.open.read_only = true;
+        self.open.read_only = Some(true);
         Ok(())
     }
 

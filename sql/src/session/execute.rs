@@ -144,12 +144,23 @@ impl Session {
         self.warning(SqlError::new(code::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress"));
     }
 
+    /// Whether the transaction that is open, or would be, only reads.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.open.read_only.unwrap_or_else(|| self.settings.read_only_by_default())
+    }
+
     /// Takes in the modes of BEGIN or SET TRANSACTION.
     pub(super) fn set_modes(&mut self, modes: &[ast::TransactionMode]) -> Result<(), SqlError> {
         for mode in modes {
             match mode {
-                ast::TransactionMode::AccessMode(ast::TransactionAccessMode::ReadOnly) => self.open.read_only = true,
-                ast::TransactionMode::AccessMode(ast::TransactionAccessMode::ReadWrite) => self.open.read_only = false,
+                ast::TransactionMode::AccessMode(access) => {
+                    let read_only = *access == ast::TransactionAccessMode::ReadOnly;
+                    if !read_only && self.open.statements > 0 && self.is_read_only() {
+                        let message = "transaction read-write mode must be set before any query";
+                        return Err(SqlError::new(code::ACTIVE_SQL_TRANSACTION, message));
+                    }
+                    self.open.read_only = Some(read_only);
+                }
                 ast::TransactionMode::IsolationLevel(ast::TransactionIsolationLevel::Serializable) => {}
                 ast::TransactionMode::IsolationLevel(level) => {
                     self.notice(format!("isolation level {level} runs as SERIALIZABLE"));
@@ -231,7 +242,7 @@ impl Session {
         self.handle().await?;
         let planned = self.current_plan(prepared).await?;
         self.use_tables(&planned.tables).await?;
-        if self.open.read_only
+        if self.is_read_only()
             && let Some(what) = planned.plan.writes(&prepared.statement)
         {
             let message = format!("cannot execute {what} in a read-only transaction");

@@ -147,6 +147,11 @@ fn split(tokens: Vec<TokenWithSpan>) -> Vec<Part> {
     parts
 }
 
+/// A statement there is nothing to do for, and why.
+fn ignored(tag: &'static str, why: &'static str) -> StatementKind {
+    StatementKind::Ignored { tag, notice: Some(why) }
+}
+
 fn statement(tokens: &mut Vec<TokenWithSpan>, text: &str, as_of: bool) -> Result<StatementKind, SqlError> {
     let words: Vec<String> = tokens
         .iter()
@@ -159,11 +164,11 @@ fn statement(tokens: &mut Vec<TokenWithSpan>, text: &str, as_of: bool) -> Result
         .collect();
     let word = |at: usize| words.get(at).map_or("", String::as_str);
     match (word(0), word(1)) {
-        ("vacuum", _) => return Ok(StatementKind::Ignored { tag: "VACUUM", notice: None }),
-        ("analyze" | "analyse", _) => return Ok(StatementKind::Ignored { tag: "ANALYZE", notice: None }),
-        ("checkpoint", _) => return Ok(StatementKind::Ignored { tag: "CHECKPOINT", notice: None }),
-        ("reindex", _) => return Ok(StatementKind::Ignored { tag: "REINDEX", notice: None }),
-        ("cluster", _) => return Ok(StatementKind::Ignored { tag: "CLUSTER", notice: None }),
+        ("vacuum", _) => return Ok(ignored("VACUUM", "old versions of rows are removed in the background")),
+        ("analyze" | "analyse", _) => return Ok(ignored("ANALYZE", "plans are made without statistics")),
+        ("checkpoint", _) => return Ok(ignored("CHECKPOINT", "what is acknowledged is durable")),
+        ("reindex", _) => return Ok(ignored("REINDEX", "indexes are kept in order as they are written")),
+        ("cluster", _) => return Ok(ignored("CLUSTER", "rows are always in the order of the primary key")),
         ("listen" | "notify", _) => return Err(SqlError::unsupported(words[0].to_uppercase())),
         ("show", _) => return show(tokens, text, word(1)),
         ("alter", "table" | "index") => {

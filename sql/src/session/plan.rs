@@ -100,7 +100,7 @@ impl Planner<'_> {
                     }
                 }
             }
-            _ => (Plan::Utility, super::utility::columns(statement, self)?),
+            _ => (Plan::Utility, super::utility::columns(statement)),
         };
         let tables = match &plan {
             Plan::Empty | Plan::Utility => Vec::new(),

@@ -26,7 +26,7 @@ pub(super) struct Savepoint {
     name: String,
     mark: txn::Savepoint,
     settings: SettingsMark,
-    read_only: bool,
+    read_only: Option<bool>,
     ddl: Option<DdlState>,
     /// How many tables were locked.
     locked: usize,

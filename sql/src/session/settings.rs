@@ -51,6 +51,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("max_connections", "10000"),
     ("max_identifier_length", "63"),
     ("max_index_keys", "32"),
+    ("role", "none"),
     ("row_security", "on"),
     ("search_path", "\"$user\", public"),
     ("server_encoding", "UTF8"),
@@ -193,6 +194,17 @@ impl Settings {
     /// Whether commits give up commit wait.
     pub fn relaxed(&self) -> bool {
         self.base.settings.get("consistency").is_some_and(|value| value == "linearizable")
+    }
+
+    /// Whether transactions only read that do not say otherwise.
+    pub fn read_only_by_default(&self) -> bool {
+        self.base.settings.get("default_transaction_read_only").is_some_and(|value| value == "on")
+    }
+
+    /// Whether a client wants to be told messages of this severity.
+    pub fn tells(&self, severity: Severity) -> bool {
+        let least = self.base.settings.get("client_min_messages");
+        least.and_then(|least| Severity::parse(least)).is_none_or(|least| severity >= least)
     }
 
     /// The settings that are times.
@@ -340,6 +352,27 @@ impl Settings {
                     _ => return Err(invalid(&value).hint("Meridian speaks UTF8 only.")),
                 }
             }
+            "bytea_output" if value.eq_ignore_ascii_case("hex") => value.make_ascii_lowercase(),
+            "bytea_output" => return Err(invalid(&value).hint("Available values: hex.")),
+            "IntervalStyle" if value.eq_ignore_ascii_case("postgres") => value.make_ascii_lowercase(),
+            "IntervalStyle" => return Err(invalid(&value).hint("Available values: postgres.")),
+            "extra_float_digits" if !value.parse().is_ok_and(|digits: i32| (1..=3).contains(&digits)) => {
+                return Err(invalid(&value).hint("Floats are printed as shortly as they can be read back: 1, 2 or 3."));
+            }
+            "client_min_messages" => {
+                value.make_ascii_lowercase();
+                Severity::parse(&value).ok_or_else(|| invalid(&value).hint(Severity::HINT))?;
+            }
+            "transaction_isolation" | "default_transaction_isolation" => {
+                if !LEVELS.contains(&value.to_lowercase().as_str()) {
+                    return Err(invalid(&value).hint(format!("Available values: {}.", LEVELS.join(", "))));
+                }
+                // Whatever is asked for, this is what it runs as.
+                value = "serializable".to_owned();
+            }
+            "default_transaction_read_only" => {
+                value = if boolean(&name, &value)? { "on" } else { "off" }.to_owned();
+            }
             "standard_conforming_strings" if !is_on(&value) => return Err(invalid(&value)),
             "consistency" if !matches!(value.as_str(), "strict" | "linearizable") => {
                 return Err(invalid(&value).hint("Available values: strict, linearizable."));
@@ -364,8 +397,50 @@ impl Settings {
     }
 }
 
+/// How much a message is to be minded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Severity {
+    Debug,
+    Log,
+    Notice,
+    Warning,
+    Error,
+}
+
+impl Severity {
+    const HINT: &'static str = "Available values: debug5, debug4, debug3, debug2, debug1, log, notice, warning, error.";
+
+    fn parse(value: &str) -> Option<Severity> {
+        Some(match value {
+            "debug" | "debug1" | "debug2" | "debug3" | "debug4" | "debug5" => Severity::Debug,
+            "log" => Severity::Log,
+            "notice" => Severity::Notice,
+            "warning" => Severity::Warning,
+            "error" => Severity::Error,
+            _ => return None,
+        })
+    }
+}
+
+/// The levels of isolation that may be asked for.
+const LEVELS: [&str; 4] = ["serializable", "repeatable read", "read committed", "read uncommitted"];
+
 fn is_on(value: &str) -> bool {
     matches!(value.to_lowercase().as_str(), "on" | "true" | "yes" | "1")
+}
+
+/// A setting's value that is on or off.
+///
+/// # Errors
+/// 22023 for anything else.
+pub(super) fn boolean(name: &str, value: &str) -> Result<bool, SqlError> {
+    match value.to_lowercase().as_str() {
+        "on" | "true" | "yes" | "1" => Ok(true),
+        "off" | "false" | "no" | "0" => Ok(false),
+        _ => {
+            Err(SqlError::new(code::INVALID_PARAMETER_VALUE, format!("parameter \"{name}\" requires a Boolean value")))
+        }
+    }
 }
 
 /// The name as it is printed: most are lower case, some are not.

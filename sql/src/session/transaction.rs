@@ -27,8 +27,8 @@ pub(crate) struct Open {
     pub explicit: bool,
     /// A statement of the explicit transaction failed: nothing but its end is accepted.
     pub failed: bool,
-    /// READ ONLY.
-    pub read_only: bool,
+    /// READ ONLY or READ WRITE, where one was asked for.
+    pub read_only: Option<bool>,
     /// The past that it reads.
     pub as_of: Option<AsOf>,
     /// Statements completed in it.

@@ -8,30 +8,27 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{self, Expr};
 
-use super::plan::Planner;
+use super::settings::boolean;
 use super::statement::{Statement, StatementKind};
 use super::{Column, Outcome, Prepared, RowStream, RowsTag, Session};
 use crate::bind::{Binder, ParamTypes, Scope, normalize};
 use crate::error::{SqlError, code};
+use crate::pg_catalog;
 use crate::types::{Datum, PgType, from_sqlparser};
 
 /// What the rows of a utility statement consist of; `None` when it has none.
-pub(super) fn columns(statement: &Statement, planner: &Planner<'_>) -> Result<Option<Arc<[Column]>>, SqlError> {
+pub(super) fn columns(statement: &Statement) -> Option<Arc<[Column]>> {
     let texts = |names: &[&str]| -> Option<Arc<[Column]>> {
         Some(names.iter().map(|name| Column::computed(*name, PgType::Text)).collect())
     };
-    Ok(match &*statement.kind {
+    match &*statement.kind {
         StatementKind::ShowSetting { .. }
         | StatementKind::ShowObjects { .. }
         | StatementKind::ShowRanges { .. }
         | StatementKind::ShowNodes => show::columns(&statement.kind),
         StatementKind::Sql(ast::Statement::Explain { .. }) => texts(&["QUERY PLAN"]),
-        StatementKind::Sql(ast::Statement::Execute { name: Some(_), .. }) => None,
-        _ => {
-            let _ = planner;
-            None
-        }
-    })
+        _ => None,
+    }
 }
 
 impl Session {
@@ -45,7 +42,7 @@ impl Session {
             StatementKind::Empty => Ok(Outcome::Empty),
             StatementKind::Ignored { tag, notice } => {
                 if let Some(notice) = notice {
-                    self.notice(*notice);
+                    self.notice(format!("{tag} does nothing: {notice}"));
                 }
                 done(*tag)
             }
@@ -123,9 +120,9 @@ impl Session {
                 Box::pin(self.explain(statement.inner((**inner).clone()), analyze, verbose, params)).await
             }
             ast::Statement::Lock(_) | ast::Statement::LockTables { .. } => Err(SqlError::unsupported("LOCK TABLE")),
-            ast::Statement::Grant(_) => done("GRANT"),
-            ast::Statement::Revoke(_) => done("REVOKE"),
-            ast::Statement::Comment { .. } => done("COMMENT"),
+            ast::Statement::Grant(_) => Err(SqlError::unsupported("GRANT")),
+            ast::Statement::Revoke(_) => Err(SqlError::unsupported("REVOKE")),
+            ast::Statement::Comment { .. } => Err(SqlError::unsupported("COMMENT ON")),
             _ => self.run_ddl(statement, sql, params).await,
         }
     }
@@ -141,13 +138,20 @@ impl Session {
                         Some(values.iter().map(|value| setting_text(value, &name)).collect::<Vec<_>>().join(", "))
                     }
                 };
+                if name == "role" || name == "session_authorization" {
+                    self.stay_in_role(value.filter(|value| name != "role" || value != "none"))?;
+                    return done("SET");
+                }
+                if name == "transaction_read_only" {
+                    return self.set_read_only(value.as_deref());
+                }
+                self.settings.set(&name, value.as_deref(), local, &mut self.parameter_changes)?;
                 if name == "transaction_isolation" || name == "default_transaction_isolation" {
                     let asked = value.as_deref().unwrap_or("serializable").to_lowercase();
                     if asked != "serializable" {
                         self.notice(format!("isolation level {} runs as SERIALIZABLE", asked.to_uppercase()));
                     }
                 }
-                self.settings.set(&name, value.as_deref(), local, &mut self.parameter_changes)?;
             }
             ast::Set::SetTimeZone { local, value } => {
                 let value = setting_text(value, "timezone");
@@ -162,11 +166,61 @@ impl Session {
                 let name = charset_name.value.clone();
                 self.settings.set("client_encoding", Some(&name), false, &mut self.parameter_changes)?;
             }
+            ast::Set::SetTransaction { snapshot: Some(_), .. } => {
+                return Err(SqlError::unsupported("SET TRANSACTION SNAPSHOT"));
+            }
+            ast::Set::SetTransaction { modes, session: true, .. } => self.set_default_modes(modes)?,
             ast::Set::SetTransaction { modes, .. } => self.set_modes(modes)?,
-            ast::Set::SetRole { .. } | ast::Set::SetSessionAuthorization(_) => {}
+            ast::Set::SetRole { role_name, .. } => self.stay_in_role(role_name.as_ref().map(normalize))?,
+            ast::Set::SetSessionAuthorization(wanted) => match &wanted.kind {
+                ast::SetSessionAuthorizationParamKind::Default => {}
+                ast::SetSessionAuthorizationParamKind::User(role) => self.stay_in_role(Some(normalize(role)))?,
+            },
             other => return Err(SqlError::unsupported(other)),
         }
         done("SET")
+    }
+
+    /// SET transaction_read_only, which means something within a transaction.
+    fn set_read_only(&mut self, value: Option<&str>) -> Result<Outcome, SqlError> {
+        let default = self.settings.read_only_by_default();
+        let read_only = value.map_or(Ok(default), |value| boolean("transaction_read_only", value))?;
+        if self.open.explicit {
+            let mode =
+                if read_only { ast::TransactionAccessMode::ReadOnly } else { ast::TransactionAccessMode::ReadWrite };
+            self.set_modes(&[ast::TransactionMode::AccessMode(mode)])?;
+        }
+        done("SET")
+    }
+
+    /// SET SESSION CHARACTERISTICS: for the transactions to come.
+    fn set_default_modes(&mut self, modes: &[ast::TransactionMode]) -> Result<(), SqlError> {
+        for mode in modes {
+            match mode {
+                ast::TransactionMode::AccessMode(access) => {
+                    let value = if *access == ast::TransactionAccessMode::ReadOnly { "on" } else { "off" };
+                    let changes = &mut self.parameter_changes;
+                    self.settings.set("default_transaction_read_only", Some(value), false, changes)?;
+                }
+                ast::TransactionMode::IsolationLevel(ast::TransactionIsolationLevel::Serializable) => {}
+                ast::TransactionMode::IsolationLevel(level) => {
+                    self.notice(format!("isolation level {level} runs as SERIALIZABLE"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A session stays what it was opened as; `None` asks for just that.
+    fn stay_in_role(&self, wanted: Option<String>) -> Result<(), SqlError> {
+        let Some(wanted) = wanted else { return Ok(()) };
+        if wanted == self.view().user {
+            return Ok(());
+        }
+        if pg_catalog::ROLES.iter().any(|(_, role)| *role == wanted) {
+            return Err(SqlError::unsupported("SET ROLE to another role"));
+        }
+        Err(SqlError::new(code::INVALID_PARAMETER_VALUE, format!("role \"{wanted}\" does not exist")))
     }
 
     fn execute_arguments(

@@ -14,8 +14,9 @@ use datafusion::sql::sqlparser::ast::{
     VisitorMut, helpers::attached_token::AttachedToken,
 };
 
+use super::last_part;
 use super::rows::combine;
-use super::{folded, last_part};
+use crate::bind::normalize;
 
 /// Rewrites the conditions, and takes out those that are on the outer query alone.
 pub(super) fn loosen(query: &mut Query) -> Option<Expr> {
@@ -57,7 +58,7 @@ fn aliases(select: &Select) -> Option<Vec<String>> {
     factors
         .map(|factor| match factor {
             TableFactor::Table { alias: Some(TableAlias { name, .. }), .. }
-            | TableFactor::Derived { alias: Some(TableAlias { name, .. }), .. } => Some(folded(name)),
+            | TableFactor::Derived { alias: Some(TableAlias { name, .. }), .. } => Some(normalize(name)),
             TableFactor::Table { name, .. } => Some(last_part(name)),
             _ => None,
         })
@@ -86,7 +87,7 @@ fn equal(conjunct: &Expr, inner: &[String]) -> Option<(Vec<Ident>, Vec<Ident>)> 
 }
 
 fn belongs(column: &[Ident], inner: &[String]) -> bool {
-    column.len() == 2 && inner.contains(&folded(&column[0]))
+    column.len() == 2 && inner.contains(&normalize(&column[0]))
 }
 
 struct Replacer<'a> {
@@ -107,7 +108,7 @@ impl VisitorMut for Replacer<'_> {
 }
 
 fn same(left: &[Ident], right: &[Ident]) -> bool {
-    left.len() == right.len() && left.iter().zip(right).all(|(left, right)| folded(left) == folded(right))
+    left.len() == right.len() && left.iter().zip(right).all(|(left, right)| normalize(left) == normalize(right))
 }
 
 /// Whether a condition names columns, and only qualified ones of the outer query.

@@ -20,7 +20,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::rows::combine;
-use super::{call, folded, last_part, name_columns};
+use super::{call, last_part, name_columns};
+use crate::bind::normalize;
 use crate::error::{SqlError, code};
 use crate::select::names::name_of;
 
@@ -37,7 +38,7 @@ pub(super) fn settle_query(query: &mut Query, columns_of: ColumnsOf<'_>) -> Resu
     };
     for key in keys {
         // A name alone is first of all that of a column of the result.
-        if !matches!(&key.expr, Expr::Identifier(name) if is_named(&folded(name))) {
+        if !matches!(&key.expr, Expr::Identifier(name) if is_named(&normalize(name))) {
             substitute(&mut key.expr, &merged);
         }
     }
@@ -77,7 +78,7 @@ pub(super) fn settle_select(select: &mut Select, columns_of: ColumnsOf<'_>) -> R
                 continue;
             }
             SelectItem::UnnamedExpr(Expr::Identifier(name)) => {
-                if let Some(found) = find(&merged, &folded(name)) {
+                if let Some(found) = find(&merged, &normalize(name)) {
                     item = found.item();
                 }
             }
@@ -113,7 +114,7 @@ impl Merged {
 }
 
 fn find<'a>(merged: &'a [Merged], name: &str) -> Option<&'a Merged> {
-    let mut found = merged.iter().filter(|merged| folded(&merged.column) == name);
+    let mut found = merged.iter().filter(|merged| normalize(&merged.column) == name);
     // Of two, neither: it is ambiguous, and the library will say so.
     found.next().filter(|_| found.next().is_none())
 }
@@ -172,7 +173,8 @@ impl Source {
 
 /// Columns under the names that an alias gives the first of them.
 fn renamed(columns: Option<Vec<String>>, alias: &Option<TableAlias>) -> Option<Vec<String>> {
-    let given: Vec<String> = alias.iter().flat_map(|alias| &alias.columns).map(|column| folded(&column.name)).collect();
+    let given: Vec<String> =
+        alias.iter().flat_map(|alias| &alias.columns).map(|column| normalize(&column.name)).collect();
     let mut columns = columns?;
     for (column, name) in columns.iter_mut().zip(given) {
         *column = name;
@@ -196,7 +198,7 @@ fn output_names(body: &SetExpr) -> Option<Vec<String>> {
 
 fn output_name(item: &SelectItem) -> Option<String> {
     match item {
-        SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias)),
+        SelectItem::ExprWithAlias { alias, .. } => Some(normalize(alias)),
         SelectItem::UnnamedExpr(expr) => Some(name_of(expr)),
         _ => None,
     }
@@ -244,7 +246,7 @@ impl Joined {
 
     /// The columns that the left and the right of a NATURAL join have in common, in the left's order.
     fn common(&self, right: &Source) -> Option<Vec<String>> {
-        let mut names: Vec<String> = self.merged.iter().map(|merged| folded(&merged.column)).collect();
+        let mut names: Vec<String> = self.merged.iter().map(|merged| normalize(&merged.column)).collect();
         for source in &self.sources {
             let source = source.as_ref()?;
             names.extend(source.columns.as_ref()?.iter().filter(|column| !source.merged.contains(column)).cloned());
@@ -380,7 +382,7 @@ impl VisitorMut for Substitution<'_> {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if self.depth == 0
             && let Expr::Identifier(name) = expr
-            && let Some(found) = find(self.merged, &folded(name))
+            && let Some(found) = find(self.merged, &normalize(name))
         {
             *expr = found.value.clone();
         }

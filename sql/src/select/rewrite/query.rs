@@ -13,7 +13,8 @@ use datafusion::sql::sqlparser::parser::Parser;
 
 use super::merged::{Merged, substitute};
 use super::rows::{combine, nested};
-use super::{call, calls, folded, last_part, position, special};
+use super::{call, calls, last_part, position, special};
+use crate::bind::normalize;
 
 /// `EXISTS (…)` and `x IN (…)` outside a condition: the planner library knows them in conditions only, so the rows are counted, or
 /// gathered and compared with, instead.
@@ -147,16 +148,16 @@ fn sort_keys(query: &mut Query) -> Vec<OrderByExpr> {
         _ => None,
     };
     let own_name = select.as_ref().and_then(|select| match select.projection.first()? {
-        SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias)),
-        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(folded(name)),
-        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last().map(folded),
+        SelectItem::ExprWithAlias { alias, .. } => Some(normalize(alias)),
+        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(normalize(name)),
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last().map(normalize),
         _ => None,
     });
     let mut added = Vec::new();
     let keys = exprs.iter().map(|key| {
         let is_own = match &key.expr {
             Expr::Value(_) => true,
-            Expr::Identifier(name) => own_name.as_ref().is_none_or(|own| *own == folded(name)),
+            Expr::Identifier(name) => own_name.as_ref().is_none_or(|own| *own == normalize(name)),
             _ => false,
         };
         let expr = match is_own || select.is_none() {

@@ -10,7 +10,8 @@ use datafusion::sql::sqlparser::ast::{
     Visitor,
 };
 
-use super::{folded, last_part, object_name};
+use super::{last_part, object_name};
+use crate::bind::normalize;
 use crate::select::aggregates::SINGLE;
 use crate::select::names::name_of;
 
@@ -86,7 +87,7 @@ pub(super) fn allow_none(body: &mut SetExpr) {
             let [item] = &mut select.projection[..] else { return };
             let (expr, alias) = match item {
                 SelectItem::UnnamedExpr(expr) => (&*expr, name_of(expr)),
-                SelectItem::ExprWithAlias { expr, alias } => (&*expr, folded(alias)),
+                SelectItem::ExprWithAlias { expr, alias } => (&*expr, normalize(alias)),
                 _ => return,
             };
             // Without groups, aggregates have a row in any case.

@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::rows::{combine, nested};
 use super::{call, calls, cast_to, last_part};
+use crate::bind::normalize;
 use crate::error::SqlError;
 use crate::types::PgType;
 
@@ -92,7 +93,7 @@ pub(super) fn order_interval_parts(function: &mut Function) -> Result<(), SqlErr
             FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => (parts.len(), expr),
             FunctionArg::ExprNamed { name: Expr::Identifier(name), arg: FunctionArgExpr::Expr(expr), .. }
             | FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => {
-                let name = super::folded(&name);
+                let name = normalize(&name);
                 let place = PARTS.iter().position(|part| *part == name);
                 let unknown = || SqlError::new("42883", format!("make_interval has no part {name}"));
                 (place.ok_or_else(unknown)?, expr)

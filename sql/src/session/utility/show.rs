@@ -59,6 +59,9 @@ impl Session {
             StatementKind::ShowSetting { name } if name == "all" => {
                 self.settings.all().iter().map(|(name, value)| vec![text(name), text(value), text("")]).collect()
             }
+            StatementKind::ShowSetting { name } if name == "transaction_read_only" => {
+                vec![vec![text(if self.is_read_only() { "on" } else { "off" })]]
+            }
             StatementKind::ShowSetting { name } => vec![vec![text(&self.settings.show(name)?.1)]],
             StatementKind::ShowRanges { table } => self.ranges(table.as_ref()).await?,
             StatementKind::ShowNodes => self
