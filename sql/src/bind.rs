@@ -16,7 +16,7 @@ mod params;
 mod scope;
 
 pub(crate) use expression::Bound;
-pub(crate) use names::{name_parts, normalize};
+pub(crate) use names::{check_collation, name_parts, normalize};
 pub(crate) use params::ParamTypes;
 pub(crate) use scope::{Scope, ScopeColumn, missing_from_entry};
 

@@ -28,9 +28,10 @@ use datafusion::sql::sqlparser::ast;
 
 pub(crate) use describe::create_statement;
 
-use crate::bind::name_parts;
+use crate::bind::{name_parts, normalize};
 use crate::catalog::{Catalog, CatalogWriter, Descriptor, RelationRef, Table, TableDescriptor};
 use crate::error::{SqlError, code};
+use crate::pg_catalog::ROLES;
 use crate::session::{DdlState, Handle, Outcome, Session, SessionView, Statement};
 use crate::types::Datum;
 
@@ -184,4 +185,16 @@ fn resolve(
     let parts = name_parts(name)?;
     let names: Vec<&str> = parts.iter().map(String::as_str).collect();
     Ok((catalog.resolve(view.database_id, &view.search_path, &names)?, parts.join(".")))
+}
+
+/// The role of this name.
+///
+/// # Errors
+/// 42704 when there is none.
+fn role_named(name: &ast::Ident) -> Result<String, SqlError> {
+    let name = normalize(name);
+    if ROLES.iter().any(|(_, role)| *role == name) {
+        return Ok(name);
+    }
+    Err(SqlError::new(code::UNDEFINED_OBJECT, format!("role \"{name}\" does not exist")))
 }

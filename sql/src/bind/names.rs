@@ -4,6 +4,18 @@ use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 
 use crate::error::SqlError;
 
+/// There is one collation, byte order, which may be named.
+///
+/// # Errors
+/// 0A000 for any other.
+pub(crate) fn check_collation(collation: &ObjectName) -> Result<(), SqlError> {
+    let name = collation.0.last().and_then(|part| part.as_ident()).map(normalize).unwrap_or_default();
+    match name.as_str() {
+        "c" | "C" | "posix" | "POSIX" | "default" | "ucs_basic" => Ok(()),
+        _ => Err(SqlError::unsupported(format!("the collation {collation}"))),
+    }
+}
+
 /// An identifier as PostgreSQL takes it: folded to lower case unless quoted.
 pub(crate) fn normalize(ident: &Ident) -> String {
     match ident.quote_style {

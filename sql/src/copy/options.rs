@@ -45,7 +45,8 @@ impl CopyOptions {
                 CopyOption::Header(value) => header = *value,
                 CopyOption::Quote(value) => quote = Some(*value),
                 CopyOption::Escape(value) => escape = Some(*value),
-                CopyOption::Freeze(_) | CopyOption::Encoding(_) => {}
+                CopyOption::Freeze(_) => {}
+                CopyOption::Encoding(name) if matches!(&*name.to_uppercase(), "UTF8" | "UTF-8" | "UNICODE") => {}
                 other => return Err(SqlError::unsupported(format!("COPY … {other}"))),
             }
         }

@@ -8,8 +8,9 @@ use datafusion::sql::sqlparser::ast::{
 use txn::ScanRequest;
 
 use super::backfill::{Fill, null_in};
-use super::build::{TableBuilder, index_columns};
-use super::{exists_already, place};
+use super::build::{TableBuilder, index_columns, refuse_deferral};
+use super::create::storage_parameters;
+use super::{exists_already, place, role_named};
 use crate::bind::{name_parts, normalize};
 use crate::catalog::{Descriptor, Table, TableDescriptor};
 use crate::dml::codec::decode_row;
@@ -63,6 +64,9 @@ impl Session {
                 }
                 Ok(table)
             }
+            Operation::AddConstraint { not_valid: true, .. } => {
+                Err(SqlError::unsupported("ADD CONSTRAINT … NOT VALID"))
+            }
             Operation::AddConstraint { constraint, .. } => self.add_constraint(statement, &table, constraint).await,
             Operation::DropConstraint { if_exists, name, .. } => {
                 self.drop_constraint(&table, &normalize(name), *if_exists).await
@@ -96,10 +100,20 @@ impl Session {
             Operation::AlterColumn { column_name, op } => {
                 self.alter_column(statement, &table, &normalize(column_name), op).await
             }
-            Operation::OwnerTo { .. }
-            | Operation::SetOptionsParens { .. }
-            | Operation::ReplicaIdentity { .. }
-            | Operation::ValidateConstraint { .. } => Ok(table),
+            Operation::OwnerTo { new_owner } => {
+                let mut descriptor = table.descriptor().clone();
+                descriptor.owner = match new_owner {
+                    ast::Owner::Ident(role) => role_named(role)?,
+                    _ => self.view().user.clone(),
+                };
+                self.put_table(descriptor).await
+            }
+            Operation::SetOptionsParens { options } => {
+                storage_parameters(options)?;
+                Ok(table)
+            }
+            Operation::ReplicaIdentity { identity: ast::ReplicaIdentity::Default } => Ok(table),
+            Operation::ValidateConstraint { .. } => Ok(table),
             other => Err(SqlError::unsupported(format!("ALTER TABLE {other}"))),
         }
     }
@@ -219,6 +233,7 @@ impl Session {
         let mut builder = TableBuilder::of(table.descriptor().clone(), &view, &catalog, &statement.text);
         match constraint {
             TableConstraint::PrimaryKey(primary) => {
+                refuse_deferral(primary.characteristics.as_ref())?;
                 let columns = index_columns(&primary.columns)?;
                 builder.set_primary(primary.name.as_ref().map(normalize), columns, &manager).await?;
                 let mut descriptor = builder.table;
@@ -227,6 +242,7 @@ impl Session {
                 self.rewrite(table, descriptor, None).await
             }
             TableConstraint::Unique(unique) => {
+                refuse_deferral(unique.characteristics.as_ref())?;
                 let columns = index_columns(&unique.columns)?;
                 let name = unique.name.as_ref().map(normalize);
                 let index_id = builder.add_index(name, columns, true, true, &manager).await?;

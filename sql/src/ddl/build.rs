@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::ast::{self, ColumnOption, DataType, Expr, Genera
 
 use super::free_name;
 use super::sequence::sequence_of_column;
-use crate::bind::{Binder, ParamTypes, Scope, normalize};
+use crate::bind::{Binder, ParamTypes, Scope, check_collation, normalize};
 use crate::catalog::{
     Catalog, CatalogManager, CheckDescriptor, ColumnDescriptor, FIRST_INDEX_ID, Identity, IndexColumn, IndexDescriptor,
     SequenceDescriptor, TableDescriptor,
@@ -30,6 +30,18 @@ pub(super) struct TableBuilder<'a> {
     has_primary: bool,
     /// Names given to indexes and sequences so far.
     taken: Vec<String>,
+}
+
+/// Constraints are checked as each statement writes.
+pub(super) fn refuse_deferral(asked: Option<&ast::ConstraintCharacteristics>) -> Result<(), SqlError> {
+    let Some(asked) = asked else { return Ok(()) };
+    if asked.deferrable == Some(true) || asked.initially == Some(ast::DeferrableInitial::Deferred) {
+        return Err(SqlError::unsupported("a DEFERRABLE constraint"));
+    }
+    match asked.enforced {
+        Some(false) => Err(SqlError::unsupported("a NOT ENFORCED constraint")),
+        _ => Ok(()),
+    }
 }
 
 impl<'a> TableBuilder<'a> {
@@ -128,8 +140,14 @@ impl<'a> TableBuilder<'a> {
                 self.verify_default(column, expr)?;
                 self.column_mut(column)?.default = Some(expr.to_string());
             }
-            ColumnOption::PrimaryKey(_) => self.set_primary(constraint_name, columns(), manager).await?,
-            ColumnOption::Unique(_) => self.add_unique(constraint_name, columns(), manager).await?,
+            ColumnOption::PrimaryKey(primary) => {
+                refuse_deferral(primary.characteristics.as_ref())?;
+                self.set_primary(constraint_name, columns(), manager).await?;
+            }
+            ColumnOption::Unique(unique) => {
+                refuse_deferral(unique.characteristics.as_ref())?;
+                self.add_unique(constraint_name, columns(), manager).await?;
+            }
             ColumnOption::Check(check) => {
                 self.add_check(constraint_name, &check.expr, manager).await?;
             }
@@ -146,7 +164,7 @@ impl<'a> TableBuilder<'a> {
                 place.identity = Some(identity);
                 place.nullable = false;
             }
-            ColumnOption::Collation(_) | ColumnOption::Comment(_) => {}
+            ColumnOption::Collation(collation) => check_collation(collation)?,
             ColumnOption::ForeignKey(_) => return Err(SqlError::unsupported("FOREIGN KEY")),
             other => return Err(SqlError::unsupported(other)),
         }
@@ -161,10 +179,12 @@ impl<'a> TableBuilder<'a> {
     ) -> Result<(), SqlError> {
         match constraint {
             TableConstraint::PrimaryKey(primary) => {
+                refuse_deferral(primary.characteristics.as_ref())?;
                 let columns = index_columns(&primary.columns)?;
                 self.set_primary(primary.name.as_ref().map(normalize), columns, manager).await
             }
             TableConstraint::Unique(unique) => {
+                refuse_deferral(unique.characteristics.as_ref())?;
                 let columns = index_columns(&unique.columns)?;
                 self.add_unique(unique.name.as_ref().map(normalize), columns, manager).await
             }

@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::ast::{self, CreateTableOptions, SqlOption};
 use super::build::TableBuilder;
 use super::{exists_already, place};
 use crate::catalog::Descriptor;
-use crate::error::SqlError;
+use crate::error::{SqlError, code};
 use crate::session::{Outcome, Session, Statement, done};
 
 impl Session {
@@ -15,6 +15,11 @@ impl Session {
         create: &ast::CreateTable,
     ) -> Result<Outcome, SqlError> {
         refuse(create)?;
+        let options = match &create.table_options {
+            CreateTableOptions::None => Vec::new(),
+            CreateTableOptions::With(options) => storage_parameters(options)?,
+            other => return Err(SqlError::unsupported(other)),
+        };
         self.begin_ddl().await?;
         let (_, catalog, view) = self.ddl();
         let (schema_id, name) = place(&catalog, &view, &create.name)?;
@@ -35,7 +40,7 @@ impl Session {
             builder.add_constraint(constraint, &manager).await?;
         }
         let (mut table, sequences, notices) = builder.finish(&manager).await?;
-        table.options = options(&create.table_options);
+        table.options = options;
         for notice in notices {
             self.notice(notice);
         }
@@ -67,14 +72,33 @@ fn refuse(create: &ast::CreateTable) -> Result<(), SqlError> {
     }
 }
 
+/// What PostgreSQL has storage parameters for, by how they begin.
+const PARAMETERS: [&str; 8] = [
+    "autovacuum_",
+    "fillfactor",
+    "log_autovacuum_min_duration",
+    "parallel_workers",
+    "toast.",
+    "toast_tuple_target",
+    "user_catalog_table",
+    "vacuum_",
+];
+
 /// Storage parameters as they are kept: without effect, but shown.
-fn options(options: &CreateTableOptions) -> Vec<(String, String)> {
-    let CreateTableOptions::With(options) = options else { return Vec::new() };
-    options
-        .iter()
-        .filter_map(|option| match option {
-            SqlOption::KeyValue { key, value } => Some((key.value.to_lowercase(), value.to_string())),
-            _ => None,
-        })
-        .collect()
+///
+/// # Errors
+/// 22023 for those that PostgreSQL does not have either.
+pub(super) fn storage_parameters(options: &[SqlOption]) -> Result<Vec<(String, String)>, SqlError> {
+    let kept = options.iter().map(|option| {
+        let (name, value) = match option {
+            SqlOption::KeyValue { key, value } => (key.value.to_lowercase(), value.to_string()),
+            SqlOption::Ident(key) => (key.value.to_lowercase(), "true".to_owned()),
+            other => return Err(SqlError::unsupported(other)),
+        };
+        if PARAMETERS.iter().any(|known| name.starts_with(known)) {
+            return Ok((name, value));
+        }
+        Err(SqlError::new(code::INVALID_PARAMETER_VALUE, format!("unrecognized parameter \"{name}\"")))
+    });
+    kept.collect()
 }

@@ -2,6 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{self, SchemaName};
 
+use super::role_named;
 use crate::bind::{name_parts, normalize};
 use crate::catalog::{DatabaseDescriptor, Descriptor, SchemaDescriptor};
 use crate::error::{SqlError, code};
@@ -12,11 +13,12 @@ impl Session {
         let ast::Statement::CreateSchema { schema_name, if_not_exists, .. } = sql else {
             return Err(SqlError::internal("not CREATE SCHEMA"));
         };
-        let name = match schema_name {
-            SchemaName::Simple(name) | SchemaName::NamedAuthorization(name, _) => {
-                name_parts(name)?.pop().unwrap_or_default()
+        let (name, owner) = match schema_name {
+            SchemaName::Simple(name) => (name_parts(name)?.pop().unwrap_or_default(), None),
+            SchemaName::NamedAuthorization(name, owner) => {
+                (name_parts(name)?.pop().unwrap_or_default(), Some(role_named(owner)?))
             }
-            SchemaName::UnnamedAuthorization(ident) => normalize(ident),
+            SchemaName::UnnamedAuthorization(owner) => (normalize(owner), Some(role_named(owner)?)),
         };
         self.begin_ddl().await?;
         let (_, catalog, view) = self.ddl();
@@ -32,7 +34,8 @@ impl Session {
             return Err(SqlError::new(code::DUPLICATE_SCHEMA, format!("schema \"{name}\" already exists")));
         }
         let id = self.shared.manager.allocate_id().await?;
-        let schema = SchemaDescriptor { id, database_id: view.database_id, name, owner: view.user.clone() };
+        let owner = owner.unwrap_or_else(|| view.user.clone());
+        let schema = SchemaDescriptor { id, database_id: view.database_id, name, owner };
         self.put_descriptor(Descriptor::Schema(schema)).await?;
         done("CREATE SCHEMA")
     }

@@ -11,10 +11,14 @@ use crate::types::{PgType, from_sqlparser};
 
 impl Session {
     pub(super) async fn create_sequence(&mut self, sql: &ast::Statement) -> Result<Outcome, SqlError> {
-        let ast::Statement::CreateSequence { if_not_exists, name, data_type, sequence_options, owned_by, .. } = sql
+        let ast::Statement::CreateSequence { temporary, if_not_exists, name, data_type, sequence_options, owned_by } =
+            sql
         else {
             return Err(SqlError::internal("not CREATE SEQUENCE"));
         };
+        if *temporary {
+            return Err(SqlError::unsupported("CREATE TEMPORARY SEQUENCE"));
+        }
         self.begin_ddl().await?;
         let (_, catalog, view) = self.ddl();
         let (schema_id, name) = place(&catalog, &view, name)?;

@@ -23,7 +23,7 @@ use super::calls;
 use super::hidden::Hidden;
 use super::names::{last_part, name_columns};
 use super::rowset;
-use crate::bind::normalize;
+use crate::bind::{check_collation, normalize};
 use crate::error::SqlError;
 use crate::fastpath::select::string_for_name;
 use crate::types::{PgType, format_type, from_sqlparser};
@@ -303,7 +303,10 @@ impl Rewriter<'_> {
             Expr::AnyOp { left, compare_op, right, .. } => special::quantified(*left, &compare_op, *right, false)?,
             Expr::AllOp { left, compare_op, right } => special::quantified(*left, &compare_op, *right, true)?,
             Expr::SimilarTo { .. } => return Err(SqlError::unsupported("SIMILAR TO")),
-            Expr::Collate { expr, collation } => special::collate(*expr, &collation)?,
+            Expr::Collate { expr, collation } => {
+                check_collation(&collation)?;
+                *expr
+            }
             Expr::Function(function) => self.function(function)?,
             Expr::Subquery(mut query) => {
                 let condition = if scalar::aggregate(&mut query) {

@@ -176,6 +176,9 @@ fn statement(tokens: &mut Vec<TokenWithSpan>, text: &str, as_of: bool) -> Result
                 return Ok(split);
             }
         }
+        ("create", "database") if !matches!(word(3), "" | ";" | "not") => {
+            return Err(SqlError::unsupported("CREATE DATABASE with options"));
+        }
         ("insert", "overwrite") => return Err(SqlError::syntax("syntax error at or near \"overwrite\"")),
         ("create", "unlogged") => remove_word(tokens, "unlogged"),
         ("set", "transaction") if as_of && word(2).is_empty() => {

@@ -2,11 +2,11 @@
 
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    Interval, ObjectName, Query, SetExpr, TrimWhereField, UnaryOperator, Value,
+    Interval, Query, SetExpr, TrimWhereField, UnaryOperator, Value,
 };
 
 use super::rows::{combine, nested};
-use super::{call, calls, cast_to, last_part};
+use super::{call, calls, cast_to};
 use crate::bind::normalize;
 use crate::error::SqlError;
 use crate::types::PgType;
@@ -204,14 +204,6 @@ fn unnested(expr: &Expr) -> &Expr {
     match expr {
         Expr::Nested(inner) => unnested(inner),
         other => other,
-    }
-}
-
-/// There is one collation, byte order, and it may be named.
-pub(super) fn collate(expr: Expr, collation: &ObjectName) -> Result<Expr, SqlError> {
-    match last_part(collation).as_str() {
-        "c" | "C" | "posix" | "POSIX" | "default" | "ucs_basic" => Ok(expr),
-        _ => Err(SqlError::unsupported(format!("the collation {collation}"))),
     }
 }
 
