@@ -75,6 +75,7 @@ CREATE TABLE oc (x int) ON COMMIT DROP;
 CREATE TABLE gen (x int, y int GENERATED ALWAYS AS (x + 1) STORED);
 CREATE TABLE coltab (x text COLLATE "C");
 CREATE TABLE deft (x int, y int DEFAULT 1 + 1, z timestamptz DEFAULT CURRENT_TIMESTAMP);
+-- refused: constraints are checked as each statement writes
 CREATE TABLE defer (x int UNIQUE DEFERRABLE INITIALLY DEFERRED);
 -- refused: not written yet
 CREATE TABLE nn (x int UNIQUE NULLS NOT DISTINCT);
@@ -111,6 +112,7 @@ ALTER TABLE rt CLUSTER ON rt_pkey;
 ALTER TABLE rt SET (fillfactor = 70);
 -- refused: tables split by themselves
 ALTER TABLE rt INHERIT child;
+-- refused: there is no logical replication
 ALTER TABLE rt REPLICA IDENTITY FULL;
 -- refused: rows are kept otherwise than PostgreSQL keeps them
 ALTER TABLE rt SET LOGGED;

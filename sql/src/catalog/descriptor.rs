@@ -168,6 +168,8 @@ pub struct CheckDescriptor {
     pub name: String,
     /// The condition's SQL text.
     pub expression: String,
+    /// Rows that were there before it may break it.
+    pub not_valid: bool,
 }
 
 /// A sequence.

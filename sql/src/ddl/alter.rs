@@ -64,10 +64,14 @@ impl Session {
                 }
                 Ok(table)
             }
-            Operation::AddConstraint { not_valid: true, .. } => {
-                Err(SqlError::unsupported("ADD CONSTRAINT … NOT VALID"))
+            Operation::AddConstraint { constraint: TableConstraint::Check(check), not_valid } => {
+                self.add_check(statement, &table, check, *not_valid).await
+            }
+            Operation::AddConstraint { constraint, not_valid: true } => {
+                Err(SqlError::unsupported(format!("{constraint} NOT VALID")))
             }
             Operation::AddConstraint { constraint, .. } => self.add_constraint(statement, &table, constraint).await,
+            Operation::ValidateConstraint { name } => self.validate_constraint(&table, &normalize(name)).await,
             Operation::DropConstraint { if_exists, name, .. } => {
                 self.drop_constraint(&table, &normalize(name), *if_exists).await
             }
@@ -113,7 +117,6 @@ impl Session {
                 Ok(table)
             }
             Operation::ReplicaIdentity { identity: ast::ReplicaIdentity::Default } => Ok(table),
-            Operation::ValidateConstraint { .. } => Ok(table),
             other => Err(SqlError::unsupported(format!("ALTER TABLE {other}"))),
         }
     }
@@ -253,15 +256,53 @@ impl Session {
                 self.backfill(table, &new, &Fill::Index(&index)).await?;
                 Ok(new)
             }
-            TableConstraint::Check(_) => {
-                builder.add_constraint(constraint, &manager).await?;
-                builder.verify_checks()?;
-                let new = self.put_table(builder.table).await?;
-                self.verify_rows(&new).await?;
-                Ok(new)
-            }
             other => Err(SqlError::unsupported(format!("ADD {other}"))),
         }
+    }
+
+    async fn add_check(
+        &mut self,
+        statement: &Statement,
+        table: &Arc<Table>,
+        check: &ast::CheckConstraint,
+        not_valid: bool,
+    ) -> Result<Arc<Table>, SqlError> {
+        let (_, catalog, view) = self.ddl();
+        let manager = self.shared.manager.clone();
+        let mut builder = TableBuilder::of(table.descriptor().clone(), &view, &catalog, &statement.text);
+        builder.add_constraint(&TableConstraint::Check(check.clone()), &manager).await?;
+        builder.verify_checks()?;
+        if let Some(added) = builder.table.checks.last_mut() {
+            added.not_valid = not_valid;
+        }
+        let new = self.put_table(builder.table).await?;
+        if !not_valid {
+            self.verify_rows(&new).await?;
+        }
+        Ok(new)
+    }
+
+    async fn validate_constraint(&mut self, table: &Arc<Table>, name: &str) -> Result<Arc<Table>, SqlError> {
+        let mut descriptor = table.descriptor().clone();
+        let Some(check) = descriptor.checks.iter_mut().find(|check| check.name == name) else {
+            let message = format!("constraint \"{name}\" of relation \"{}\" does not exist", table.name);
+            return Err(match table.all_indexes().any(|index| index.constraint && index.name == name) {
+                true => SqlError::new(
+                    code::WRONG_OBJECT_TYPE,
+                    format!(
+                        "constraint \"{name}\" of relation \"{}\" is not a foreign key or check constraint",
+                        table.name
+                    ),
+                ),
+                false => SqlError::new(code::UNDEFINED_OBJECT, message),
+            });
+        };
+        if !std::mem::take(&mut check.not_valid) {
+            return Ok(table.clone());
+        }
+        let new = self.put_table(descriptor).await?;
+        self.verify_rows(&new).await?;
+        Ok(new)
     }
 
     async fn drop_constraint(
@@ -365,7 +406,9 @@ impl Session {
     async fn verify_rows(&mut self, table: &Arc<Table>) -> Result<(), SqlError> {
         let (handle, catalog, view) = self.ddl();
         let transaction = handle.transaction.clone();
-        let rules = Rules::bind(table, &catalog, &view)?;
+        let mut valid = table.descriptor().clone();
+        valid.checks.retain(|check| !check.not_valid);
+        let rules = Rules::bind(&Table::new(valid, table.valid_from), &catalog, &view)?;
         let (start, end) = table.index_span(&table.primary);
         let mut request = ScanRequest { max_bytes: 1 << 20, guarded: true, ..ScanRequest::over(start, end) };
         let sequences = Sequences::default();

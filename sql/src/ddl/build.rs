@@ -38,7 +38,11 @@ pub(super) fn refuse_deferral(asked: Option<&ast::ConstraintCharacteristics>) ->
     if asked.deferrable == Some(true) || asked.initially == Some(ast::DeferrableInitial::Deferred) {
         return Err(SqlError::unsupported("a DEFERRABLE constraint"));
     }
-    match asked.enforced {
+    refuse_unenforced(asked.enforced)
+}
+
+fn refuse_unenforced(enforced: Option<bool>) -> Result<(), SqlError> {
+    match enforced {
         Some(false) => Err(SqlError::unsupported("a NOT ENFORCED constraint")),
         _ => Ok(()),
     }
@@ -149,6 +153,7 @@ impl<'a> TableBuilder<'a> {
                 self.add_unique(constraint_name, columns(), manager).await?;
             }
             ColumnOption::Check(check) => {
+                refuse_unenforced(check.enforced)?;
                 self.add_check(constraint_name, &check.expr, manager).await?;
             }
             ColumnOption::Generated { generated_as, sequence_options, generation_expr: None, .. } => {
@@ -189,6 +194,7 @@ impl<'a> TableBuilder<'a> {
                 self.add_unique(unique.name.as_ref().map(normalize), columns, manager).await
             }
             TableConstraint::Check(check) => {
+                refuse_unenforced(check.enforced)?;
                 self.add_check(check.name.as_ref().map(normalize), &check.expr, manager).await
             }
             TableConstraint::ForeignKey(_) => Err(SqlError::unsupported("FOREIGN KEY")),
@@ -280,7 +286,7 @@ impl<'a> TableBuilder<'a> {
                 .expect("the numbers do not end"),
         };
         let id = manager.allocate_id().await?;
-        self.table.checks.push(CheckDescriptor { id, name, expression: expr.to_string() });
+        self.table.checks.push(CheckDescriptor { id, name, expression: expr.to_string(), not_valid: false });
         Ok(())
     }
 

@@ -18,6 +18,10 @@ impl Session {
         let options = match &create.table_options {
             CreateTableOptions::None => Vec::new(),
             CreateTableOptions::With(options) => storage_parameters(options)?,
+            CreateTableOptions::Plain(options) => {
+                options.iter().try_for_each(check_tablespace)?;
+                Vec::new()
+            }
             other => return Err(SqlError::unsupported(other)),
         };
         self.begin_ddl().await?;
@@ -69,6 +73,17 @@ fn refuse(create: &ast::CreateTable) -> Result<(), SqlError> {
     match refused.iter().find(|(asked, _)| *asked) {
         Some((_, what)) => Err(SqlError::unsupported(what)),
         None => Ok(()),
+    }
+}
+
+/// There is one tablespace for tables, which may be named.
+fn check_tablespace(option: &SqlOption) -> Result<(), SqlError> {
+    match option {
+        SqlOption::TableSpace(space) if space.name == "pg_default" => Ok(()),
+        SqlOption::TableSpace(space) => {
+            Err(SqlError::new(code::UNDEFINED_OBJECT, format!("tablespace \"{}\" does not exist", space.name)))
+        }
+        other => Err(SqlError::unsupported(other)),
     }
 }
 

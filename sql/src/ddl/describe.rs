@@ -26,7 +26,8 @@ pub(crate) fn create_statement(table: &Table) -> String {
         lines.push(format!("CONSTRAINT {} UNIQUE ({})", quoted(&index.name), columns(table, index)));
     }
     for check in &table.checks {
-        lines.push(format!("CONSTRAINT {} CHECK ({})", quoted(&check.name), check.expression));
+        let not_valid = if check.not_valid { " NOT VALID" } else { "" };
+        lines.push(format!("CONSTRAINT {} CHECK ({}){not_valid}", quoted(&check.name), check.expression));
     }
     let mut out = format!("CREATE TABLE {} (\n    {}\n)", quoted(&table.name), lines.join(",\n    "));
     if !table.options.is_empty() {

@@ -41,7 +41,9 @@ pub(super) fn constraint_definition(context: &Context, id: u32, pretty: bool) ->
     context.tables().find_map(|table| {
         if let Some(check) = table.checks.iter().find(|check| check.id == id) {
             let expression = &check.expression;
-            return Some(if pretty { format!("CHECK ({expression})") } else { format!("CHECK (({expression}))") });
+            let not_valid = if check.not_valid { " NOT VALID" } else { "" };
+            let condition = if pretty { format!("({expression})") } else { format!("(({expression}))") };
+            return Some(format!("CHECK {condition}{not_valid}"));
         }
         let index = shown_indexes(table).find(|index| index.id == id)?;
         let kind = if index.id == table.primary.id { "PRIMARY KEY" } else { "UNIQUE" };

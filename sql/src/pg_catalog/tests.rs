@@ -86,8 +86,12 @@ fn catalog() -> Catalog {
     let mut unique = index(16_403, "orders_number_key", &[(4, false, false)]);
     (unique.unique, unique.constraint) = (true, true);
     orders.indexes = vec![index(16_402, "orders_at", &[(3, true, true), (2, false, true), (1, true, false)]), unique];
-    orders.checks =
-        vec![CheckDescriptor { id: 16_404, name: "orders_price_check".into(), expression: "price > 0".into() }];
+    orders.checks = vec![CheckDescriptor {
+        id: 16_404,
+        name: "orders_price_check".into(),
+        expression: "price > 0".into(),
+        not_valid: false,
+    }];
     orders.options = vec![("fillfactor".into(), "100".into())];
     catalog.insert(Descriptor::Table(Box::new(orders)));
     for (id, name, column_id) in [(16_410, "orders_id_seq", 1), (16_411, "orders_number_seq", 4)] {

@@ -32,13 +32,13 @@ pub(super) fn pg_constraint(table: &SystemTable, context: &Context) -> Vec<Row> 
         ],
     );
     for user in context.tables() {
-        let mut push = |id: u32, name: &str, kind: char, index: u32, key: Datum, expression: Datum| {
+        let mut push = |id: u32, name: &str, kind: char, index: u32, key: Datum, expression: Datum, valid: bool| {
             rows.push([
                 oid(id),
                 text(name),
                 oid(user.schema_id),
                 char(kind),
-                TRUE,
+                Datum::Bool(valid),
                 oid(user.id),
                 oid(index),
                 char(' '),
@@ -53,13 +53,13 @@ pub(super) fn pg_constraint(table: &SystemTable, context: &Context) -> Vec<Row> 
         for index in shown_indexes(user).filter(|index| index.constraint || index.id == user.primary.id) {
             let kind = if index.id == user.primary.id { 'p' } else { 'u' };
             let key = index_columns(user, index).iter().map(|column| int2(column.id as usize)).collect();
-            push(index.id, &index.name, kind, index.id, Datum::array(PgType::Int2, key), Datum::Null);
+            push(index.id, &index.name, kind, index.id, Datum::array(PgType::Int2, key), Datum::Null, true);
         }
         for check in &user.checks {
             let columns = shown_columns(user).filter(|column| mentions(&check.expression, &column.name));
             let key = columns.map(|column| int2(column.id as usize)).collect();
             let key = Datum::array(PgType::Int2, key);
-            push(check.id, &check.name, 'c', 0, key, text(check.expression.as_str()));
+            push(check.id, &check.name, 'c', 0, key, text(check.expression.as_str()), !check.not_valid);
         }
     }
     rows.finish()
