@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast;
 use super::plan::{Plan, Planned, Planner};
 use super::statement::StatementKind;
 use super::timeouts::{Deadline, timed_out};
+use super::transaction::Open;
 use super::utility::tell_commit;
 use super::{Column, ExecuteOptions, Outcome, Prepared, RowStream, RowsTag, Session, Statement};
 use crate::dml::change::Changed;
@@ -80,6 +81,7 @@ impl Session {
                 self.discard(open.handle).await;
                 self.undo_ddl(&open.locked, open.abandoned).await;
                 self.open.explicit = true;
+                self.open.read_only = open.read_only;
             }
             self.open.failed = true;
         } else {
@@ -109,35 +111,43 @@ impl Session {
                 self.open.explicit = true;
                 tag(if *begin { "BEGIN" } else { "START TRANSACTION" })
             }
+            ast::Statement::Commit { chain: true, .. } if !self.open.explicit => Some(no_chain("COMMIT")),
+            ast::Statement::Rollback { chain: true, savepoint: None } if !self.open.explicit => {
+                Some(no_chain("ROLLBACK"))
+            }
             ast::Statement::Commit { chain, .. } => {
-                let (explicit, failed) = (self.open.explicit, self.open.failed);
-                if !explicit {
+                let next = self.next_in_chain(*chain);
+                let failed = self.open.failed;
+                if !self.open.explicit {
                     self.no_transaction();
                 }
                 if failed {
                     self.roll_back().await;
-                    self.open.explicit = *chain;
-                    return tag("ROLLBACK");
-                }
-                if let Err(error) = self.commit().await {
+                } else if let Err(error) = self.commit().await {
                     return Some(Err(error));
                 }
-                self.open.explicit = *chain;
-                tag("COMMIT")
+                self.open = next;
+                tag(if failed { "ROLLBACK" } else { "COMMIT" })
             }
             ast::Statement::Rollback { savepoint: Some(name), .. } => Some(self.roll_back_to_savepoint(name).await),
             ast::Statement::Rollback { chain, .. } => {
+                let next = self.next_in_chain(*chain);
                 if !self.open.explicit {
                     self.no_transaction();
                 }
                 self.roll_back().await;
-                self.open.explicit = *chain;
+                self.open = next;
                 tag("ROLLBACK")
             }
             ast::Statement::Savepoint { name } => Some(self.set_savepoint(name).await),
             ast::Statement::ReleaseSavepoint { name } => Some(self.release_savepoint(name).await),
             _ => None,
         }
+    }
+
+    /// How the transaction after this one begins: with AND CHAIN in a block, with the same modes.
+    fn next_in_chain(&self, chain: bool) -> Open {
+        Open { explicit: chain, read_only: self.open.read_only.filter(|_| chain), ..Open::default() }
     }
 
     fn no_transaction(&mut self) {
@@ -422,4 +432,9 @@ impl Plan {
         };
         writes.then(|| statement.verb())
     }
+}
+
+fn no_chain(what: &str) -> Result<Outcome, SqlError> {
+    let message = format!("{what} AND CHAIN can only be used in transaction blocks");
+    Err(SqlError::new(code::NO_ACTIVE_SQL_TRANSACTION, message))
 }
