@@ -122,6 +122,8 @@ struct Slot {
     fenced_life: u64,
     /// Its log was damaged below its durable end.
     is_rotten: bool,
+    /// Its clock is off, and nobody says so.
+    is_clock_wrong: bool,
     /// How many nodes there have been at this address before it.
     lost: u64,
 }
@@ -200,6 +202,7 @@ impl SimCluster {
             is_drained: false,
             fenced_life: 0,
             is_rotten: false,
+            is_clock_wrong: false,
         });
         self.shared.database.add_node();
         index
@@ -253,10 +256,16 @@ impl SimCluster {
 
     async fn bring_up(&self, parts: Parts) -> anyhow::Result<()> {
         let (index, life) = (parts.index, parts.life);
-        let former = self.shared.slots.lock()[index].id;
+        let (former, is_clock_wrong) = {
+            let slots = self.shared.slots.lock();
+            (slots[index].id, slots[index].is_clock_wrong)
+        };
         if let Some(id) = former {
             // It serves before it has started to the end.
             self.shared.watch.begins_anew(id);
+            if is_clock_wrong {
+                self.shared.watch.clock_went_wrong(id);
+            }
         }
         let started = node::start(&parts).await?;
         let node = Arc::new(started);
@@ -389,7 +398,8 @@ impl SimCluster {
     pub fn break_clock(&self, index: usize, times: i64, fault: Option<ClockFault>) {
         let offset_ns = self.clock_error_ns().saturating_mul(times);
         let (time, id) = {
-            let slots = self.shared.slots.lock();
+            let mut slots = self.shared.slots.lock();
+            slots[index].is_clock_wrong = fault.is_none();
             (slots[index].time.clone(), slots[index].id)
         };
         // Whoever says so serves nothing from here on, and is exempt from nothing.
@@ -402,7 +412,11 @@ impl SimCluster {
 
     /// Sets a node's clock right.
     pub fn mend_clock(&self, index: usize) {
-        let time = self.shared.slots.lock()[index].time.clone();
+        let time = {
+            let mut slots = self.shared.slots.lock();
+            slots[index].is_clock_wrong = false;
+            slots[index].time.clone()
+        };
         time.set_fault(None);
         self.set_clock(index, 0, 0);
     }
