@@ -104,14 +104,7 @@ impl Session {
             Operation::AlterColumn { column_name, op } => {
                 self.alter_column(statement, &table, &normalize(column_name), op).await
             }
-            Operation::OwnerTo { new_owner } => {
-                let mut descriptor = table.descriptor().clone();
-                descriptor.owner = match new_owner {
-                    ast::Owner::Ident(role) => role_named(role)?,
-                    _ => self.view().user.clone(),
-                };
-                self.put_table(descriptor).await
-            }
+            Operation::OwnerTo { new_owner } => self.set_owner(&table, new_owner).await,
             Operation::SetOptionsParens { options } => {
                 storage_parameters(options)?;
                 Ok(table)
@@ -119,6 +112,15 @@ impl Session {
             Operation::ReplicaIdentity { identity: ast::ReplicaIdentity::Default } => Ok(table),
             other => Err(SqlError::unsupported(format!("ALTER TABLE {other}"))),
         }
+    }
+
+    async fn set_owner(&mut self, table: &Arc<Table>, owner: &ast::Owner) -> Result<Arc<Table>, SqlError> {
+        let mut descriptor = table.descriptor().clone();
+        descriptor.owner = match owner {
+            ast::Owner::Ident(role) => role_named(role)?,
+            _ => self.view().user.clone(),
+        };
+        self.put_table(descriptor).await
     }
 
     async fn add_column(
