@@ -130,8 +130,10 @@ fn welcome(demo: &Demo, nodes: &[RunningNode], temporary: bool) -> String {
         Duration::ZERO => "\n  The regions are next to each other; --latency 60ms puts them apart.".to_owned(),
         latency => format!("\n  Round trip between regions: {} ms.", latency.as_millis()),
     });
-    lines
-        .push("  INSECURE: every connection from this machine is trusted, as any user, without a password.".to_owned());
+    lines.push(
+        "  INSECURE: every connection from this machine is trusted, as postgres or root, without a password."
+            .to_owned(),
+    );
     if temporary {
         lines.push("  The data is gone when this ends. Ctrl-C ends it.".to_owned());
     }

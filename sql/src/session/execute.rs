@@ -171,13 +171,17 @@ impl Session {
                     }
                     self.open.read_only = Some(read_only);
                 }
-                ast::TransactionMode::IsolationLevel(ast::TransactionIsolationLevel::Serializable) => {}
-                ast::TransactionMode::IsolationLevel(level) => {
-                    self.notice(format!("isolation level {level} runs as SERIALIZABLE"));
-                }
+                ast::TransactionMode::IsolationLevel(level) => self.tell_level(level),
             }
         }
         Ok(())
+    }
+
+    /// Says what a weaker level runs as.
+    pub(super) fn tell_level(&mut self, level: &ast::TransactionIsolationLevel) {
+        if *level != ast::TransactionIsolationLevel::Serializable {
+            self.notice(format!("isolation level {level} runs as SERIALIZABLE"));
+        }
     }
 
     /// Executes a statement, again and again while that may help and nothing has reached the client.

@@ -202,10 +202,7 @@ impl Session {
                     let changes = &mut self.parameter_changes;
                     self.settings.set("default_transaction_read_only", Some(value), false, changes)?;
                 }
-                ast::TransactionMode::IsolationLevel(ast::TransactionIsolationLevel::Serializable) => {}
-                ast::TransactionMode::IsolationLevel(level) => {
-                    self.notice(format!("isolation level {level} runs as SERIALIZABLE"));
-                }
+                ast::TransactionMode::IsolationLevel(level) => self.tell_level(level),
             }
         }
         Ok(())
