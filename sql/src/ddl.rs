@@ -31,7 +31,7 @@ pub(crate) use describe::create_statement;
 use crate::bind::{name_parts, normalize};
 use crate::catalog::{Catalog, CatalogWriter, Descriptor, RelationRef, Table, TableDescriptor};
 use crate::error::{SqlError, code};
-use crate::pg_catalog::ROLES;
+use crate::pg_catalog;
 use crate::session::{DdlState, Handle, Outcome, Session, SessionView, Statement};
 use crate::types::Datum;
 
@@ -193,7 +193,7 @@ fn resolve(
 /// 42704 when there is none.
 fn role_named(name: &ast::Ident) -> Result<String, SqlError> {
     let name = normalize(name);
-    if ROLES.iter().any(|(_, role)| *role == name) {
+    if pg_catalog::role_id(&name).is_some() {
         return Ok(name);
     }
     Err(SqlError::new(code::UNDEFINED_OBJECT, format!("role \"{name}\" does not exist")))

@@ -24,7 +24,7 @@ mod layout;
 mod rows;
 mod simplify;
 
-pub use context::{Context, ROLES, SUPERUSER_OID};
+pub use context::{Context, ROLES, SUPERUSER_OID, role_id};
 pub use functions::{function, functions};
 pub use layout::{SystemColumn, SystemTable, table, table_by_oid, tables};
 pub use simplify::simplify;

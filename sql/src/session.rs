@@ -49,7 +49,7 @@ pub(crate) use utility::done;
 use crate::catalog::TableLock;
 use crate::error::{SqlError, code};
 use crate::node::Shared;
-use crate::pg_catalog::ROLES;
+use crate::pg_catalog;
 use crate::scalar::Sequences;
 use crate::types::PgType;
 use settings::{Settings, Severity};
@@ -120,7 +120,7 @@ pub struct Session {
 
 impl Session {
     pub(crate) async fn open(shared: Arc<Shared>, id: u64, params: SessionParams) -> Result<Session, SqlError> {
-        if !ROLES.iter().any(|(_, role)| *role == params.user) {
+        if pg_catalog::role_id(&params.user).is_none() {
             return Err(SqlError::new(
                 code::INVALID_AUTHORIZATION_SPECIFICATION,
                 format!("role \"{}\" does not exist", params.user),

@@ -169,6 +169,7 @@ pub struct CheckDescriptor {
     /// The condition's SQL text.
     pub expression: String,
     /// Rows that were there before it may break it.
+    #[serde(default)]
     pub not_valid: bool,
 }
 

@@ -17,6 +17,11 @@ pub const ROLES: [(u32, &str); 2] = [(SUPERUSER_OID, "postgres"), (16_383, "root
 /// The OID of the role that owns what is built in.
 pub const SUPERUSER_OID: u32 = 10;
 
+/// The OID of a role; none when it does not exist.
+pub fn role_id(name: &str) -> Option<u32> {
+    ROLES.iter().find(|(_, role)| *role == name).map(|(oid, _)| *oid)
+}
+
 /// What the system tables and functions are told from.
 #[derive(Clone, Debug)]
 pub struct Context {
@@ -196,7 +201,7 @@ impl Names for Context {
     }
 
     fn role_oid(&self, name: &str) -> Option<u32> {
-        ROLES.iter().find(|(_, role)| *role == name).map(|(oid, _)| *oid)
+        role_id(name)
     }
 
     fn role_name(&self, oid: u32) -> Option<String> {
@@ -219,7 +224,7 @@ pub(super) fn system_schema_id(table: &SystemTable) -> u32 {
 
 /// The OID of a role; an owner that is no role counts as the superuser.
 pub(super) fn owner_id(name: &str) -> u32 {
-    ROLES.iter().find(|(_, role)| *role == name).map_or(SUPERUSER_OID, |(oid, _)| *oid)
+    role_id(name).unwrap_or(SUPERUSER_OID)
 }
 
 /// The name of a role.

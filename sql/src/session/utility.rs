@@ -214,7 +214,7 @@ impl Session {
         if wanted == self.view().user {
             return Ok(());
         }
-        if pg_catalog::ROLES.iter().any(|(_, role)| *role == wanted) {
+        if pg_catalog::role_id(&wanted).is_some() {
             return Err(SqlError::unsupported("SET ROLE to another role"));
         }
         Err(SqlError::new(code::INVALID_PARAMETER_VALUE, format!("role \"{wanted}\" does not exist")))
