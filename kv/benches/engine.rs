@@ -91,11 +91,47 @@ fn bench(name: &str, engine: &dyn Engine, rows: u64) {
     println!("  sync {:>40.2} ms   {} bytes on disk", begin.elapsed().as_secs_f64() * 1e3, engine.disk_bytes());
 }
 
+/// How long single batches take while the store is synced over and over beside them: fjall writes under the lock it syncs under.
+fn bench_writes_beside_syncs(engine: &dyn Engine) {
+    const BATCHES: u64 = 20_000;
+    let value = Bytes::from(vec![7; 4 << 10]);
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    let (mut nanos, mut syncs) = (Vec::new(), 0);
+    std::thread::scope(|scope| {
+        let syncing = scope.spawn(|| {
+            let mut count = 0;
+            while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
+                engine.sync().expect("the store syncs");
+                count += 1;
+            }
+            count
+        });
+        for count in 0..BATCHES {
+            let begin = Instant::now();
+            put(engine, &mut std::iter::once(count), 4_000_000 + count, &value);
+            nanos.push(begin.elapsed().as_nanos());
+        }
+        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+        syncs = syncing.join().expect("the syncing thread ends");
+    });
+    nanos.sort_unstable();
+    let at = |share: f64| nanos[((nanos.len() - 1) as f64 * share) as usize] as f64 / 1e6;
+    println!(
+        "  put of 4 KiB beside {syncs} syncs      p50 {:.3} p99 {:.3} p99.9 {:.3} max {:.3} ms   ({BATCHES} operations)",
+        at(0.5),
+        at(0.99),
+        at(0.999),
+        at(1.0)
+    );
+}
+
 fn main() {
     let rows = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(100_000).max(2_000);
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     println!("profile {profile}, {} cores", std::thread::available_parallelism().map_or(0, usize::from));
     let dir = tempfile::tempdir().expect("a directory for the store");
-    bench("fjall", &FjallEngine::open(dir.path(), FjallOptions::default()).expect("the store opens"), rows);
+    let fjall = FjallEngine::open(dir.path(), FjallOptions::default()).expect("the store opens");
+    bench("fjall", &fjall, rows);
+    bench_writes_beside_syncs(&fjall);
     bench("memory", &MemoryEngine::new(), rows);
 }

@@ -147,3 +147,63 @@ fn fjall_is_found_again_as_it_was_left() {
     apply(&mut model, &batch);
     check(&*engine.snapshot(), &model, b"", b"");
 }
+
+/// Journals that were sealed but whose memtables were not written out when the process was killed: fjall keeps writers waiting
+/// while four or more such memtables are there, and only flushes end that.
+#[test]
+fn fjall_takes_writes_after_a_kill_that_left_many_sealed_journals() {
+    const JOURNAL_BYTES: u64 = 65 << 20;
+    let (life, killed) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let options = FjallOptions { memtable_bytes: 64 << 20, ..FjallOptions::default() };
+    let journals = |dir: &std::path::Path| -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(dir).expect("a store").flatten().map(|entry| entry.path());
+        entries.filter(|path| path.extension().is_some_and(|extension| extension == "jnl")).collect()
+    };
+    let mut model = Model::new();
+    {
+        let engine = FjallEngine::open(life.path(), options).expect("opens");
+        copy_tree(life.path(), killed.path());
+        let value = Bytes::from(vec![7; 1 << 20]);
+        let mut written = 0;
+        while written < 6 * JOURNAL_BYTES {
+            let mut batch = WriteBatch::new();
+            batch.put(written.to_be_bytes().to_vec(), value.clone());
+            apply(&mut model, &batch);
+            engine.write(batch).expect("writes");
+            written += value.len() as u64;
+            // A link survives fjall's removal of a journal whose memtable is written out.
+            for journal in journals(life.path()) {
+                let kept = killed.path().join(journal.file_name().expect("a journal has a name"));
+                if !is_same_file(&journal, &kept) {
+                    let _ = std::fs::remove_file(&kept);
+                    std::fs::hard_link(&journal, &kept).expect("links");
+                }
+            }
+        }
+    }
+    assert!(journals(killed.path()).len() >= 5, "{:?}", journals(killed.path()));
+    let engine = FjallEngine::open(killed.path(), options).expect("opens as after a kill");
+    let mut batch = WriteBatch::new();
+    batch.put(&b"later"[..], &b"x"[..]);
+    apply(&mut model, &batch);
+    engine.write(batch).expect("writes");
+    check(&*engine.snapshot(), &model, b"", b"");
+}
+
+fn is_same_file(one: &std::path::Path, other: &std::path::Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let inode = |path: &std::path::Path| std::fs::metadata(path).map(|metadata| metadata.ino()).ok();
+    inode(one) == inode(other)
+}
+
+fn copy_tree(from: &std::path::Path, to: &std::path::Path) {
+    for entry in std::fs::read_dir(from).expect("a directory").flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            std::fs::create_dir_all(&target).expect("a directory");
+            copy_tree(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), &target).expect("copies");
+        }
+    }
+}
