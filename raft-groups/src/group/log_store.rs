@@ -16,7 +16,7 @@ use futures::stream::{self, Stream};
 use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::durability::Durability;
 use super::types::{Entry, EntryParts, LogId, Types, Vote, decode_vote, encode_vote, log_id, position};
@@ -256,17 +256,25 @@ impl RaftLogStorage<Types> for LogStore {
         Ok(())
     }
 
+    /// Returns once the removal is synced. What openraft does next may be the installation of a snapshot, which the engine syncs by
+    /// itself: after a loss of power in between, entries that the snapshot overruled would stand above it in the log again, and
+    /// this replica would vote for those that have no more than them.
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
         let last = last_log_id.map(|last| last.index());
         let kept_next = last.map_or(0, |last| last + 1);
         self.synced.retreat(kept_next);
         let (synced, generation) = (self.synced.clone(), self.synced.generation());
-        let on_synced = move |result: Result<(), WalError>| match result {
-            Ok(()) => synced.advance(generation, kept_next),
-            Err(_) => synced.fail(),
+        let (send, receive) = oneshot::channel();
+        let on_synced = move |result: Result<(), WalError>| {
+            match &result {
+                Ok(()) => synced.advance(generation, kept_next),
+                Err(_) => synced.fail(),
+            }
+            // Whoever waited may be gone.
+            drop(send.send(result));
         };
         self.log.truncate_after(last, Box::new(on_synced));
-        Ok(())
+        receive.await.unwrap_or(Err(WalError::Closed)).map_err(io::Error::other)
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {

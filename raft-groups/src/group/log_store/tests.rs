@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use clock::{Random, Tasks};
 use futures::StreamExt;
-use openraft::storage::RaftLogReader;
+use openraft::storage::{RaftLogReader, RaftLogStorage};
 
 use super::{Durability, LogStore};
-use crate::disk::SimDir;
+use crate::disk::{SimDir, SimFaults};
 use crate::group::tests::machine::Machine;
+use crate::group::types::log_id;
 use crate::wal::{LogEntry, Wal, WalOptions};
 use crate::{AppliedState, GroupId, LogPosition};
 
@@ -33,5 +34,31 @@ fn entries_that_a_closed_log_refused_are_missed_when_they_are_to_be_applied() {
         assert!(read.len() == 2 && read.iter().all(Result::is_ok), "what was taken is there: {read:?}");
         let read: Vec<_> = store.entries_stream(1..3).await.collect().await;
         assert!(read.last().is_some_and(Result::is_err), "what was refused is not passed over: {read:?}");
+    });
+}
+
+#[test]
+fn what_was_truncated_stays_so_after_a_loss_of_power() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime without I/O starts").block_on(async {
+        for seed in 0..20 {
+            let tasks = Tasks::deterministic(tokio::runtime::Handle::current());
+            let dir = SimDir::new(Random::from_seed(seed));
+            let delay = std::time::Duration::from_millis(5);
+            dir.set_faults(SimFaults { sync_delay: (delay, delay), ..SimFaults::default() });
+            let wal = Wal::open(Arc::new(dir.clone()), WalOptions::small(), tasks.clone()).expect("an empty log opens");
+            let (durability, _in_use) = Durability::new(Arc::new(Machine::new(AppliedState::default())));
+            let mut store = LogStore::open(wal.group(GroupId(7)), durability).expect("an empty group's log opens");
+            let position = |index| LogPosition { term: 1, leader: 0, index };
+            let entry = |index| LogEntry { position: position(index), payload: bytes::Bytes::from_static(&[0]) };
+            let (send, synced) = tokio::sync::oneshot::channel();
+            store.log.append((0..9).map(entry).collect(), Box::new(|result| drop(send.send(result))));
+            synced.await.expect("the log answers").expect("the entries are synced");
+
+            store.truncate_after(Some(log_id(position(3)))).await.expect("truncated");
+            let found = dir.crash();
+            let wal = Wal::open(Arc::new(found), WalOptions::small(), tasks).expect("the log opens");
+            assert_eq!(wal.group(GroupId(7)).state().last, Some(position(3)), "seed {seed}");
+        }
     });
 }
