@@ -94,6 +94,8 @@ mutants! {
     TornTailKept = "torn-tail-kept",
     /// What is applied, and so every snapshot, keeps the membership that its group began with.
     MembershipForgotten = "membership-forgotten",
+    /// A coordinator that stalled for longer than records are kept creates one all the same, since its snapshot is young.
+    RetentionFromSnapshot = "retention-from-snapshot",
     /// ALTER waits for no other node to know of a change before it goes on.
     AlterWaitsForNobody = "alter-waits-for-nobody",
 }

@@ -92,10 +92,11 @@ async fn clean_up(core: &Core, leftovers: Leftovers, ending: Ending) {
 
 /// Rolls the record back, and answers what the transaction came to, which may be committed.
 async fn end_record(core: &Core, meta: &TxnMeta, intents: &[Span]) -> Result<(TxnStatus, Timestamp), KvError> {
-    let end = EndTxn { commit: false, intents: intents.to_vec(), can_forward_timestamp: false, one_phase: false };
+    let end = EndTxn { intents: intents.to_vec(), ..EndTxn::default() };
     match send_with_patience(core, Some(meta), &[RequestKind::EndTxn(end).into()]).await {
         Err(KvError::AlreadyCommitted(detail)) => Ok((TxnStatus::Committed, detail.actual)),
-        Ok(_) | Err(KvError::TxnAborted(_)) => Ok((TxnStatus::Aborted, meta.write_timestamp)),
+        // One that is forgotten has nothing left, if it committed, and cannot commit any more, if it did not.
+        Ok(_) | Err(KvError::TxnAborted(_) | KvError::Forgotten(_)) => Ok((TxnStatus::Aborted, meta.write_timestamp)),
         Err(error) => Err(error),
     }
 }

@@ -85,6 +85,7 @@ impl Database {
             sequence: 0,
             gateway: self.core.gateway,
             ignored: Vec::new(),
+            held_since: None,
         };
         if options.as_of.is_none() {
             audit::began(&meta);

@@ -90,6 +90,8 @@ struct State {
     /// Locking reads that were sent and not answered: their locks may be anywhere in `locks`.
     lock_requests_open: u32,
     intents: SpanSet,
+    /// Every key put into `intents` was answered as written.
+    all_written: bool,
     /// A record was, or may have been, written at the anchor.
     has_record: bool,
     /// Bulk writes were sent, at or below the write timestamp.
@@ -138,6 +140,7 @@ impl Transaction {
             lock_ranges: Vec::new(),
             lock_requests_open: 0,
             intents: SpanSet::default(),
+            all_written: true,
             has_record: false,
             loaded: false,
             observed: Timestamp::MIN,
@@ -280,7 +283,7 @@ impl Transaction {
                 state.anchor_at(&span.start);
                 state.locks.insert(span, cap_bytes);
             }
-            self.keep_alive(&state);
+            self.keep_alive(&mut state);
         }
         Ok((self.header(&state), state.moves))
     }
@@ -294,10 +297,13 @@ impl Transaction {
         header
     }
 
-    /// Sees to it that the record is kept alive from an interval from now on.
-    fn keep_alive(&self, state: &State) {
-        let now_ns = self.core.hlc.interval().latest_ns;
-        self.core.heartbeats.register(state.meta.id, self.this.clone(), now_ns);
+    /// Sees to it that the record is kept alive from an interval from now on. REQUIRES: to be called before anything is asked for
+    /// that others may meet.
+    fn keep_alive(&self, state: &mut State) {
+        let now = self.core.hlc.interval();
+        // True time is not before it, and so no clock by which it can be ended.
+        state.meta.held_since.get_or_insert(Timestamp::new(now.earliest_ns, 0));
+        self.core.heartbeats.register(state.meta.id, self.this.clone(), now.latest_ns);
     }
 }
 

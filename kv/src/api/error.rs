@@ -9,7 +9,7 @@ use super::TxnId;
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct WireError {
     /// Which one.
-    #[prost(oneof = "KvError", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16")]
+    #[prost(oneof = "KvError", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17")]
     pub kind: Option<KvError>,
 }
 
@@ -80,6 +80,11 @@ pub enum KvError {
     #[error("invalid request: {}", .0.message)]
     #[prost(message, tag = "16")]
     Invalid(error_detail::Ended),
+    /// The transaction has no record, and is older than records are kept: what became of it, if anything did, is forgotten. None
+    /// is written any more. Proves nothing about what was sent before.
+    #[error("the outcome of the transaction is no longer known: {}", .0.message)]
+    #[prost(message, tag = "17")]
+    Forgotten(error_detail::Ended),
 }
 
 impl KvError {

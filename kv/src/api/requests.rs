@@ -196,6 +196,10 @@ pub struct EndTxn {
     /// All writes of the transaction are in this batch: commit in one phase, or say `NotOnePhase`.
     #[prost(bool, tag = "4")]
     pub one_phase: bool,
+    /// Every key that `intents` names by itself was answered as written: one without its intent means that somebody ended the
+    /// transaction.
+    #[prost(bool, tag = "5")]
+    pub all_written: bool,
 }
 
 /// A key span `[start, end)`; an empty `end` means the one key `start`.

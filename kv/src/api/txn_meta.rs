@@ -78,6 +78,10 @@ pub struct TxnMeta {
     /// Its writes that do not count, being rolled back to a savepoint: in order, apart from each other.
     #[prost(message, repeated, tag = "12")]
     pub ignored: Vec<SequenceSpan>,
+    /// When it first asked for a lock or an intent, by its gateway's clock: nobody can have ended it before. `None` while it holds
+    /// nothing, and in intents, which need not say so.
+    #[prost(message, optional, tag = "13")]
+    pub held_since: Option<Timestamp>,
 }
 
 /// Sequence numbers of writes, of one transaction in one epoch.

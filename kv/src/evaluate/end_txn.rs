@@ -69,16 +69,18 @@ impl Evaluation<'_> {
             (Some(TxnStatus::Staging), _) => Err(Refusal::Error(crate::replica::invalid(
                 "parallel commit is not supported yet: the record is STAGING",
             ))),
-            (_, true) => self.rise_to_commit(txn),
-            (_, false) => Ok(()),
+            (_, true) => self.rise_to_commit(txn, end),
+            // It may have committed, and that be forgotten: nothing may say otherwise.
+            (None, false) => self.check_remembered(txn, !end.intents.is_empty()),
+            (Some(_), false) => Ok(()),
         }
     }
 
     /// The commit stands above every push, of the record or remembered in its place.
-    fn rise_to_commit(&mut self, txn: &TxnMeta) -> Result<(), Refusal> {
+    fn rise_to_commit(&mut self, txn: &TxnMeta, end: &EndTxn) -> Result<(), Refusal> {
         let pushed_to = match &self.record {
             Some(record) => record.write_timestamp,
-            None => self.first_timestamp_of_record(txn)?,
+            None => self.first_timestamp_of_record(txn, !end.one_phase)?,
         };
         if pushed_to <= self.stand.write {
             return Ok(());
@@ -129,14 +131,18 @@ impl Evaluation<'_> {
         let resolution = Resolution { txn: txn.id, epoch: txn.epoch, status, timestamp, ignored: txn.ignored.clone() };
         let mut left = Vec::new();
         let mut budget = RESOLVED_AT_ONCE;
-        for key in std::mem::take(&mut self.written) {
-            mvcc::resolve_key(&mut self.overlay, &mut self.stats, &key, &resolution)?;
+        let written = std::mem::take(&mut self.written);
+        for key in &written {
+            mvcc::resolve_key(&mut self.overlay, &mut self.stats, key, &resolution)?;
         }
         for span in &end.intents {
             if budget == 0 || !is_span_within(span, &self.input.view.descriptor) {
                 left.push(span.clone());
             } else if span.end.is_empty() {
-                mvcc::resolve_key(&mut self.overlay, &mut self.stats, &span.start, &resolution)?;
+                let found = mvcc::resolve_key(&mut self.overlay, &mut self.stats, &span.start, &resolution)?;
+                if !found && end.commit && end.all_written && !written.contains(&span.start) {
+                    return Err(self.intent_gone(&span.start));
+                }
                 budget -= 1;
             } else {
                 let (start, stop): (Bytes, Bytes) = keys::bounds(span);
@@ -147,5 +153,11 @@ impl Evaluation<'_> {
             }
         }
         Ok(left)
+    }
+
+    /// Only whoever ended a transaction removes its intents.
+    fn intent_gone(&self, key: &Bytes) -> Refusal {
+        let message = format!("what it wrote to {} is gone: another transaction ended it", key.escape_ascii());
+        Refusal::Error(KvError::TxnAborted(error_detail::Ended { message, other: None }))
     }
 }

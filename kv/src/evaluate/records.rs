@@ -7,9 +7,21 @@
 //!             └──push of a silent one───────────────▶ ABORTED
 //! ```
 //!
-//! A record is created only by its coordinator, or as a tombstone by a pusher, and never for a transaction older than
-//! `record_retention`, since what ended it may have been forgotten. A push of a transaction without a record is remembered in
-//! the timestamp cache at the record's key; a record created later starts above it.
+//! A record is created only by its coordinator, or as a tombstone by a pusher. A coordinator creates none once somebody may have
+//! ended its transaction, and that may have been forgotten since:
+//!
+//! ```text
+//!   first lock or intent ────▶ ended by a pusher ────▶ tombstone forgotten        now
+//!           └───────────── record_retention ─────────────┘                         └ no record is created any more
+//! ```
+//!
+//! That it began or read later does not help: a coordinator that stalled refreshes its snapshot first. A transaction that holds
+//! nothing was in nobody's way, and is only bound by how long its commit may be under way, which is counted from its snapshot.
+//!
+//! A push of a transaction without a record is remembered in the timestamp cache at the record's key; a record created later
+//! starts above it.
+//!
+//! Invariant: `forgotten_is_final` (no transaction commits, or goes on, whose end may have been forgotten).
 
 use bytes::Bytes;
 use clock::Timestamp;
@@ -79,14 +91,26 @@ impl Evaluation<'_> {
         self.overlay.put(keys::txn_record(anchor, id), record.encode_to_vec());
     }
 
-    /// A record that does not exist yet starts above every push that was remembered, and at most `record_retention` after
-    /// the transaction began.
-    pub(super) fn first_timestamp_of_record(&self, txn: &TxnMeta) -> Result<Timestamp, Refusal> {
+    /// Refuses to create a record for a transaction whose end may have been forgotten (`forgotten_is_final`). `holds` tells that
+    /// it has left something behind in earlier batches, whether or not its coordinator says since when.
+    pub(super) fn check_remembered(&self, txn: &TxnMeta, holds: bool) -> Result<(), Refusal> {
         let retention = Duration::from_millis(self.input.settings.record_retention_ms);
-        if txn.begin_timestamp.max(txn.read_timestamp).plus(retention) < self.input.now {
-            let message = "it lasted longer than records are kept, and has none".to_owned();
-            return Err(Refusal::Error(KvError::TxnAborted(error_detail::Ended { message, other: None })));
+        let since = match txn.held_since {
+            _ if mutation::is(Mutant::RetentionFromSnapshot) => txn.begin_timestamp.max(txn.read_timestamp),
+            Some(since) => since,
+            None if holds => txn.begin_timestamp,
+            None => txn.begin_timestamp.max(txn.read_timestamp),
+        };
+        if since.plus(retention) >= self.input.now {
+            return Ok(());
         }
+        let message = "it lasted longer than records are kept, and has none".to_owned();
+        Err(Refusal::Error(KvError::Forgotten(error_detail::Ended { message, other: None })))
+    }
+
+    /// A record that does not exist yet starts above every push that was remembered.
+    pub(super) fn first_timestamp_of_record(&self, txn: &TxnMeta, holds: bool) -> Result<Timestamp, Refusal> {
+        self.check_remembered(txn, holds)?;
         let record_key = keys::txn_record(&txn.anchor, txn.id);
         let at = txn.write_timestamp.max(txn.read_timestamp);
         Ok(self.input.cache.first_writable(&record_key, at, Some(txn.id)))
@@ -107,7 +131,7 @@ impl Evaluation<'_> {
             None => StoredRecord {
                 status: TxnStatus::Pending as i32,
                 epoch: txn.epoch,
-                write_timestamp: self.first_timestamp_of_record(txn)?,
+                write_timestamp: self.first_timestamp_of_record(txn, true)?,
                 heartbeat: Some(now),
                 intents: Vec::new(),
                 priority: txn.priority,

@@ -190,6 +190,7 @@ pub fn write(
             intent.txn.write_timestamp = write_timestamp;
             // What counts is said by whoever reads or resolves.
             intent.txn.ignored = Vec::new();
+            intent.txn.held_since = None;
             state.put_intent(overlay, stats, intent);
             Ok(WriteOutcome::Written { write_timestamp, newest })
         }

@@ -169,6 +169,7 @@ impl Transaction {
                     intents: Vec::new(),
                     can_forward_timestamp: state.has_read_nothing(),
                     one_phase: true,
+                    all_written: false,
                 };
                 requests.push(RequestKind::EndTxn(end).into());
                 (self.header(&state), requests, state.moves)
@@ -199,6 +200,7 @@ impl Transaction {
                     intents: state.intents.to_sorted(),
                     can_forward_timestamp: state.has_read_nothing(),
                     one_phase: false,
+                    all_written: state.all_written,
                 };
                 let header = self.core.header(Some(state.meta.clone()));
                 (header, vec![Request::from(RequestKind::EndTxn(end))], state.moves)

@@ -52,7 +52,7 @@ impl Transaction {
     /// Makes intents of all that is buffered; of what a rewind or a savepoint may go back to as well, when it `may_go_back`. The
     /// buffer is emptied only when all are there: until then, a failure changes nothing but that some intents are known.
     pub(super) async fn write_intents(&self, may_go_back: bool) -> Result<(), Error> {
-        let (batches, through) = {
+        let (batches, through, all_written) = {
             let mut state = self.state.lock();
             let state = &mut *state;
             state.settle_anchor();
@@ -62,10 +62,12 @@ impl Transaction {
             let batch_bytes = self.core.settings.write_batch_bytes;
             let batches =
                 if may_go_back { state.buffer.to_spill(batch_bytes) } else { state.buffer.to_batches(batch_bytes) };
-            (batches, state.meta.sequence)
+            (batches, state.meta.sequence, std::mem::replace(&mut state.all_written, false))
         };
         try_join_all(batches.into_iter().map(|batch| self.send_writes(batch))).await?;
-        self.state.lock().buffer.forget_through(through);
+        let mut state = self.state.lock();
+        state.buffer.forget_through(through);
+        state.all_written = all_written;
         Ok(())
     }
 

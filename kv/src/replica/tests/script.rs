@@ -70,6 +70,7 @@ impl Runner {
         let sequence = args.take_key("sequence").map_or(Ok(1), str::parse)?;
         let one_phase = args.take_key("one_phase").is_some();
         let forward = args.take_key("forward").is_some();
+        let all_written = args.take_key("all_written").is_some();
         let intents = args.take_key("intents").map(|keys| keys.split('/').map(key).collect::<Vec<_>>());
         let words: Vec<String> = std::iter::from_fn(|| args.next_pos()).map(str::to_owned).collect();
         let pair = |argument: &Argument| match argument {
@@ -111,6 +112,7 @@ impl Runner {
                 intents: spans,
                 can_forward_timestamp: forward,
                 one_phase,
+                all_written,
             }));
         }
         Ok(kinds.into_iter().map(Request::from).collect())
@@ -177,6 +179,7 @@ fn what(error: &KvError) -> &'static str {
         KvError::NotOnePhase(_) => "not one phase",
         KvError::Uncertain(_) => "uncertain",
         KvError::BelowGcThreshold(_) => "below the gc threshold",
+        KvError::Forgotten(_) => "forgotten",
         KvError::Invalid(_) => "invalid",
         _ => "other",
     }

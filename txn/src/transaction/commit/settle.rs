@@ -64,7 +64,7 @@ impl Transaction {
         let mut pause = FIRST_PAUSE;
         loop {
             let intents = self.state.lock().intents.to_sorted();
-            let end = EndTxn { commit: false, intents, can_forward_timestamp: false, one_phase: false };
+            let end = EndTxn { intents, ..EndTxn::default() };
             match self.core.send(header.clone(), vec![RequestKind::EndTxn(end).into()]).await {
                 Ok(_) => {
                     return Err(match refused {
@@ -83,5 +83,12 @@ impl Transaction {
 }
 
 fn proves_nothing(error: &KvError) -> bool {
-    matches!(error, KvError::Ambiguous(_) | KvError::Unavailable(_) | KvError::NotLeaseholder(_) | KvError::DiskFull(_))
+    matches!(
+        error,
+        KvError::Ambiguous(_)
+            | KvError::Unavailable(_)
+            | KvError::NotLeaseholder(_)
+            | KvError::DiskFull(_)
+            | KvError::Forgotten(_)
+    )
 }
