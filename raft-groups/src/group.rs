@@ -12,6 +12,7 @@
 //! The Raft itself is openraft's; nothing outside this folder names its types.
 
 mod codec;
+mod compaction;
 mod describe;
 mod durability;
 mod log_store;
@@ -53,7 +54,8 @@ use self::machine::Machine;
 use self::snapshot::Receiver;
 use self::types::{Answer, Command, Types};
 use crate::state_machine::StateMachine;
-use crate::{GroupId, NodeId, ReplicaId};
+use crate::wal::{GroupLog, LogSize};
+use crate::{GroupId, LogPosition, NodeId, ReplicaId};
 
 /// What became of a proposal that was not seen to apply.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -119,6 +121,7 @@ struct Inner {
     group: GroupId,
     replica: ReplicaId,
     raft: Raft,
+    log: GroupLog,
     metrics: openraft::type_config::alias::WatchReceiverOf<Types, RaftMetrics<Types>>,
     state_machine: Arc<dyn StateMachine>,
     receiver: Receiver,
@@ -191,6 +194,11 @@ impl Group {
             }
         }
         status
+    }
+
+    /// How long the group's log is on this node.
+    pub fn log_size(&self) -> LogSize {
+        self.inner.log.size()
     }
 
     /// Term, if this replica leads in it. Cheaper than [`Group::status`].
@@ -295,18 +303,32 @@ impl Group {
     /// [`GroupError::Stopped`].
     pub async fn compact(&self) -> Result<(), GroupError> {
         let Some(applied) = self.status().last_applied else { return Ok(()) };
-        self.inner.raft.trigger().snapshot().await.map_err(stopped)?;
+        self.make_durable_to(applied).await?;
+        self.purge_to(applied.index).await
+    }
+
+    /// Makes the state machine durable up to the position at least, and lets openraft know.
+    async fn make_durable_to(&self, applied: LogPosition) -> Result<(), GroupError> {
         let mut metrics = self.inner.metrics.clone();
+        let mut former = None;
         loop {
             let built = metrics.borrow_and_update().snapshot.as_ref().map(types::position);
             if built >= Some(applied) {
-                break;
+                return Ok(());
+            }
+            // Asked for again when one was under way, of less, and is through.
+            if former != Some(built) {
+                former = Some(built);
+                self.inner.raft.trigger().snapshot().await.map_err(stopped)?;
             }
             if metrics.changed().await.is_err() {
                 return Err(GroupError::Stopped("it was shut down".to_owned()));
             }
         }
-        self.inner.raft.trigger().purge_log(applied.index).await.map_err(stopped)
+    }
+
+    async fn purge_to(&self, index: u64) -> Result<(), GroupError> {
+        self.inner.raft.trigger().purge_log(index).await.map_err(stopped)
     }
 
     /// Stops the group on this node; returns once nothing of it touches its log or its state machine any more

@@ -34,8 +34,14 @@ pub struct GroupConfig {
     pub election_ms_max: u64,
     /// The log is compacted after this many entries were applied since the last time.
     pub compact_after_entries: u64,
-    /// Applied entries kept for followers that lag a little.
+    /// The same in bytes of entries.
+    pub compact_after_bytes: u64,
+    /// Applied entries kept where it is not known that every replica has them.
     pub keep_entries: u64,
+    /// The same in bytes of entries; whichever is less.
+    pub keep_bytes: u64,
+    /// Bytes of applied entries that a leader keeps for a replica that answers and lags, before it is sent a snapshot instead.
+    pub lag_bytes: u64,
     /// Largest number of entries in one message between replicas.
     pub entries_per_message: u64,
     /// How long one chunk of a snapshot, or the installation at its end, may take.
@@ -49,7 +55,10 @@ impl Default for GroupConfig {
             election_ms_min: 600,
             election_ms_max: 1_200,
             compact_after_entries: 10_000,
+            compact_after_bytes: 4 << 20,
             keep_entries: 5_000,
+            keep_bytes: 2 << 20,
+            lag_bytes: 128 << 20,
             entries_per_message: 256,
             snapshot_chunk_timeout_ms: 30_000,
         }

@@ -29,4 +29,4 @@ pub use position::LogPosition;
 pub use state_machine::{
     AppliedState, CommittedEntry, EntryKind, SnapshotSink, SnapshotSource, StateMachine, StateMachineError,
 };
-pub use wal::{GroupLog, LogEntry, LogState, Wal, WalError, WalOptions};
+pub use wal::{GroupLog, LogEntry, LogSize, LogState, Wal, WalError, WalOptions};

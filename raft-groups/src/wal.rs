@@ -61,7 +61,7 @@ use writer::Writer;
 
 pub use error::WalError;
 pub use group_log::{GroupLog, OnSynced};
-pub use types::{LogEntry, LogState};
+pub use types::{LogEntry, LogSize, LogState};
 
 /// How a log is laid out and bounded.
 #[derive(Clone, Debug)]

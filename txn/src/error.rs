@@ -205,7 +205,9 @@ impl From<KvError> for Error {
             KvError::WriteTooOld(detail) => retry(RetryReason::WriteTooOld, detail),
             KvError::Uncertain(detail) => retry(RetryReason::Uncertain, detail),
             KvError::RefreshFailed(detail) | KvError::CommitPushed(detail) => retry(RetryReason::CommitPushed, detail),
-            KvError::TxnAborted(detail) | KvError::Forgotten(detail) => Error::Retry(Box::new(Conflict::aborted(detail))),
+            KvError::TxnAborted(detail) | KvError::Forgotten(detail) => {
+                Error::Retry(Box::new(Conflict::aborted(detail)))
+            }
             KvError::Deadlock(detail) => Error::Deadlock(Box::new(Conflict::new(RetryReason::Deadlock, detail))),
             KvError::LockUnavailable(detail) => {
                 Error::LockTimeout(Box::new(Conflict::new(RetryReason::WriteTooOld, detail)))

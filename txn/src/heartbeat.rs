@@ -105,7 +105,9 @@ async fn beat_once(transaction: &Arc<Transaction>, sender: &Arc<dyn Sender>, hlc
                 transaction.heartbeat_answered(record.txn.write_timestamp, record.status() == TxnStatus::Aborted);
             }
         }
-        Err(kv::api::KvError::TxnAborted(_) | kv::api::KvError::Forgotten(_)) => transaction.heartbeat_answered(clock::Timestamp::MIN, true),
+        Err(kv::api::KvError::TxnAborted(_) | kv::api::KvError::Forgotten(_)) => {
+            transaction.heartbeat_answered(clock::Timestamp::MIN, true)
+        }
         Err(error) => tracing::debug!(%error, "a heartbeat failed"),
     }
 }

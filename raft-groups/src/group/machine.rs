@@ -14,6 +14,7 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, S
 use openraft::{EntryPayload, OptionalSend};
 use prost::Message;
 
+use super::compaction::Applied;
 use super::durability::Durability;
 use super::log_store::{LogStore, SyncedMark};
 use super::types::{
@@ -22,7 +23,7 @@ use super::types::{
 };
 use crate::ReplicaId;
 use crate::state_machine::{AppliedState, CommittedEntry, EntryKind, SnapshotSink, SnapshotSource, StateMachine};
-use crate::wal::GroupLog;
+use crate::wal::{GroupLog, LogSize};
 
 /// Entries applied in one engine batch at most.
 const APPLY_ENTRIES_MAX: usize = 256;
@@ -43,6 +44,7 @@ pub(crate) struct Machine {
     state_machine: Arc<dyn StateMachine>,
     log: GroupLog,
     synced: SyncedMark,
+    applied: Arc<Applied>,
     durability: Arc<Durability>,
     /// Whether openraft has been told what is durable; before, it must not take the applied state for a snapshot.
     has_built: bool,
@@ -55,9 +57,14 @@ pub(crate) struct SnapshotBuilder {
 }
 
 impl Machine {
-    pub fn new(replica: ReplicaId, state_machine: Arc<dyn StateMachine>, log: &LogStore) -> Self {
+    pub fn new(
+        replica: ReplicaId,
+        state_machine: Arc<dyn StateMachine>,
+        log: &LogStore,
+        applied: Arc<Applied>,
+    ) -> Self {
         let (synced, durability) = (log.synced(), log.durability());
-        Machine { replica, state_machine, log: log.log(), synced, durability, has_built: false }
+        Machine { replica, state_machine, log: log.log(), synced, applied, durability, has_built: false }
     }
 
     async fn apply_batch(&self, batch: Vec<CommittedEntry>) -> Result<(), io::Error> {
@@ -66,7 +73,15 @@ impl Machine {
             self.synced.wait_for(last.position.index).await?;
         }
         self.audit(last.position.index);
-        self.state_machine.apply(batch).await.map_err(io::Error::other)
+        let size = |entry: &CommittedEntry| match &entry.kind {
+            EntryKind::Blank => 0,
+            EntryKind::Command(command) => command.len() as u64,
+            EntryKind::Membership(membership) => membership.len() as u64,
+        };
+        let more = LogSize { entries: batch.len() as u64, bytes: batch.iter().map(size).sum() };
+        self.state_machine.apply(batch).await.map_err(io::Error::other)?;
+        self.applied.note(more);
+        Ok(())
     }
 }
 

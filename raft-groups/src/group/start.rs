@@ -7,6 +7,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Config, SnapshotPolicy, StepDownPolicy};
 use parking_lot::Mutex;
 
+use super::compaction::{self, Applied};
 use super::durability::Durability;
 use super::log_store::LogStore;
 use super::machine::Machine;
@@ -46,9 +47,9 @@ pub(crate) fn raft_config(config: &GroupConfig) -> Result<Arc<Config>, GroupErro
         install_snapshot_timeout: config.snapshot_chunk_timeout_ms,
         max_payload_entries: config.entries_per_message,
         replication_lag_threshold: config.compact_after_entries.saturating_add(config.keep_entries).saturating_mul(2),
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(config.compact_after_entries),
-        max_in_snapshot_log_to_keep: config.keep_entries,
-        purge_batch_size: (config.compact_after_entries / 10).max(1),
+        // The log is compacted by a task of the group's own.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX,
         enable_pre_vote: Some(true),
         enable_leader_restore: Some(false),
         broadcast_submitted_on_append: Some(true),
@@ -64,12 +65,13 @@ pub(crate) async fn start(parts: GroupParts, raft_config: Arc<Config>) -> Result
     let GroupParts { group, replica, log, state_machine, transport, tasks, random, config } = parts;
     let unreadable = |error: std::io::Error| GroupError::Stopped(format!("its log cannot be read: {error}"));
     let (durability, in_use) = Durability::new(state_machine.clone());
-    let log_store = LogStore::open(log, durability).map_err(unreadable)?;
+    let log_store = LogStore::open(log.clone(), durability).map_err(unreadable)?;
     let synced = log_store.synced();
-    let machine = Machine::new(replica, state_machine.clone(), &log_store);
+    let applied = Arc::new(Applied::new(&config, log.size()));
+    let machine = Machine::new(replica, state_machine.clone(), &log_store, applied.clone());
     let seed = random.next_u64();
     let election_ms_max = config.election_ms_max;
-    let network = PeerFactory(Arc::new(PeerContext { group, replica, transport, random, config }));
+    let network = PeerFactory(Arc::new(PeerContext { group, replica, transport, random, config: config.clone() }));
 
     // On the runtime of the tasks, under the group's seed: all of openraft's tasks descend from this one.
     let starting = Raft::new(replica.0, raft_config, network, log_store, machine);
@@ -83,6 +85,7 @@ pub(crate) async fn start(parts: GroupParts, raft_config: Arc<Config>) -> Result
         replica,
         metrics,
         raft,
+        log,
         state_machine,
         receiver: Receiver::default(),
         election_ms_max,
@@ -91,7 +94,11 @@ pub(crate) async fn start(parts: GroupParts, raft_config: Arc<Config>) -> Result
         watcher: Mutex::new(None),
     };
     let group = Group { inner: Arc::new(inner) };
-    let watcher = tasks.spawn("group leadership", watch_leadership(group.clone()));
+    let (leadership, log_length) =
+        (watch_leadership(group.clone()), compaction::keep_short(group.clone(), applied, config));
+    let watcher = tasks.spawn("group watcher", async move {
+        tokio::join!(leadership, log_length);
+    });
     *group.inner.watcher.lock() = Some(watcher);
     Ok(group)
 }

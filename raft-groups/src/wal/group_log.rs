@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::group_state::{Group, GroupState};
 use super::queue::{Item, Work};
 use super::segment::Location;
-use super::{Handle, LogEntry, LogState, WalError};
+use super::{Handle, LogEntry, LogSize, LogState, WalError};
 use crate::{GroupId, LogPosition};
 
 /// Called once, when what it was passed with is synced or never will be: on the log's writer, or at once by a
@@ -46,6 +46,17 @@ impl GroupLog {
     /// acknowledged.
     pub fn synced(&self) -> Option<LogPosition> {
         self.group.state.lock().synced
+    }
+
+    /// How many entries it holds, and how many bytes of payloads.
+    pub fn size(&self) -> LogSize {
+        let (entries, bytes) = self.group.state.lock().size();
+        LogSize { entries, bytes }
+    }
+
+    /// The last index of those to purge so that so much stays at most; `None` when all of it may stay.
+    pub fn last_beyond(&self, kept: LogSize) -> Option<u64> {
+        self.group.state.lock().last_beyond(kept.entries, kept.bytes)
     }
 
     /// Appends entries that follow the last one; the first entry of an empty log has index 0, or follows what

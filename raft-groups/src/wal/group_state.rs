@@ -12,6 +12,7 @@
 //! tells the writer whether the entry it has written is still the one in the slot.
 
 use std::collections::VecDeque;
+use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,6 +34,8 @@ pub(super) struct Slot {
     /// Unlike any other slot's of this group, ever.
     pub number: u64,
     pub position: LogPosition,
+    /// Of the payload, or about so many.
+    pub bytes: u32,
     /// Unless it was dropped to save memory; never dropped before there is a location.
     pub payload: Option<Bytes>,
     /// Once it is synced.
@@ -50,6 +53,8 @@ pub(super) struct GroupState {
     pub synced: Option<LogPosition>,
     /// Consecutive, from the index after `purged`.
     slots: VecDeque<Slot>,
+    /// What all slots say of their payloads.
+    bytes: u64,
     next_number: u64,
     /// What is synced. The writer's: it does not run ahead.
     pub kept: Kept,
@@ -122,7 +127,9 @@ impl GroupState {
         state.purged = kept.purged.as_ref().map(|(purged, _)| *purged);
         for (position, location) in entries {
             let number = state.take_number();
-            state.slots.push_back(Slot { number, position, payload: None, location: Some(location) });
+            let bytes = u32::try_from(location.record_bytes()).unwrap_or(u32::MAX);
+            state.bytes += u64::from(bytes);
+            state.slots.push_back(Slot { number, position, bytes, payload: None, location: Some(location) });
         }
         state.synced = state.last();
         state.committed = kept.committed.as_ref().map(|(committed, _)| *committed).min_by_index(state.last());
@@ -176,9 +183,38 @@ impl GroupState {
         assert_eq!(entry.position.index, self.next_index(), "log_consecutive: an entry is out of place");
         let number = self.take_number();
         let payload = Some(entry.payload.clone());
-        self.slots.push_back(Slot { number, position: entry.position, payload, location: None });
+        let bytes = u32::try_from(entry.payload.len()).unwrap_or(u32::MAX);
+        self.bytes += u64::from(bytes);
+        self.slots.push_back(Slot { number, position: entry.position, bytes, payload, location: None });
         self.exists = true;
         number
+    }
+
+    /// Entries, and bytes of their payloads.
+    pub(super) fn size(&self) -> (u64, u64) {
+        (self.slots.len() as u64, self.bytes)
+    }
+
+    /// The last index of those that go if so many entries and bytes stay at most; `None` when all may stay.
+    pub(super) fn last_beyond(&self, entries_max: u64, bytes_max: u64) -> Option<u64> {
+        let (entries, bytes) = self.size();
+        let (mut too_many, mut too_much) = (entries.saturating_sub(entries_max), bytes.saturating_sub(bytes_max));
+        let goes = |slot: &&Slot| {
+            let goes = too_many > 0 || too_much > 0;
+            too_many = too_many.saturating_sub(1);
+            too_much = too_much.saturating_sub(u64::from(slot.bytes));
+            goes
+        };
+        self.slots.iter().take_while(goes).last().map(|slot| slot.position.index)
+    }
+
+    /// Removes slots; answers with where their entries lay.
+    fn take(&mut self, places: impl RangeBounds<usize>) -> Vec<Location> {
+        let mut bytes = 0;
+        let removed = self.slots.drain(places);
+        let removed = removed.inspect(|slot| bytes += u64::from(slot.bytes)).filter_map(|slot| slot.location).collect();
+        self.bytes -= bytes;
+        removed
     }
 
     /// Removes the entries above the index; answers with where they lay.
@@ -186,7 +222,7 @@ impl GroupState {
         let first = self.first_index();
         let kept = index.map_or(0, |index| (index + 1).saturating_sub(first));
         let kept = usize::try_from(kept).unwrap_or(usize::MAX).min(self.slots.len());
-        let removed = self.slots.drain(kept..).filter_map(|slot| slot.location).collect();
+        let removed = self.take(kept..self.slots.len());
         self.exists = true;
         let last = self.last();
         self.synced = self.synced.min_by_index(last);
@@ -201,7 +237,7 @@ impl GroupState {
             return None;
         }
         let count = usize::try_from(upto.index + 1 - self.first_index()).unwrap_or(usize::MAX).min(self.slots.len());
-        let removed = self.slots.drain(..count).filter_map(|slot| slot.location).collect();
+        let removed = self.take(..count);
         self.exists = true;
         self.purged = Some(upto);
         if self.synced.is_none_or(|synced| synced.index < upto.index) {
@@ -212,7 +248,7 @@ impl GroupState {
 
     /// Forgets everything; answers with where the entries lay.
     pub(super) fn destroy(&mut self) -> Vec<Location> {
-        let removed = self.slots.drain(..).filter_map(|slot| slot.location).collect();
+        let removed = self.take(..);
         let (next_number, kept) = (self.next_number, std::mem::take(&mut self.kept));
         *self = GroupState { next_number, kept, ..GroupState::default() };
         removed

@@ -28,6 +28,15 @@ pub struct LogEntry {
     pub payload: Bytes,
 }
 
+/// How long a log is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogSize {
+    /// Entries.
+    pub entries: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+}
+
 /// What a group's log holds, as it will be once everything queued is synced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogState {

@@ -90,3 +90,63 @@ fn the_log_forgets_only_what_the_engine_has_persisted() {
         }
     });
 }
+
+/// A node's log of the group, once it has had time to be compacted.
+async fn log_of(cluster: &Cluster, node: u64) -> crate::LogSize {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    cluster.group(node, GROUP).log_size()
+}
+
+/// A load is a matter of bytes: entries alone would let the log keep all of it.
+#[test]
+fn a_log_is_bounded_by_bytes_on_every_replica() {
+    simulate(35, async {
+        let config = GroupConfig {
+            compact_after_bytes: 64 << 10,
+            keep_bytes: 32 << 10,
+            lag_bytes: 512 << 10,
+            ..GroupConfig::default()
+        };
+        let mut cluster = Cluster::with_config(35, 3, config);
+        cluster.create_group(GROUP, &[1, 2, 3]).await;
+        let large = "x".repeat(10 << 10);
+        for number in 0..200 {
+            cluster.propose(GROUP, &format!("{number} {large}")).await;
+        }
+        cluster.converge(GROUP, &[1, 2, 3], 200).await;
+        for node in 1..=3 {
+            let log = log_of(&cluster, node).await;
+            assert!(log.bytes <= (64 + 32 + 2 * 10) << 10, "node {node} keeps {log:?} of 2 MB");
+        }
+        // One that is gone is not waited for, whatever it lacks; and is sent a snapshot when it is back.
+        cluster.crash(3, true).await;
+        for number in 200..300 {
+            cluster.propose(GROUP, &format!("{number} {large}")).await;
+        }
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        for node in [1, 2] {
+            let log = log_of(&cluster, node).await;
+            assert!(log.bytes <= (64 + 32 + 2 * 10) << 10, "node {node} keeps {log:?} for a replica that is gone");
+        }
+        cluster.restart(3).await;
+        cluster.converge(GROUP, &[1, 2, 3], 300).await;
+        assert_eq!(cluster.machine(3, GROUP).store.lock().installs, 1);
+    });
+}
+
+/// What every replica has, nobody needs: few entries stay in memory, however many are allowed.
+#[test]
+fn a_leader_keeps_nothing_that_every_replica_has() {
+    simulate(36, async {
+        let config = GroupConfig { compact_after_entries: 50, keep_entries: 10_000, ..GroupConfig::default() };
+        let mut cluster = Cluster::with_config(36, 3, config);
+        cluster.create_group(GROUP, &[1, 2, 3]).await;
+        for number in 0..500 {
+            cluster.propose(GROUP, &format!("{number}")).await;
+        }
+        cluster.converge(GROUP, &[1, 2, 3], 500).await;
+        let leader = cluster.leader(GROUP).await;
+        let log = log_of(&cluster, leader).await;
+        assert!(log.entries <= 60, "the leader keeps {log:?}");
+    });
+}
