@@ -14,6 +14,7 @@
 
 mod admin;
 mod fence;
+mod founding;
 mod handler;
 mod heartbeat;
 mod identity;
@@ -38,7 +39,7 @@ use tokio::sync::{oneshot, watch};
 pub use admin::{Admin, NodeInfo, RangeInfo, StatusInfo};
 
 use crate::Settings;
-use crate::api::{KvError, Sender};
+use crate::api::Sender;
 use crate::engine::{Engine, EngineError};
 use crate::liveness::{Locality, NodeDescriptor, Registry};
 use crate::router::{LocalRanges, Router};
@@ -113,9 +114,6 @@ pub enum NodeError {
     /// The store did not start.
     #[error("the store did not start")]
     Store(#[from] StoreError),
-    /// The first requests of a new cluster failed.
-    #[error("the new cluster does not answer")]
-    Bootstrap(#[source] KvError),
     /// The node's clock error bound is not the cluster's.
     #[error(
         "the cluster was founded with a clock error of {cluster_ms} ms, this node was started with {own_ms} ms: start it with the cluster's"
@@ -164,8 +162,7 @@ pub(crate) struct Shared {
 }
 
 impl Node {
-    /// Starts a node. Returns once it answers requests: at once for a former member, after the first range has
-    /// answered for a new one.
+    /// Starts a node. Returns once it answers requests; whether a range does is for its quorum to say.
     ///
     /// # Errors
     /// [`NodeError`].
@@ -186,9 +183,9 @@ impl Node {
             Begin::Bootstrap => Vec::new(),
             Begin::Join(join) | Begin::JoinOrBootstrap { join, .. } => join.clone(),
         };
-        let begun = identity::establish(&mut config, &registry, &router).await?;
-        let node_id = begun.identity.node_id;
-        config.transport.set_identity(begun.identity.cluster_id(), NodeId(node_id));
+        let identity = identity::establish(&mut config, &registry, &router).await?;
+        let node_id = identity.node_id;
+        config.transport.set_identity(identity.cluster_id(), NodeId(node_id));
         registry.set_own(node_id);
         let (wal, store) = open_store(&config, node_id, &router).await?;
         let as_local: Arc<dyn LocalRanges> = store.clone();
@@ -204,7 +201,7 @@ impl Node {
         };
         registry.learn(&descriptor);
         let shared = Arc::new(Shared {
-            identity: begun.identity,
+            identity,
             descriptor,
             store,
             router,
@@ -222,10 +219,6 @@ impl Node {
             fenced: watch::Sender::new(None),
         });
         let node = Node { shared };
-        if begun.is_new_cluster {
-            node.shared.found().await.map_err(NodeError::Bootstrap)?;
-        }
-        // Not before the founder has taken its ID: whoever asked to join meanwhile would be given it.
         node.shared.transport.register(Class::Kv, Arc::new(handler::KvHandler::new(&node.shared)));
         node.shared.announce().await;
         node.start_loops();

@@ -75,6 +75,12 @@ impl Shared {
             return Err(KvError::invalid(words));
         }
         let node_id = self.allocate(NODE_ID_COUNTER).await?;
+        if node_id == self.identity.node_id || self.registry.nodes().contains(&node_id) {
+            // A store that was founded half by an earlier version counts from the start: past what is taken.
+            return Err(KvError::invalid(format!(
+                "n{node_id} is taken, though the counter of node IDs says it is next"
+            )));
+        }
         tracing::info!(node_id, address = join.address, locality = %join.locality, "node joins");
         self.transport.set_address(NodeId(node_id), join.address);
         Ok(Joined {
@@ -87,7 +93,7 @@ impl Shared {
     }
 
     /// The next number of a counter.
-    pub(super) async fn allocate(&self, counter: &str) -> Result<u64, KvError> {
+    async fn allocate(&self, counter: &str) -> Result<u64, KvError> {
         let increment = Increment { key: keys::counter(counter), by: 1 };
         let requests = vec![RequestKind::Increment(increment).into()];
         let response = self.router.send(BatchRequest { header: BatchHeader::default(), requests }).await?;

@@ -11,10 +11,8 @@ use raft_groups::{Class, NodeId};
 use super::Shared;
 use super::message::{Announce, NodeAnswer, NodeAnswerKind, NodeRequest, NodeRequestKind};
 use crate::api::KvError;
-use crate::directory;
 use crate::engine::WriteBatch;
-use crate::liveness::{self, NODE_ID_COUNTER, NodeDescriptor, NodeStatus};
-use crate::replica::admin::RANGE_ID_COUNTER;
+use crate::liveness::{self, NodeDescriptor, NodeStatus};
 use crate::store::Hints;
 
 /// How long a node waits for another one's answer to its announcement.
@@ -31,20 +29,6 @@ impl Shared {
         // At once: a node that restarts elsewhere before its next heartbeat is found by nobody, and must find them.
         self.keep_hints();
         self.store.changed.notify_one();
-    }
-
-    /// The first requests of a new cluster: its counters, and the directory.
-    pub(super) async fn found(&self) -> Result<(), KvError> {
-        let node_id = self.allocate(NODE_ID_COUNTER).await?;
-        assert_eq!(node_id, self.identity.node_id, "the founder takes the first node ID");
-        for range_id in [directory::FIRST_RANGE_ID, directory::DATA_RANGE_ID] {
-            let allocated = self.allocate(RANGE_ID_COUNTER).await?;
-            assert_eq!(allocated, range_id, "the first ranges take the first range IDs");
-        }
-        for (_, held) in self.store.all() {
-            directory::repair(&*self.router, &held.replica.descriptor(), 0).await?;
-        }
-        Ok(())
     }
 
     /// Tells every known node that this one has started, and hears from them who else there is. First those at the addresses

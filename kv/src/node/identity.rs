@@ -7,18 +7,13 @@ use bytes::Bytes;
 use prost::Message;
 use raft_groups::Class;
 
+use super::founding::{self, FOUNDER};
 use super::message::{Join, Joined, NodeAnswer, NodeAnswerKind, NodeRequest, NodeRequestKind};
 use super::{Begin, NodeConfig, NodeError};
-use crate::descriptor::{RangeDescriptor, ReplicaDescriptor, ReplicaRole};
-use crate::directory::{DATA_RANGE_ID, FIRST_RANGE_ID};
 use crate::engine::WriteBatch;
-use crate::keys;
 use crate::liveness::Registry;
 use crate::router::Router;
-use crate::store::{FORMAT_VERSION, Hints, Store, StoreIdentity};
-
-/// The node that founds a cluster.
-const FOUNDER: u64 = 1;
+use crate::store::{FORMAT_VERSION, Hints, StoreIdentity};
 
 /// How long one attempt to join may take.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,24 +21,18 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait between rounds of attempts to join.
 const JOIN_PAUSE: Duration = Duration::from_millis(100);
 
-/// Who the node is, from now on for good.
-pub(super) struct Begun {
-    pub identity: StoreIdentity,
-    pub is_new_cluster: bool,
-}
-
-/// Finds out who the node is, and what it knows of others.
+/// Finds out who the node is, from now on for good, and what it knows of others.
 pub(super) async fn establish(
     config: &mut NodeConfig,
     registry: &Arc<Registry>,
     router: &Arc<Router>,
-) -> Result<Begun, NodeError> {
-    let begun = match StoreIdentity::load(&*config.engine.snapshot())? {
-        Some(identity) => Begun { identity, is_new_cluster: false },
+) -> Result<StoreIdentity, NodeError> {
+    let identity = match StoreIdentity::load(&*config.engine.snapshot())? {
+        Some(identity) => identity,
         None => begin(config).await?,
     };
     let own_ns = u64::try_from(config.hlc.max_clock_error().as_nanos()).unwrap_or(u64::MAX);
-    let cluster_ns = begun.identity.max_clock_error_ns;
+    let cluster_ns = identity.max_clock_error_ns;
     if own_ns != cluster_ns {
         return Err(NodeError::ClockError { cluster_ms: cluster_ns / 1_000_000, own_ms: own_ns / 1_000_000 });
     }
@@ -53,10 +42,10 @@ pub(super) async fn establish(
         config.transport.set_address(node.node_id.into(), node.address.clone());
     }
     hints.first_range.iter().for_each(|first| router.learn(first));
-    Ok(begun)
+    Ok(identity)
 }
 
-async fn begin(config: &mut NodeConfig) -> Result<Begun, NodeError> {
+async fn begin(config: &mut NodeConfig) -> Result<StoreIdentity, NodeError> {
     match std::mem::replace(&mut config.begin, Begin::Bootstrap) {
         Begin::Bootstrap => bootstrap(config),
         Begin::Join(addresses) => {
@@ -77,25 +66,13 @@ async fn begin(config: &mut NodeConfig) -> Result<Begun, NodeError> {
     }
 }
 
-/// Founds a cluster: its first ranges, with one replica each, on this node.
-fn bootstrap(config: &NodeConfig) -> Result<Begun, NodeError> {
+/// Founds a cluster, whose first node this one is.
+fn bootstrap(config: &NodeConfig) -> Result<StoreIdentity, NodeError> {
     let max_clock_error_ns = u64::try_from(config.hlc.max_clock_error().as_nanos()).unwrap_or(u64::MAX);
     let cluster_id = config.random.fork("cluster").next_u128().max(1);
     let identity = StoreIdentity::new(cluster_id, FOUNDER, max_clock_error_ns);
-    let data_start = Bytes::from_static(&[keys::TABLE]);
-    for (range_id, start, end) in
-        [(FIRST_RANGE_ID, Bytes::from_static(keys::MIN), data_start.clone()), (DATA_RANGE_ID, data_start, Bytes::new())]
-    {
-        let role = ReplicaRole::Voter.into();
-        let replicas = vec![ReplicaDescriptor { replica_id: 1, node_id: FOUNDER, role }];
-        let descriptor = RangeDescriptor { range_id, start, end, generation: 1, replicas, next_replica_id: 2 };
-        Store::seed(&*config.engine, FOUNDER, &descriptor)?;
-    }
-    let mut batch = WriteBatch::new();
-    identity.save(&mut batch);
-    config.engine.write(batch)?;
-    config.engine.sync()?;
-    Ok(Begun { identity, is_new_cluster: true })
+    founding::found(&*config.engine, &identity)?;
+    Ok(identity)
 }
 
 /// Asks the addresses in turn until one of them lets this node in.
@@ -129,7 +106,7 @@ fn read_joined(answer: Bytes) -> Result<Joined, String> {
 }
 
 /// Becomes who the cluster says.
-fn adopt(config: &NodeConfig, joined: Joined) -> Result<Begun, NodeError> {
+fn adopt(config: &NodeConfig, joined: Joined) -> Result<StoreIdentity, NodeError> {
     let identity = StoreIdentity::new(joined.cluster_id(), joined.node_id, joined.max_clock_error_ns);
     let hints = Hints { first_range: joined.known.first_range, nodes: joined.known.nodes };
     let mut batch = WriteBatch::new();
@@ -137,5 +114,5 @@ fn adopt(config: &NodeConfig, joined: Joined) -> Result<Begun, NodeError> {
     hints.save(&mut batch);
     config.engine.write(batch)?;
     config.engine.sync()?;
-    Ok(Begun { identity, is_new_cluster: false })
+    Ok(identity)
 }

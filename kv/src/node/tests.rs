@@ -1,6 +1,7 @@
 mod clocks;
 mod cluster;
 mod commits;
+mod founding;
 mod garbage;
 mod leases;
 

@@ -85,7 +85,10 @@ impl Replica {
             BatchRequest { requests: vec![RequestKind::Increment(increment).into()], ..BatchRequest::default() };
         let response = self.sender.send(batch).await?;
         match response.responses.into_iter().next().and_then(|response| response.kind) {
-            Some(ResponseKind::Counter(Counter { value })) if value > 0 => Ok(value.unsigned_abs()),
+            // What was split off is newer than what it was split off from.
+            Some(ResponseKind::Counter(Counter { value })) if value > self.range_id().cast_signed() => {
+                Ok(value.unsigned_abs())
+            }
             other => Err(invalid(format!("the counter of range IDs answered {other:?}"))),
         }
     }

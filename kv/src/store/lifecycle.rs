@@ -12,8 +12,9 @@ use super::log::Log;
 use super::snapshot;
 use super::{Held, Lifecycle, Store, StoreParts, data};
 use crate::descriptor::RangeDescriptor;
-use crate::engine::{Engine, EngineError, WriteBatch};
+use crate::engine::{EngineError, WriteBatch};
 use crate::keys::{self, RangeLocal};
+use crate::mvcc::MvccStats;
 use crate::replica::{RangeState, Replica, ReplicaContext, ReplicaError};
 
 /// The store cannot go on.
@@ -79,21 +80,16 @@ impl Store {
         Ok(store)
     }
 
-    /// Writes the state of the first replicas of a new range, alike on every node that holds one. Before
-    /// [`Store::start`].
-    ///
-    /// # Errors
-    /// When the engine fails.
-    pub fn seed(engine: &dyn Engine, node_id: u64, descriptor: &RangeDescriptor) -> Result<(), EngineError> {
+    /// Puts the state of a new range's first replica on a node into a batch, alike for every node that holds one. `stats` are
+    /// those of the rows that it begins with. To be written before [`Store::start`].
+    pub fn seed(node_id: u64, descriptor: &RangeDescriptor, stats: MvccStats, batch: &mut WriteBatch) {
         let voters: Vec<_> =
             descriptor.replicas.iter().map(|replica| (replica.replica_id.into(), replica.node_id.into())).collect();
         let applied = initial_state(&voters);
-        let state = RangeState { descriptor: descriptor.clone(), applied, ..RangeState::default() };
-        let mut batch = WriteBatch::new();
+        let state = RangeState { descriptor: descriptor.clone(), applied, stats, ..RangeState::default() };
         for replica in descriptor.replicas.iter().filter(|replica| replica.node_id == node_id) {
-            state.write_all(replica.replica_id, &mut batch);
+            state.write_all(replica.replica_id, batch);
         }
-        engine.write(batch)
     }
 
     /// Starts the replica that the engine holds of a range, and its group. REQUIRES: `lifecycle` is held, or the store is

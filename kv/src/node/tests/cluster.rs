@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use clock::{Hlc, Random, SimulatedTime, Tasks, TimeSource, Timestamp, VolatileCeiling};
+use clock::{Gate, Hlc, Random, SimulatedTime, Tasks, TimeSource, Timestamp, VolatileCeiling};
 use raft_groups::disk::{SimDir, SimFaults};
 use raft_groups::{GroupConfig, NodeId, SimNetwork, WalOptions};
 
@@ -81,6 +82,13 @@ impl Cluster {
         id
     }
 
+    /// Adds a machine with a new node, which joins the cluster. Returns the ID that it was given.
+    pub async fn join(&mut self) -> u64 {
+        let id = self.add_machine("");
+        self.start(id).await;
+        self.node(id).node_id()
+    }
+
     /// Starts so many machines of a new cluster at once, those that join first. Returns the nodes by machine.
     pub async fn start_at_once(&mut self, machines: u64) -> Vec<Node> {
         let ids: Vec<u64> = (0..machines).map(|_| self.add_machine("")).collect();
@@ -88,6 +96,37 @@ impl Cluster {
         let mut nodes = futures::future::try_join_all(configs.into_iter().map(Node::start)).await.expect("all start");
         nodes.reverse();
         nodes
+    }
+
+    /// Adds a machine whose node is killed after it was polled so often, with all that it had written, or only what it had synced.
+    /// Returns whether it was killed before it had started.
+    pub async fn add_and_kill(&mut self, polls: usize, is_all_kept: bool) -> bool {
+        let id = self.add_machine("");
+        let gate = Gate::default();
+        let mut config = self.config(id);
+        (config.tasks, config.raft_tasks) = (self.tasks.behind(gate.clone()), self.tasks.behind(gate.clone()));
+        let mut starting = Box::pin(Node::start(config));
+        let mut polled = 0;
+        let started = std::future::poll_fn(|context| {
+            if polled == polls {
+                return Poll::Ready(None);
+            }
+            polled += 1;
+            starting.as_mut().poll(context).map(Some)
+        })
+        .await;
+        gate.end();
+        drop(starting);
+        self.network.unplug(&format!("node-{id}"));
+        let machine = self.machine(id);
+        machine.log = if is_all_kept { machine.log.kill() } else { machine.log.crash() };
+        let kept = if is_all_kept { machine.engine.unsynced_batches() } else { 0 };
+        machine.engine = Arc::new(machine.engine.crash(kept));
+        if let Some(started) = started {
+            started.expect("the node starts").halt().await;
+            return false;
+        }
+        true
     }
 
     fn add_machine(&mut self, locality: &'static str) -> u64 {
