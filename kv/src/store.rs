@@ -155,9 +155,16 @@ impl Store {
         let replica_id = held.replica.replica_id();
         let is_member = descriptor.replicas.iter().any(|replica| replica.replica_id == replica_id);
         if !is_member && replica_id < descriptor.next_replica_id {
-            let next_replica_id = descriptor.next_replica_id;
+            let next_replica_id = self.first_unspent(descriptor);
             self.ask(Work::Destroy { range_id: descriptor.range_id, replica_id, next_replica_id });
         }
+    }
+
+    /// The lowest replica ID that may still come here: that of this node's replica, if the range has one here again. Were that
+    /// spent too, its messages would be dropped for ever.
+    fn first_unspent(&self, descriptor: &RangeDescriptor) -> u64 {
+        let own = descriptor.replicas.iter().find(|replica| replica.node_id == self.parts.node_id);
+        own.map_or(descriptor.next_replica_id, |replica| replica.replica_id)
     }
 
     /// Stops all replicas, and starts none any more. What they hold stays.

@@ -4,6 +4,7 @@ mod commits;
 mod founding;
 mod garbage;
 mod leases;
+mod upkeep;
 
 use std::time::Duration;
 

@@ -52,11 +52,10 @@ impl ReplicaEvents for Store {
     }
 
     fn removed(&self, replica: &Arc<Replica>) {
-        let descriptor = replica.descriptor();
         self.ask(Work::Destroy {
             range_id: replica.range_id(),
             replica_id: replica.replica_id(),
-            next_replica_id: descriptor.next_replica_id,
+            next_replica_id: self.first_unspent(&replica.descriptor()),
         });
     }
 
