@@ -9,14 +9,14 @@
 //! The directory lives in the first range `[\x02, \x04)`, which is never split; its descriptor travels with each
 //! node's hello and is kept by every node. All others are looked up here.
 //!
-//! Invariants: an entry may lag, never lie: it was true at its generation. The left side of a split is entered
-//! before the right one, so that no key falls into a gap.
+//! Invariants: an entry may lag, never lie: it was true at its generation, and generations only rise (the ranges that end at
+//! one key, one after the other, count on from each other). The left side of a split is entered before the right one, so
+//! that no key falls into a gap.
 
 use bytes::Bytes;
-use clock::Timestamp;
 use prost::Message;
 
-use crate::api::{BatchHeader, BatchRequest, KvError, Put, RequestKind, ResponseKind, Scan, Sender};
+use crate::api::{BatchHeader, BatchRequest, EnterRange, KvError, RequestKind, ResponseKind, Scan, Sender};
 use crate::descriptor::RangeDescriptor;
 use crate::keys;
 
@@ -48,23 +48,12 @@ fn decode(value: Bytes) -> Result<RangeDescriptor, KvError> {
     RangeDescriptor::decode(value).map_err(|error| KvError::invalid(format!("unreadable directory entry: {error}")))
 }
 
-/// Brings the directory up to what a leaseholder knows of its range. Returns whether it had to.
+/// Brings the directory up to what a leaseholder knows of its range. Nothing newer is undone, however late it comes.
 ///
 /// # Errors
 /// As any write. A failed repair is harmless, and tried again later.
-pub async fn repair(sender: &dyn Sender, descriptor: &RangeDescriptor, timeout_ms: u64) -> Result<bool, KvError> {
-    let key = keys::meta(&descriptor.end);
-    let scan = Scan { start: key.clone(), end: keys::next(&key), ..Scan::default() };
-    let header = BatchHeader { timeout_ms, read_timestamp: Timestamp::MIN, ..BatchHeader::default() };
-    let batch = BatchRequest { header: header.clone(), requests: vec![RequestKind::Scan(scan).into()] };
-    let response = sender.send(batch).await?;
-    if let Some(ResponseKind::Rows(rows)) = response.responses.into_iter().next().and_then(|r| r.kind)
-        && let Some(row) = rows.rows.into_iter().next()
-        && decode(row.value).is_ok_and(|entry| entry.generation >= descriptor.generation)
-    {
-        return Ok(false);
-    }
-    let put = Put { key, value: Bytes::from(descriptor.encode_to_vec()), ..Put::default() };
-    sender.send(BatchRequest { header, requests: vec![RequestKind::Put(put).into()] }).await?;
-    Ok(true)
+pub async fn repair(sender: &dyn Sender, descriptor: &RangeDescriptor, timeout_ms: u64) -> Result<(), KvError> {
+    let enter = EnterRange { key: keys::meta(&descriptor.end), descriptor: descriptor.clone() };
+    let header = BatchHeader { timeout_ms, ..BatchHeader::default() };
+    sender.send(BatchRequest { header, requests: vec![RequestKind::EnterRange(enter).into()] }).await.map(|_| ())
 }

@@ -290,6 +290,7 @@ impl<'a> Evaluation<'a> {
             RequestKind::Put(put) => self.write(&put.key, Some(put.value.clone()), put.sequence).map(|()| done()),
             RequestKind::Delete(delete) => self.write(&delete.key, None, delete.sequence).map(|()| done()),
             RequestKind::Increment(increment) => self.increment(increment),
+            RequestKind::EnterRange(enter) => self.enter_range(enter).map(|()| done()),
             RequestKind::EndTxn(end) => self.end_txn(end),
             RequestKind::HeartbeatTxn(heartbeat) => self.heartbeat_txn(heartbeat),
             RequestKind::PushTxn(push) => self.push_txn(push),

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use clock::Timestamp;
 
 use super::{LockStrength, SequenceSpan, TxnId, TxnMeta, TxnStatus};
+use crate::descriptor::RangeDescriptor;
 
 /// Several requests, evaluated in order at one timestamp.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -28,12 +29,11 @@ pub struct BatchHeader {
     /// How long the client waits, in milliseconds, for locks and quorums alike. 0: the default of 10 s.
     #[prost(uint64, tag = "3")]
     pub timeout_ms: u64,
-    /// The range the router means, set by the router.
+    /// The range the router means, set by the router. As of when it knows the range does not matter: keys that lie in it are
+    /// served, and others are answered with the bounds as they are.
     #[prost(uint64, tag = "4")]
     pub range_id: u64,
-    /// The generation of the descriptor it was routed by, set by the router.
-    #[prost(uint64, tag = "5")]
-    pub generation: u64,
+    // Tag 5 is spent.
     /// Rows that the reads of the batch may return together; 0: no limit.
     #[prost(uint64, tag = "6")]
     pub max_rows: u64,
@@ -55,7 +55,7 @@ pub struct BatchHeader {
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Request {
     /// Which one. `None` comes only from a newer or broken peer, and is refused.
-    #[prost(oneof = "RequestKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18")]
+    #[prost(oneof = "RequestKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19")]
     pub kind: Option<RequestKind>,
 }
 
@@ -116,6 +116,9 @@ pub enum RequestKind {
     /// Adds to a counter outside any transaction, and returns its new value.
     #[prost(message, tag = "18")]
     Increment(Increment),
+    /// Brings an entry of the directory up to a descriptor, unless it has a newer one.
+    #[prost(message, tag = "19")]
+    EnterRange(EnterRange),
 }
 
 impl From<RequestKind> for Request {
@@ -382,4 +385,15 @@ pub struct Increment {
     /// What to add.
     #[prost(sint64, tag = "2")]
     pub by: i64,
+}
+
+/// See [`RequestKind::EnterRange`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct EnterRange {
+    /// The entry's key, which follows from the end of the range.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    /// What its leaseholder knows of the range.
+    #[prost(message, required, tag = "2")]
+    pub descriptor: RangeDescriptor,
 }

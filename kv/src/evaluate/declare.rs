@@ -41,6 +41,7 @@ fn addressed(kind: &RequestKind) -> (&[u8], Option<&[u8]>) {
         RequestKind::SplitRange(split) => (&split.key, None),
         RequestKind::TransferLease(transfer) => (&transfer.key, None),
         RequestKind::Increment(increment) => (&increment.key, None),
+        RequestKind::EnterRange(enter) => (&enter.key, None),
     }
 }
 
@@ -71,8 +72,8 @@ pub(crate) fn check_shape(batch: &BatchRequest) -> Result<(), KvError> {
             RequestKind::EndTxn(_) | RequestKind::HeartbeatTxn(_) => true,
             RequestKind::Get(get) => locking(get.lock),
             RequestKind::Scan(scan) => locking(scan.lock),
-            RequestKind::Increment(_) if batch.header.txn.is_some() => {
-                return refuse("a counter is not part of a transaction");
+            RequestKind::Increment(_) | RequestKind::EnterRange(_) if batch.header.txn.is_some() => {
+                return refuse("counters and the directory are not part of a transaction");
             }
             RequestKind::Put(_) | RequestKind::Delete(_) => batch.header.txn.is_some(),
             _ => false,
@@ -113,6 +114,7 @@ pub(crate) fn declare(
             RequestKind::Put(put) => out.write(&put.key, write),
             RequestKind::Delete(delete) => out.write(&delete.key, write),
             RequestKind::Increment(increment) => out.write(&increment.key, Timestamp::MIN),
+            RequestKind::EnterRange(enter) => out.write(&enter.key, Timestamp::MIN),
             RequestKind::EndTxn(end) => {
                 out.record(batch.header.txn.as_ref(), LatchAccess::Write(Timestamp::MIN));
                 for span in end.intents.iter().filter(|span| is_span_within(span, range)) {

@@ -1,10 +1,12 @@
-//! Put, Delete and Increment.
+//! Put, Delete, Increment and EnterRange.
 
 use bytes::Bytes;
 use clock::Timestamp;
+use prost::Message;
 
 use super::{Evaluation, LaterCause, Refusal};
 use crate::api::*;
+use crate::descriptor::RangeDescriptor;
 use crate::mvcc::{self, WriteMode, WriteOutcome};
 
 impl Evaluation<'_> {
@@ -89,14 +91,7 @@ impl Evaluation<'_> {
     }
 
     pub(super) fn increment(&mut self, increment: &Increment) -> Result<ResponseKind, Refusal> {
-        let found = mvcc::get(&self.overlay, &increment.key, &self.read_at())?;
-        if let Some(intent) = found.blocked {
-            return Err(Refusal::Intents(vec![intent]));
-        }
-        if let Some(at) = found.uncertain {
-            return Err(Refusal::Later { key: increment.key.clone(), at, cause: LaterCause::Uncertain });
-        }
-        let before = match found.value.as_deref() {
+        let before = match self.current(&increment.key)?.as_deref() {
             None => 0,
             Some(bytes) => i64::from_be_bytes(bytes.try_into().map_err(|_| {
                 Refusal::Error(crate::replica::invalid("the key holds something other than a counter"))
@@ -105,9 +100,31 @@ impl Evaluation<'_> {
         let value = before
             .checked_add(increment.by)
             .ok_or_else(|| Refusal::Error(crate::replica::invalid("the counter would overflow")))?;
-        self.observed = self.observed.max(found.observed);
         self.write_direct(&increment.key, Some(Bytes::copy_from_slice(&value.to_be_bytes())))?;
         Ok(ResponseKind::Counter(Counter { value }))
+    }
+
+    /// An entry of the directory only ever rises: whoever was held up with an older descriptor changes nothing any more.
+    pub(super) fn enter_range(&mut self, enter: &EnterRange) -> Result<(), Refusal> {
+        // One that cannot be read is as good as none.
+        let known = self.current(&enter.key)?.and_then(|entry| RangeDescriptor::decode(entry).ok());
+        if known.is_some_and(|known| known.generation >= enter.descriptor.generation) {
+            return Ok(());
+        }
+        self.write_direct(&enter.key, Some(enter.descriptor.encode_to_vec().into()))
+    }
+
+    /// The value that a write outside any transaction goes by.
+    fn current(&mut self, key: &Bytes) -> Result<Option<Bytes>, Refusal> {
+        let found = mvcc::get(&self.overlay, key, &self.read_at())?;
+        if let Some(intent) = found.blocked {
+            return Err(Refusal::Intents(vec![intent]));
+        }
+        if let Some(at) = found.uncertain {
+            return Err(Refusal::Later { key: key.clone(), at, cause: LaterCause::Uncertain });
+        }
+        self.observed = self.observed.max(found.observed);
+        Ok(found.value)
     }
 
     fn stale_epoch(&self) -> Refusal {

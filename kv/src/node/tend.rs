@@ -96,7 +96,7 @@ pub(super) async fn tend(shared: &Shared, range_id: u64, held: &Held) {
         // The directory can wait while replicas are on the move; it only lags.
         if matches!(decision.action, Action::Nothing | Action::Wait) && needs_entry(shared, held) {
             match directory::repair(&*shared.router, &descriptor, shared.settings.request_timeout_ms).await {
-                Ok(_) => shared.keeper.enter(range_id, descriptor.generation, shared.wall_now()),
+                Ok(()) => shared.keeper.enter(range_id, descriptor.generation, shared.wall_now()),
                 Err(error) => return tracing::debug!(range_id, %error, "the directory was not repaired"),
             }
         }

@@ -1,6 +1,7 @@
 mod clocks;
 mod cluster;
 mod commits;
+mod directory;
 mod founding;
 mod garbage;
 mod leases;

@@ -55,7 +55,6 @@ impl Router {
         loop {
             trip.enter(&range.descriptor);
             batch.header.range_id = range.descriptor.range_id;
-            batch.header.generation = range.descriptor.generation;
             // The one that answered last goes first; the rest are put in order only when it does not.
             let mut hint = range.leaseholder;
             let mut nodes: Option<std::vec::IntoIter<u64>> = None;

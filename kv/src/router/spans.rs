@@ -34,6 +34,7 @@ pub(super) fn span_of(header: &BatchHeader, request: &Request) -> Result<Span, K
         Some(RequestKind::SplitRange(split)) => point(&split.key),
         Some(RequestKind::TransferLease(transfer)) => point(&transfer.key),
         Some(RequestKind::Increment(increment)) => point(&increment.key),
+        Some(RequestKind::EnterRange(enter)) => point(&enter.key),
     }
 }
 

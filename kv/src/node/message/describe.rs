@@ -81,6 +81,9 @@ fn kind_words(kind: &RequestKind) -> String {
         RequestKind::SplitRange(split) => format!("split at {}", split.key.escape_ascii()),
         RequestKind::TransferLease(transfer) => format!("give the lease to node {}", transfer.target_node),
         RequestKind::Increment(increment) => format!("increment {}", increment.key.escape_ascii()),
+        RequestKind::EnterRange(enter) => {
+            format!("enter range {} of generation {}", enter.descriptor.range_id, enter.descriptor.generation)
+        }
     }
 }
 
