@@ -15,7 +15,10 @@
 //! that disagree, neither can know, and both are fenced.
 //!
 //! A disagreement counts once it was seen [`ROUNDS`] times in a row, so that a clock that was set in the middle of one
-//! exchange ends nobody. The module knows nothing of how readings travel.
+//! exchange ends nobody. While nobody disagrees, a round asks a few peers, in turn: what a cluster spends on this grows with its
+//! nodes, not with their square. Once somebody does, the next rounds ask everybody, so that a wrong clock, which disagrees with
+//! whomever it is compared with, is found out as soon among a thousand as among three. The module knows nothing of how
+//! readings travel.
 
 use std::collections::BTreeMap;
 
@@ -23,6 +26,9 @@ use crate::{ClockFault, Interval};
 
 /// How often in a row a peer must have disagreed.
 const ROUNDS: u32 = 3;
+
+/// How many peers are asked in a round.
+const ASKED: usize = 8;
 
 /// A peer that was silent so often in a row is no witness any more. Counted, since a clock that may be wrong cannot tell how
 /// long it was.
@@ -51,6 +57,8 @@ impl Comparison {
 #[derive(Debug, Default)]
 pub struct PeerClocks {
     peers: BTreeMap<u64, Peer>,
+    /// Who was asked last.
+    asked: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,6 +70,19 @@ struct Peer {
 }
 
 impl PeerClocks {
+    /// Whom to ask in the next round. `peers` are the others of the cluster, in order.
+    pub fn next_asked(&mut self, peers: &[u64]) -> Vec<u64> {
+        // Of one that disagreed and fell silent there is nothing to learn by asking others.
+        let disagrees = |peer: &u64| self.peers.get(peer).is_some_and(|peer| peer.disagreed > 0 && peer.silent == 0);
+        if peers.len() <= ASKED || peers.iter().any(disagrees) {
+            return peers.to_vec();
+        }
+        let first = peers.partition_point(|peer| *peer <= self.asked);
+        let chosen: Vec<u64> = peers[first..].iter().chain(&peers[..first]).take(ASKED).copied().collect();
+        self.asked = chosen.last().copied().unwrap_or(0);
+        chosen
+    }
+
     /// Takes note of one exchange with a peer. Silence changes nothing, unless it lasts.
     pub fn note(&mut self, peer: u64, comparison: Comparison) {
         let peer = self.peers.entry(peer).or_default();

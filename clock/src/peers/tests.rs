@@ -98,3 +98,43 @@ proptest! {
         prop_assert_eq!(Comparison::of(asked, theirs, answered), Comparison::Agree);
     }
 }
+
+/// Rounds of a node among others: what each is asked of, and whether its verdict is a fault after so many rounds.
+fn rounds(clocks: &mut PeerClocks, peers: &[u64], wrong: impl Fn(u64) -> bool, count: u32) -> Vec<Vec<u64>> {
+    let round = |_| {
+        let asked = clocks.next_asked(peers);
+        for peer in &asked {
+            clocks.note(*peer, if wrong(*peer) { Comparison::Disagree } else { Comparison::Agree });
+        }
+        asked
+    };
+    (0..count).map(round).collect()
+}
+
+#[test]
+fn while_nobody_disagrees_a_round_asks_a_few_in_turn() {
+    let peers: Vec<u64> = (2..=101).collect();
+    let asked = rounds(&mut PeerClocks::default(), &peers, |_| false, 25);
+    assert!(asked.iter().all(|round| round.len() == ASKED), "{asked:?}");
+    let mut all: Vec<u64> = asked.into_iter().flatten().collect();
+    all.sort_unstable();
+    let twice: Vec<u64> = peers.iter().flat_map(|peer| [*peer, *peer]).collect();
+    assert_eq!(all, twice, "a hundred peers, eight a round, twenty-five rounds: each was asked twice");
+    let few: Vec<u64> = (2..=6).collect();
+    assert_eq!(rounds(&mut PeerClocks::default(), &few, |_| false, 1), [few]);
+}
+
+#[test]
+fn a_wrong_clock_is_found_out_as_soon_among_many() {
+    let peers: Vec<u64> = (2..=101).collect();
+    let mut wrong = PeerClocks::default();
+    rounds(&mut wrong, &peers, |_| true, ROUNDS + 1);
+    assert!(wrong.verdict(&peers).is_some());
+    // Who meets a wrong clock asks everybody until that one has fenced itself and is silent, and goes on as before.
+    let mut right = PeerClocks::default();
+    let asked = rounds(&mut right, &peers, |peer| peer == 3, ROUNDS + 1);
+    assert_eq!(asked.iter().map(Vec::len).collect::<Vec<_>>(), [8, 100, 100, 100]);
+    assert_eq!(right.verdict(&peers), None);
+    right.note(3, Comparison::Unknown);
+    assert_eq!(right.next_asked(&peers).len(), ASKED);
+}
