@@ -21,7 +21,7 @@ struct Late {
 impl Sender for Late {
     async fn send(&self, batch: BatchRequest) -> Result<BatchResponse, KvError> {
         if !batch.requests.iter().all(|request| matches!(request.kind, Some(RequestKind::Scan(_)))) {
-            let _ = directory::repair(&*self.sender, &self.newer, 0).await?;
+            directory::repair(&*self.sender, &self.newer, 0).await?;
         }
         self.sender.send(batch).await
     }
@@ -37,10 +37,10 @@ fn a_late_repair_undoes_nothing_newer() {
             RangeDescriptor { generation, ..held.replica.descriptor() }
         };
         let late = Late { sender: sender.clone(), newer: of_generation(7) };
-        let _ = directory::repair(&late, &of_generation(6), 0).await.expect("repaired");
+        directory::repair(&late, &of_generation(6), 0).await.expect("repaired");
         let entries = directory::lookup(&*sender, keys::meta_scan_start(&row("a")), 0).await.expect("looked up");
         assert_eq!(entries[0].generation, 7, "an entry never goes back");
-        let _ = directory::repair(&*sender, &of_generation(8), 0).await.expect("repaired");
+        directory::repair(&*sender, &of_generation(8), 0).await.expect("repaired");
         let entries = directory::lookup(&*sender, keys::meta_scan_start(&row("a")), 0).await.expect("looked up");
         assert_eq!(entries[0].generation, 8);
     });

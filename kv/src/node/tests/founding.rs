@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use super::cluster::{Cluster, row, simulate};
+use crate::api::{Delete, RequestKind};
+use crate::keys;
+use crate::liveness::NODE_ID_COUNTER;
+use crate::replica::admin::RANGE_ID_COUNTER;
 
 /// More polls than founding takes.
 const POLLS_MAX: usize = 10_000;
@@ -39,4 +43,20 @@ fn a_founder_killed_at_any_step_gives_no_number_twice() {
         kills += 1;
     }
     assert!(kills > 0 && kills < POLLS_MAX, "{kills} steps");
+}
+
+/// Were the counters ever to start again, what is taken is passed over.
+#[test]
+fn counters_that_start_again_give_no_number_twice() {
+    simulate(8, async {
+        let mut cluster = Cluster::of(8, 1).await;
+        for counter in [NODE_ID_COUNTER, RANGE_ID_COUNTER] {
+            let delete = Delete { key: keys::counter(counter), ..Delete::default() };
+            cluster.send(1, RequestKind::Delete(delete)).await.expect("deleted");
+        }
+        assert_eq!(cluster.join().await, 2);
+        let admin = cluster.node(1).admin();
+        assert!(admin.split_at(row("m")).await.is_err() && admin.split_at(row("m")).await.is_err());
+        assert_eq!(admin.split_at(row("m")).await.expect("split"), 3);
+    });
 }
