@@ -261,11 +261,14 @@ impl Cluster {
     /// # Errors
     /// When the cluster does not say.
     pub async fn is_fully_replicated(&self) -> Result<bool> {
-        const COPIES: usize = 3;
+        let factor = self.config.arguments.iter().skip_while(|argument| *argument != "--replication-factor").nth(1);
+        let copies: usize = factor.and_then(|copies| copies.parse().ok()).unwrap_or(3);
         let ranges = self.connect(0).await?.query("SHOW RANGES", &[]).await?;
-        // An even number of voters is never aimed at.
-        let wanted = if self.len() < COPIES { 1 } else { COPIES };
         let is_whole = |range: &tokio_postgres::Row| {
+            // The first range, by which all others are found, has more.
+            let most = if range.get::<_, i64>("range_id") == 1 { copies.max(5) } else { copies };
+            // An even number of voters is never aimed at.
+            let wanted = [9, 7, 5, 3, 1].into_iter().find(|odd| *odd <= most.min(self.len())).unwrap_or(1);
             let voters: String = range.get("voting_replicas");
             let nodes: Vec<u64> = voters.trim_matches(['{', '}']).split(',').filter_map(|id| id.parse().ok()).collect();
             nodes.len() == wanted && nodes.iter().all(|id| self.node_ids.contains(id))

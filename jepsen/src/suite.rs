@@ -7,6 +7,7 @@ mod drivers;
 mod faults;
 mod hostile;
 mod limits;
+mod losses;
 mod rust_driver;
 mod tools;
 
@@ -60,6 +61,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("bank under partition", |cluster, _| Box::pin(faults::bank_under_partition(cluster))),
     ("a minority refuses", |cluster, _| Box::pin(limits::minority(cluster))),
     ("disk full", |_, _| Box::pin(limits::disk_full())),
+    ("any two of five nodes are lost", |_, _| Box::pin(losses::any_two())),
 ];
 
 /// Runs the suite on a fresh cluster.

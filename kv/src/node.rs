@@ -19,6 +19,7 @@ mod handler;
 mod heartbeat;
 mod identity;
 mod keeper;
+mod learners;
 pub mod message;
 mod tend;
 

@@ -6,7 +6,13 @@
 //!   descriptor   v1            v1 l2 l3         v1 l2 l3           v1 v2 v3
 //!   Raft         v1            v1               v1 l2 l3           v1 v2 v3
 //!   action       Add(n2,n3)    JoinLearners     ChangeVoters       Settle      (up-replication, step by step)
+//!
+//!   order        finish what Raft began ─▶ give up learners ─▶ make voters of those that are ready
+//!                ─▶ add copies ─▶ drop copies ─▶ split ─▶ move a copy ─▶ wait for learners
 //! ```
+//!
+//! Waiting comes last: a learner that never catches up, on a node that lives, keeps nothing else from being done. It is given
+//! up for another node once it is stuck; where there is no other node, it stays, in case it comes round.
 //!
 //! The descriptor announces a copy before Raft sends it anything, and drops it after Raft did; so every step is
 //! found again by whoever leads after a crash. `decide` is called until it answers [`Action::Nothing`].
@@ -17,6 +23,8 @@
 //! It knows nothing of time, messages, or how its actions are carried out.
 
 mod choose;
+mod copies;
+mod membership;
 
 #[cfg(test)]
 mod tests;
@@ -65,14 +73,22 @@ pub struct RangeView {
     pub raft_learners: BTreeSet<u64>,
     /// Whether Raft is between two sets of voters.
     pub is_joint: bool,
+    /// The replica that looks.
+    pub leader: u64,
     /// The replicas whose log is as good as the leader's.
     pub caught_up: BTreeSet<u64>,
+    /// The learners that have not caught up for so long that they may never.
+    pub stuck: BTreeSet<u64>,
+    /// The nodes on which a learner was stuck lately: they get a copy if there is no other node.
+    pub avoided: BTreeSet<u64>,
     /// How many voters the range should have.
     pub target: usize,
     /// Bytes of keys and values.
     pub bytes: u64,
     /// Above how many bytes it should be split; `None` for a range that may not be.
     pub split_above_bytes: Option<u64>,
+    /// Whether a copy may be moved only so that nodes hold about as many: one move at a time in the whole cluster.
+    pub may_move: bool,
 }
 
 /// What the leader should do next.
@@ -86,6 +102,11 @@ pub enum Action {
     Add {
         /// The nodes, each without a copy so far.
         nodes: Vec<u64>,
+    },
+    /// Announce a copy on this node that is to replace one elsewhere, which could stay as well.
+    Move {
+        /// The node, without a copy so far.
+        node: u64,
     },
     /// Let Raft send these announced copies what they lack.
     JoinLearners {
@@ -123,159 +144,68 @@ impl Decision {
     }
 }
 
+/// A range with what is read off it again and again.
+struct Look<'v> {
+    range: &'v RangeView,
+    nodes: &'v [NodeView],
+    /// The voters of the descriptor.
+    voters: BTreeSet<u64>,
+    /// Its learners.
+    learners: BTreeSet<u64>,
+}
+
+impl<'v> Look<'v> {
+    fn at(range: &'v RangeView, nodes: &'v [NodeView]) -> Self {
+        let of = |role: ReplicaRole| {
+            let replicas = range.descriptor.replicas.iter().filter(|replica| replica.role() == role);
+            replicas.map(|replica| replica.replica_id).collect()
+        };
+        Look { range, nodes, voters: of(ReplicaRole::Voter), learners: of(ReplicaRole::Learner) }
+    }
+
+    fn node_of(&self, replica: u64) -> Option<u64> {
+        let replicas = &self.range.descriptor.replicas;
+        replicas.iter().find(|other| other.replica_id == replica).map(|other| other.node_id)
+    }
+
+    /// The node that holds a replica, if it is known.
+    fn view_of(&self, replica: u64) -> Option<&'v NodeView> {
+        let node = self.node_of(replica)?;
+        self.nodes.iter().find(|view| view.node_id == node)
+    }
+
+    fn is_dead(&self, replica: u64) -> bool {
+        self.view_of(replica).is_some_and(|node| node.health == NodeHealth::Dead)
+    }
+
+    fn dead_voters(&self) -> usize {
+        self.voters.iter().filter(|id| self.is_dead(**id)).count()
+    }
+
+    /// Whether the learner is as good as a voter, or counted as one already.
+    fn is_ready(&self, learner: u64) -> bool {
+        self.range.caught_up.contains(&learner) || self.range.raft_voters.contains(&learner)
+    }
+
+    fn is_stuck(&self, learner: u64) -> bool {
+        self.range.stuck.contains(&learner) && !self.is_ready(learner)
+    }
+}
+
 /// The next step towards where the range's replicas should be.
 pub fn decide(range: &RangeView, nodes: &[NodeView]) -> Decision {
-    let voters = replicas_of(range, ReplicaRole::Voter);
-    let learners = replicas_of(range, ReplicaRole::Learner);
-    let health = |node: u64| nodes.iter().find(|view| view.node_id == node).map_or(NodeHealth::Suspect, |v| v.health);
-    let is_dead = |replica: u64| node_of(range, replica).is_some_and(|node| health(node) == NodeHealth::Dead);
-
-    let lost: Vec<u64> =
-        learners.iter().copied().filter(|id| is_dead(*id) && !range.raft_voters.contains(id)).collect();
-    if !lost.is_empty() {
-        return Decision::new(Action::DropLearners { replicas: lost }, "the learner's node is dead");
-    }
-    let strangers: Vec<u64> =
-        range.raft_learners.iter().copied().filter(|id| !voters.contains(id) && !learners.contains(id)).collect();
-    if !strangers.is_empty() {
-        return Decision::new(Action::DropLearners { replicas: strangers }, "the descriptor does not know the learner");
-    }
-    let unknown: Vec<u64> = learners
-        .iter()
-        .copied()
-        .filter(|id| !range.raft_voters.contains(id) && !range.raft_learners.contains(id))
-        .collect();
-    if !unknown.is_empty() {
-        return Decision::new(Action::JoinLearners { replicas: unknown }, "an announced copy is not in Raft yet");
-    }
-    if let Some(decision) = decide_voters(range, nodes, &voters, &learners, is_dead) {
-        return decision;
-    }
-    decide_copies(range, nodes, &voters, is_dead)
-}
-
-/// The steps that lead from learners to voters, and from Raft's membership to the descriptor.
-fn decide_voters(
-    range: &RangeView,
-    nodes: &[NodeView],
-    voters: &BTreeSet<u64>,
-    learners: &BTreeSet<u64>,
-    is_dead: impl Fn(u64) -> bool,
-) -> Option<Decision> {
-    if learners.is_empty() {
-        if range.is_joint || range.raft_voters != *voters {
-            // Raft is behind (a removal announced, or a joint membership its leader did not live to end).
-            if range.raft_voters.is_superset(voters) {
-                let voters: Vec<u64> = voters.iter().copied().collect();
-                return Some(Decision::new(Action::ChangeVoters { voters }, "Raft's voters are not the descriptor's"));
+    let look = Look::at(range, nodes);
+    membership::finish(&look)
+        .or_else(|| membership::give_up(&look))
+        .or_else(|| membership::promote(&look))
+        .or_else(|| copies::change(&look))
+        .or_else(|| copies::split(&look))
+        .or_else(|| copies::spread(&look))
+        .unwrap_or_else(|| {
+            if look.learners.iter().any(|id| !look.is_ready(*id) && !look.is_stuck(*id)) {
+                Decision::new(Action::Wait, "a learner is catching up")
+            } else {
+                Decision::new(Action::Nothing, "as it should be, or as well as it can be")
             }
-            return Some(Decision::new(Action::Settle, "the descriptor lags behind Raft's membership"));
-        }
-        return None;
-    }
-    if !range.is_joint && learners.is_subset(&range.raft_voters) {
-        // Whoever left for them has left, even if its node is back by now: it would have to come in again as any other.
-        return Some(Decision::new(Action::Settle, "Raft's voters have changed"));
-    }
-    if let Some(decision) = decide_parity(range, nodes, voters, learners, &is_dead) {
-        return Some(decision);
-    }
-    let ready = learners.iter().all(|id| range.caught_up.contains(id) || range.raft_voters.contains(id));
-    if !ready {
-        return Some(Decision::new(Action::Wait, "a learner is catching up"));
-    }
-    let dead: Vec<u64> = voters.iter().copied().filter(|id| is_dead(*id)).collect();
-    let leaving = replaced(range.target, voters.len(), learners.len(), dead.len());
-    let leaving: BTreeSet<u64> = dead.into_iter().take(leaving).collect();
-    let wanted: BTreeSet<u64> = voters.union(learners).copied().filter(|id| !leaving.contains(id)).collect();
-    let reason = if leaving.is_empty() { "the learners have caught up" } else { "a dead node's copy is replaced" };
-    Some(Decision::new(Action::ChangeVoters { voters: wanted.into_iter().collect() }, reason))
-}
-
-/// Whether there are as many learners as there should be: health has changed since they were announced, perhaps.
-fn decide_parity(
-    range: &RangeView,
-    nodes: &[NodeView],
-    voters: &BTreeSet<u64>,
-    learners: &BTreeSet<u64>,
-    is_dead: impl Fn(u64) -> bool,
-) -> Option<Decision> {
-    // Once Raft counts one of them, the change is carried through.
-    if range.is_joint || learners.iter().any(|id| range.raft_voters.contains(id)) {
-        return None;
-    }
-    let dead = voters.iter().filter(|id| is_dead(**id)).count();
-    let aim = voters.len() + learners.len() - replaced(range.target, voters.len(), learners.len(), dead);
-    let drop = |count: usize, reason: &str| {
-        let replicas: Vec<u64> = learners.iter().rev().take(count).copied().collect();
-        Some(Decision::new(Action::DropLearners { replicas }, reason))
-    };
-    let most = range.target.max(voters.len());
-    if aim > most {
-        return drop(aim - most, "the voter that the learner was to replace is back");
-    }
-    if aim > voters.len() && aim.is_multiple_of(2) {
-        let candidates = choose::candidates(range, nodes);
-        if aim < range.target && !candidates.is_empty() {
-            let nodes = choose::best(range, nodes, candidates, 1);
-            return Some(Decision::new(Action::Add { nodes }, "an even number of voters is no better than one fewer"));
-        }
-        return drop(1, "an even number of voters is no better than one fewer");
-    }
-    None
-}
-
-/// How many of the dead voters make room for learners: those beyond the target, and one more where that makes the number odd.
-fn replaced(target: usize, voters: usize, learners: usize, dead: usize) -> usize {
-    let surplus = (voters + learners).saturating_sub(target.max(voters)).min(dead);
-    let aim = voters + learners - surplus;
-    if aim > voters && aim.is_multiple_of(2) && surplus < dead { surplus + 1 } else { surplus }
-}
-
-/// Whether to add copies, to drop some, or to split.
-fn decide_copies(
-    range: &RangeView,
-    nodes: &[NodeView],
-    voters: &BTreeSet<u64>,
-    is_dead: impl Fn(u64) -> bool,
-) -> Decision {
-    let dead = voters.iter().filter(|id| is_dead(**id)).count();
-    let candidates = choose::candidates(range, nodes);
-    let reachable = voters.len() - dead + candidates.len();
-    let aim = largest_odd(range.target.min(reachable)).max(voters.len().min(range.target));
-    if voters.len() < aim {
-        let missing = aim - voters.len();
-        let nodes = choose::best(range, nodes, candidates, missing);
-        return Decision::new(Action::Add { nodes }, format!("{} voters of {}", voters.len(), range.target));
-    }
-    if dead > 0 && !candidates.is_empty() {
-        let nodes = choose::best(range, nodes, candidates, dead);
-        return Decision::new(Action::Add { nodes }, format!("{dead} voters are on dead nodes"));
-    }
-    if voters.len() > range.target {
-        let surplus = voters.len() - range.target;
-        let mut order: Vec<u64> = voters.iter().copied().collect();
-        order.sort_by_key(|id| (is_dead(*id), *id));
-        order.truncate(voters.len() - surplus);
-        order.sort_unstable();
-        return Decision::new(Action::ChangeVoters { voters: order }, "more voters than the target");
-    }
-    match range.split_above_bytes {
-        Some(limit) if range.bytes > limit => {
-            Decision::new(Action::Split, format!("{} bytes are more than {limit}", range.bytes))
-        }
-        _ => Decision::new(Action::Nothing, "as it should be"),
-    }
-}
-
-fn largest_odd(count: usize) -> usize {
-    if count.is_multiple_of(2) { count.saturating_sub(1) } else { count }
-}
-
-fn replicas_of(range: &RangeView, role: ReplicaRole) -> BTreeSet<u64> {
-    range.descriptor.replicas.iter().filter(|r| r.role() == role).map(|r| r.replica_id).collect()
-}
-
-fn node_of(range: &RangeView, replica: u64) -> Option<u64> {
-    range.descriptor.replicas.iter().find(|r| r.replica_id == replica).map(|r| r.node_id)
+        })
 }

@@ -5,11 +5,19 @@
 
 use std::time::Duration;
 
+use crate::directory::FIRST_RANGE_ID;
+
+/// A copy on its way that is slower than this gets nowhere.
+const COPIED_BYTES_A_SECOND_MIN: u64 = 2 << 20;
+
 /// Every number that somebody may want to change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// How many voters a range should have.
+    /// How many voters a range should have. Odd, and the same on all nodes: each range's leader goes by its own.
     pub replication_target: usize,
+    /// How many voters the first range should have where there are nodes enough: without it nothing is found any more, so it
+    /// should survive what no table does. Never fewer than the others.
+    pub system_replication_target: usize,
     /// A range larger than this, in bytes of keys and values, is split in the middle.
     pub range_split_bytes: u64,
     /// How long a lease lasts; it is renewed at half of it while the range is used.
@@ -38,6 +46,8 @@ pub struct Settings {
     pub node_dead_after_ms: u64,
     /// How often a leaseholder looks at its ranges' size and placement when no event makes it look earlier.
     pub placement_interval_ms: u64,
+    /// A learner may take this long, and what its range's bytes need beside, before another node is tried in its place.
+    pub learner_patience_ms: u64,
     /// How often a leaseholder compares its ranges' directory entries with what it knows.
     pub directory_interval_ms: u64,
     /// How long after its start a replica that does not lead asks whether it was removed meanwhile; then ever more rarely.
@@ -56,6 +66,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             replication_target: 3,
+            system_replication_target: 5,
             range_split_bytes: 256 << 20,
             lease_duration_ms: 2_000,
             request_timeout_ms: 10_000,
@@ -70,6 +81,7 @@ impl Default for Settings {
             node_suspect_after_ms: 4_000,
             node_dead_after_ms: 300_000,
             placement_interval_ms: 1_000,
+            learner_patience_ms: 30_000,
             directory_interval_ms: 30_000,
             replica_silent_after_ms: 5_000,
             disk_floor_bytes: 256 << 20,
@@ -84,6 +96,25 @@ impl Settings {
     /// How long a batch that names no timeout waits.
     pub fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout_ms)
+    }
+
+    /// How many voters a range should have, where there are nodes enough.
+    pub fn voters_of(&self, range_id: u64) -> usize {
+        match range_id {
+            FIRST_RANGE_ID => self.system_replication_target.max(self.replication_target),
+            _ => self.replication_target,
+        }
+    }
+
+    /// How many voters a range lacks something without, in a cluster of so many nodes.
+    pub fn voters_wanted(&self, range_id: u64, nodes: usize) -> usize {
+        let most = if nodes.is_multiple_of(2) { nodes.saturating_sub(1) } else { nodes };
+        self.voters_of(range_id).min(most).max(self.replication_target)
+    }
+
+    /// How long a learner of a range of so many bytes may take.
+    pub fn learner_patience(&self, bytes: u64) -> Duration {
+        Duration::from_millis(self.learner_patience_ms) + Duration::from_secs(bytes / COPIED_BYTES_A_SECOND_MIN)
     }
 
     /// How long a lease lasts.

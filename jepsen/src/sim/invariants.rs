@@ -158,13 +158,16 @@ impl Sample {
         newest.into_values().collect()
     }
 
-    /// Every range has at least so many voters, all on nodes that run, and no other replica.
+    /// Every range has at least so many voters on nodes that run, would have a majority of its voters without one of these, and
+    /// has no other replica. Of more voters than that, one on a lost node stays while there is no other node for it.
     pub fn has_copies(&self, copies: usize) -> bool {
         let runs = |id: u64| self.nodes.iter().any(|node| node.node_id == Some(id));
         let newest = self.newest();
         let is_whole = |range: &&RangeDescriptor| {
-            let is_sound = |copy: &ReplicaDescriptor| copy.role() == ReplicaRole::Voter && runs(copy.node_id);
-            range.replicas.len() >= copies && range.replicas.iter().all(is_sound)
+            let votes = |copy: &&ReplicaDescriptor| copy.role() == ReplicaRole::Voter;
+            let sound = range.replicas.iter().filter(votes).filter(|copy| runs(copy.node_id)).count();
+            let majority = range.replicas.len() / 2 + 1;
+            sound >= copies.max(majority + 1) && range.replicas.iter().all(|copy| votes(&copy))
         };
         !newest.is_empty() && newest.iter().all(is_whole)
     }

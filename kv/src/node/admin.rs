@@ -196,8 +196,11 @@ impl Admin for Shared {
 
     fn status(&self) -> StatusInfo {
         let held = self.store.all();
-        let target = self.settings.replication_target;
-        let is_short = |held: &crate::store::Held| held.replica.descriptor().voters().count() < target;
+        let nodes = self.registry.nodes().len();
+        let is_short = |held: &crate::store::Held| {
+            let descriptor = held.replica.descriptor();
+            descriptor.voters().count() < self.settings.voters_wanted(descriptor.range_id, nodes)
+        };
         StatusInfo {
             cluster_id: self.identity.cluster_id(),
             node_id: self.identity.node_id,

@@ -12,13 +12,19 @@ use std::time::Duration;
 use clock::Timestamp;
 use parking_lot::Mutex;
 
+use super::learners::Learners;
 use super::{Shared, tend};
 use crate::directory;
 use crate::keys;
+use crate::placement::{NodeHealth, NodeView};
 use crate::store::Held;
 
 /// At most so many times `replica_silent_after_ms` pass between a replica's questions whether it is a member.
 const ASK_RARELY: u32 = 12;
+
+/// How long a node's turn to move copies lasts, in seconds. Nodes take turns by their clocks, which agree well enough: were
+/// several to move copies to the same node at once, it would have too many, and they would move on.
+const TURN_SECONDS: u64 = 5;
 
 /// What the keeper remembers between rounds.
 #[derive(Default)]
@@ -36,6 +42,10 @@ struct State {
     collected: BTreeMap<u64, Timestamp>,
     /// When each replica that does not lead asks next whether it is still a member, and how long it waits then.
     asks: BTreeMap<u64, (Timestamp, Duration)>,
+    /// How the learners of ranges led here do.
+    learners: Learners,
+    /// When a copy was moved last.
+    moved: Timestamp,
 }
 
 impl Keeper {
@@ -59,6 +69,11 @@ impl Keeper {
             state.collected.insert(range_id, now);
         }
         is_due
+    }
+
+    /// Lets somebody look at what is remembered of learners.
+    pub(super) fn with_learners<T>(&self, look: impl FnOnce(&mut Learners) -> T) -> T {
+        look(&mut self.state.lock().learners)
     }
 
     fn begin(&self, range_id: u64) -> bool {
@@ -90,14 +105,34 @@ impl Shared {
         Timestamp::new(self.hlc.interval().latest_ns, 0)
     }
 
+    /// Whether it is this node's turn to move a copy, and what the last move did shows in what nodes say of themselves.
+    pub(super) fn may_move(&self, nodes: &[NodeView], now: Timestamp) -> bool {
+        let settled = Duration::from_millis(2 * self.settings.liveness_interval_ms);
+        let live: Vec<u64> =
+            nodes.iter().filter(|node| node.health == NodeHealth::Live).map(|node| node.node_id).collect();
+        let turn = now.wall_ns / (1_000_000_000 * TURN_SECONDS);
+        let is_ours = !live.is_empty() && live[(turn % live.len() as u64) as usize] == self.identity.node_id;
+        let begun = Timestamp::new(turn * TURN_SECONDS * 1_000_000_000, 0);
+        is_ours && begun.max(self.keeper.state.lock().moved).plus(settled) <= now
+    }
+
+    /// Takes the turn to move a copy; `false` when another range took it.
+    pub(super) fn take_move(&self, nodes: &[NodeView]) -> bool {
+        let now = self.wall_now();
+        let may_move = self.may_move(nodes, now);
+        if may_move {
+            self.keeper.state.lock().moved = now;
+        }
+        may_move
+    }
+
     fn look_at_all(self: &Arc<Self>) {
         let nodes = self.registry.views();
         let now = self.wall_now();
         for (range_id, held) in self.store.all() {
-            if held.group.leader_term().is_some()
-                && tend::has_something_to_do(self, range_id, &held, &nodes)
-                && self.keeper.begin(range_id)
-            {
+            if held.group.leader_term().is_none() {
+                self.keeper.with_learners(|learners| learners.forget(range_id));
+            } else if tend::has_something_to_do(self, &held, &nodes) && self.keeper.begin(range_id) {
                 let shared = self.clone();
                 self.tasks.spawn("tend", async move {
                     tend::tend(&shared, range_id, &held).await;

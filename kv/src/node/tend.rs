@@ -15,6 +15,7 @@ use bytes::Bytes;
 use raft_groups::{Class, GroupStatus, NodeId, ReplicaId};
 
 use super::Shared;
+use super::learners::{Learners, Standing};
 use super::message::{NodeRequest, NodeRequestKind, Removed};
 use crate::api::{BatchHeader, BatchRequest, CollectGarbage, KvError, RequestKind, Sender, SplitRange, TransferLease};
 use crate::descriptor::{RangeDescriptor, ReplicaDescriptor, ReplicaRole};
@@ -22,9 +23,6 @@ use crate::directory;
 use crate::mvcc;
 use crate::placement::{self, Action, NodeHealth, NodeView, RangeView};
 use crate::store::Held;
-
-/// A learner this many entries behind the leader counts as caught up.
-const CAUGHT_UP_ENTRIES: u64 = 64;
 
 /// Steps that one task takes at most before the next look by the keeper.
 const STEPS_MAX: u32 = 400;
@@ -37,24 +35,33 @@ const PAUSE_MAX: Duration = Duration::from_millis(200);
 const REMOVED_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The range as placement sees it.
-fn view_of(shared: &Shared, held: &Held, status: &GroupStatus) -> RangeView {
+fn view_of(shared: &Shared, held: &Held, status: &GroupStatus, nodes: &[NodeView]) -> RangeView {
     let descriptor = held.replica.descriptor();
-    let newest = status.last_log.unwrap_or(0);
-    let caught_up = status
-        .peers
-        .iter()
-        .filter(|(_, peer)| peer.matched.is_some_and(|matched| matched + CAUGHT_UP_ENTRIES >= newest))
-        .map(|(replica, _)| replica.0)
-        .collect();
-    let may_split = descriptor.range_id != directory::FIRST_RANGE_ID;
+    let range_id = descriptor.range_id;
+    let bytes = u64::try_from(held.replica.stats().total_bytes()).unwrap_or(0);
+    let now = shared.wall_now();
+    let matched_by = |id: &ReplicaId| status.peers.get(id).and_then(|peer| peer.matched);
+    let matched = status.learners.keys().map(|id| (id.0, matched_by(id))).collect();
+    let (newest, patience) = (status.last_log.unwrap_or(0), shared.settings.learner_patience(bytes));
+    let (standings, avoided) = shared.keeper.with_learners(|learners| {
+        (learners.look(range_id, &matched, newest, now, patience), learners.avoided(range_id))
+    });
+    let that_are = |wanted: Standing| {
+        standings.iter().filter(|(_, standing)| **standing == wanted).map(|(replica, _)| *replica).collect()
+    };
+    let may_split = range_id != directory::FIRST_RANGE_ID;
     RangeView {
         raft_voters: status.voters.keys().map(|replica| replica.0).collect(),
         raft_learners: status.learners.keys().map(|replica| replica.0).collect(),
         is_joint: status.is_joint,
-        caught_up,
-        target: shared.settings.replication_target,
-        bytes: u64::try_from(held.replica.stats().total_bytes()).unwrap_or(0),
+        leader: held.replica.replica_id(),
+        caught_up: that_are(Standing::CaughtUp),
+        stuck: that_are(Standing::Stuck),
+        avoided,
+        target: shared.settings.voters_of(range_id),
+        bytes,
         split_above_bytes: may_split.then_some(shared.settings.range_split_bytes),
+        may_move: shared.may_move(nodes, now),
         descriptor,
     }
 }
@@ -70,17 +77,22 @@ fn is_worth_collecting(shared: &Shared, held: &Held) -> bool {
 }
 
 /// Whether a task should be started for the range.
-pub(super) fn has_something_to_do(shared: &Shared, range_id: u64, held: &Held, nodes: &[NodeView]) -> bool {
+pub(super) fn has_something_to_do(shared: &Shared, held: &Held, nodes: &[NodeView]) -> bool {
     if needs_entry(shared, held) {
         return true;
     }
-    let view = view_of(shared, held, &held.group.status());
+    let view = view_of(shared, held, &held.group.status(), nodes);
     if placement::decide(&view, nodes).action != Action::Nothing {
         return true;
     }
+    is_collection_due(shared, held)
+}
+
+/// Whether it is time to collect garbage, and worth it; if so, it is taken for done.
+fn is_collection_due(shared: &Shared, held: &Held) -> bool {
     let interval = Duration::from_millis(shared.settings.gc_interval_ms);
-    let is_due = is_worth_collecting(shared, held);
-    is_due && shared.keeper.take_collection(range_id, shared.wall_now(), interval)
+    is_worth_collecting(shared, held)
+        && shared.keeper.take_collection(held.replica.range_id(), shared.wall_now(), interval)
 }
 
 /// Does what the range needs until there is nothing left, or this node no longer leads it.
@@ -90,80 +102,132 @@ pub(super) async fn tend(shared: &Shared, range_id: u64, held: &Held) {
         if held.group.leader_term().is_none() || shared.store.held(range_id).is_none() {
             return;
         }
-        let descriptor = held.replica.descriptor();
-        let status = held.group.status();
-        let decision = placement::decide(&view_of(shared, held, &status), &shared.registry.views());
+        let (status, nodes) = (held.group.status(), shared.registry.views());
+        let view = view_of(shared, held, &status, &nodes);
+        let decision = placement::decide(&view, &nodes);
         // The directory can wait while replicas are on the move; it only lags.
         if matches!(decision.action, Action::Nothing | Action::Wait) && needs_entry(shared, held) {
-            match directory::repair(&*shared.router, &descriptor, shared.settings.request_timeout_ms).await {
-                Ok(()) => shared.keeper.enter(range_id, descriptor.generation, shared.wall_now()),
-                Err(error) => return tracing::debug!(range_id, %error, "the directory was not repaired"),
-            }
+            enter(shared, &view.descriptor).await;
         }
         match decision.action {
             Action::Nothing => break,
             Action::Wait => {
+                if is_collection_due(shared, held) {
+                    collect_garbage(shared, held).await;
+                }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
-                continue;
             }
+            Action::Move { .. } if !shared.take_move(&nodes) => return,
             action => {
                 tracing::info!(range_id, ?action, reason = decision.reason, "placement");
                 pause = PAUSE_MIN;
-                if let Err(reason) = act(shared, held, &status, descriptor, action).await {
-                    return tracing::info!(range_id, reason, "placement did not get through");
+                match act(shared, held, &status, view, action).await {
+                    Ok(Next::Look) => {}
+                    Ok(Next::Leave) => return,
+                    Err(reason) => {
+                        tracing::info!(range_id, reason, "placement did not get through");
+                        break;
+                    }
                 }
             }
         }
     }
-    if is_worth_collecting(shared, held)
-        && let Err(error) = collect_garbage(shared, held).await
-    {
-        tracing::debug!(range_id, %error, "garbage was not collected");
+    if is_worth_collecting(shared, held) {
+        collect_garbage(shared, held).await;
     }
+}
+
+/// Sees to it that the directory has the range.
+async fn enter(shared: &Shared, descriptor: &RangeDescriptor) {
+    match directory::repair(&*shared.router, descriptor, shared.settings.request_timeout_ms).await {
+        Ok(()) => shared.keeper.enter(descriptor.range_id, descriptor.generation, shared.wall_now()),
+        Err(error) => tracing::debug!(range_id = descriptor.range_id, %error, "the directory was not repaired"),
+    }
+}
+
+/// What follows an action.
+enum Next {
+    /// Another look.
+    Look,
+    /// Somebody else looks on.
+    Leave,
 }
 
 async fn act(
     shared: &Shared,
     held: &Held,
     status: &GroupStatus,
-    descriptor: RangeDescriptor,
+    view: RangeView,
     action: Action,
-) -> Result<(), String> {
-    let group = &held.group;
+) -> Result<Next, String> {
+    let (group, descriptor) = (&held.group, view.descriptor);
     let words = |error: raft_groups::GroupError| error.to_string();
     match action {
-        Action::Nothing | Action::Wait => Ok(()),
-        Action::Add { nodes } => {
-            let mut next = descriptor;
-            for node_id in nodes {
-                let role = ReplicaRole::Learner.into();
-                next.replicas.push(ReplicaDescriptor { replica_id: next.next_replica_id, node_id, role });
-                next.next_replica_id += 1;
-            }
-            change(held, next).await
-        }
+        Action::Nothing | Action::Wait => {}
+        Action::Add { nodes } => add(held, descriptor, nodes).await?,
+        Action::Move { node } => add(held, descriptor, vec![node]).await?,
         Action::JoinLearners { replicas } => {
             for id in replicas {
                 let replica = descriptor.replicas.iter().find(|replica| replica.replica_id == id);
                 let Some(replica) = replica else { continue };
                 group.add_learner(ReplicaId(id), NodeId(replica.node_id)).await.map_err(words)?;
             }
-            Ok(())
+        }
+        Action::ChangeVoters { voters } if !voters.contains(&view.leader) => {
+            // It would have to end what it leads to carry that out: whoever stays does.
+            hand_over(shared, &descriptor, |replica| {
+                voters.contains(&replica) && status.voters.contains_key(&ReplicaId(replica))
+            })
+            .await?;
+            return Ok(Next::Leave);
         }
         Action::ChangeVoters { voters } => {
             let voters: Vec<ReplicaId> = voters.into_iter().map(ReplicaId).collect();
-            group.change_voters(&voters).await.map_err(words)
+            group.change_voters(&voters).await.map_err(words)?;
         }
         Action::DropLearners { replicas } => {
+            let is_stuck = |replica: &&ReplicaDescriptor| {
+                replicas.contains(&replica.replica_id) && view.stuck.contains(&replica.replica_id)
+            };
+            let (now, patience) = (shared.wall_now(), shared.settings.learner_patience(view.bytes));
+            for replica in descriptor.replicas.iter().filter(is_stuck) {
+                let avoid = |learners: &mut Learners| {
+                    learners.avoid(descriptor.range_id, replica.node_id, now, patience);
+                };
+                shared.keeper.with_learners(avoid);
+            }
             for id in replicas.iter().copied().map(ReplicaId).filter(|id| status.learners.contains_key(id)) {
                 group.remove_learner(id).await.map_err(words)?;
             }
-            settle(shared, held, descriptor, |id| replicas.contains(&id)).await
+            settle(shared, held, descriptor, |id| replicas.contains(&id)).await?;
         }
-        Action::Settle => settle(shared, held, descriptor, |_| false).await,
-        Action::Split => split(shared, held, &descriptor).await,
+        Action::Settle => settle(shared, held, descriptor, |_| false).await?,
+        Action::Split => split(shared, held, &descriptor).await?,
     }
+    Ok(Next::Look)
+}
+
+/// Announces new copies.
+async fn add(held: &Held, descriptor: RangeDescriptor, nodes: Vec<u64>) -> Result<(), String> {
+    let mut next = descriptor;
+    for node_id in nodes {
+        let role = ReplicaRole::Learner.into();
+        next.replicas.push(ReplicaDescriptor { replica_id: next.next_replica_id, node_id, role });
+        next.next_replica_id += 1;
+    }
+    change(held, next).await
+}
+
+/// Hands the lease, and with it leadership, to one of the voters that may have it, on a node that lives.
+async fn hand_over(shared: &Shared, descriptor: &RangeDescriptor, may: impl Fn(u64) -> bool) -> Result<(), String> {
+    let heir = descriptor
+        .voters()
+        .filter(|replica| replica.node_id != shared.identity.node_id && may(replica.replica_id))
+        .find(|replica| shared.registry.health(replica.node_id) == NodeHealth::Live);
+    let Some(heir) = heir else { return Err("nobody is there to hand the lease to".to_owned()) };
+    let transfer = TransferLease { key: descriptor.start.clone(), target_node: heir.node_id };
+    shared.send_one(RequestKind::TransferLease(transfer)).await.map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// Makes the descriptor say what Raft's membership is, less those in `dropped`, and tells those that are gone.
@@ -226,10 +290,12 @@ async fn split(shared: &Shared, held: &Held, descriptor: &RangeDescriptor) -> Re
     shared.send_one(RequestKind::SplitRange(SplitRange { key })).await.map(|_| ()).map_err(|error| error.to_string())
 }
 
-async fn collect_garbage(shared: &Shared, held: &Held) -> Result<(), KvError> {
+async fn collect_garbage(shared: &Shared, held: &Held) {
     let threshold = shared.wall_now().minus(Duration::from_millis(shared.settings.gc_ttl_ms));
     let key = held.replica.descriptor().start;
-    shared.send_one(RequestKind::CollectGarbage(CollectGarbage { key, threshold })).await.map(|_| ())
+    if let Err(error) = shared.send_one(RequestKind::CollectGarbage(CollectGarbage { key, threshold })).await {
+        tracing::debug!(range_id = held.replica.range_id(), %error, "garbage was not collected");
+    }
 }
 
 impl Shared {
@@ -240,20 +306,12 @@ impl Shared {
 
     /// Hands every lease, and with it leadership, to another voter, one that stays.
     pub(super) async fn give_leases_away(&self) {
-        let own = self.identity.node_id;
         for (_, held) in self.store.all() {
             if held.group.leader_term().is_none() {
                 continue;
             }
-            let descriptor = held.replica.descriptor();
-            let heir = descriptor
-                .voters()
-                .filter(|replica| replica.node_id != own)
-                .find(|replica| self.registry.health(replica.node_id) == NodeHealth::Live);
-            let Some(heir) = heir else { continue };
-            let transfer = TransferLease { key: descriptor.start.clone(), target_node: heir.node_id };
-            if let Err(error) = self.send_one(RequestKind::TransferLease(transfer)).await {
-                tracing::info!(range = descriptor.range_id, %error, "a lease was not handed over");
+            if let Err(reason) = hand_over(self, &held.replica.descriptor(), |_| true).await {
+                tracing::info!(range = held.replica.range_id(), reason, "a lease was not handed over");
             }
         }
     }

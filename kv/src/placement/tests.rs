@@ -33,10 +33,14 @@ fn range(voters: &[u64], learners: &[u64]) -> RangeView {
         raft_voters: voters.iter().copied().collect(),
         raft_learners: learners.iter().copied().collect(),
         is_joint: false,
+        leader: voters[0],
         caught_up: BTreeSet::new(),
+        stuck: BTreeSet::new(),
+        avoided: BTreeSet::new(),
         target: 3,
         bytes: 0,
         split_above_bytes: Some(100),
+        may_move: false,
     }
 }
 
@@ -80,7 +84,136 @@ fn copies_go_to_other_places_first() {
         node(4, NodeHealth::Live, "region=b"),
         node(5, NodeHealth::Live, "region=c"),
     ];
-    assert_eq!(action(&range(&[1], &[]), &nodes), Action::Add { nodes: vec![3, 5] });
+    // Of two that are as good, some ranges take the one and some the other.
+    let mut chosen = BTreeSet::new();
+    for range_id in 1..20 {
+        let mut view = range(&[1], &[]);
+        view.descriptor.range_id = range_id;
+        let Action::Add { nodes } = action(&view, &nodes) else { panic!("there is room for two copies") };
+        chosen.insert(nodes);
+    }
+    assert_eq!(chosen, BTreeSet::from([vec![3, 5], vec![4, 5]]));
+}
+
+#[test]
+fn copies_go_to_nodes_with_fewer_of_them() {
+    let mut nodes = live(&[1, 2, 3, 4, 5]);
+    for (node, replicas) in nodes.iter_mut().zip([9, 9, 9, 2, 3]) {
+        node.replicas = replicas;
+    }
+    assert_eq!(action(&range(&[1], &[]), &nodes), Action::Add { nodes: vec![4, 5] });
+}
+
+#[test]
+fn five_copies_where_there_are_five_nodes() {
+    let mut view = range(&[1, 2, 3], &[]);
+    view.target = 5;
+    assert_eq!(action(&view, &live(&[1, 2, 3, 4])), Action::Nothing, "four are no better than three");
+    let mut nodes = live(&[1, 2, 3, 4, 5]);
+    assert_eq!(action(&view, &nodes), Action::Add { nodes: vec![4, 5] });
+    // The second lot need not wait for the first.
+    let mut growing = range(&[1], &[2, 3]);
+    growing.target = 5;
+    assert_eq!(action(&growing, &nodes), Action::Add { nodes: vec![4, 5] });
+    growing = range(&[1], &[2, 3, 4, 5]);
+    growing.target = 5;
+    growing.caught_up = BTreeSet::from([2, 4, 5]);
+    assert_eq!(action(&growing, &nodes), Action::ChangeVoters { voters: vec![1, 2, 4] });
+    // A dead node's copy stays while there is no sixth node: one fewer would be no better.
+    let mut whole = range(&[1, 2, 3, 4, 5], &[]);
+    whole.target = 5;
+    nodes[2].health = NodeHealth::Dead;
+    assert_eq!(action(&whole, &nodes), Action::Nothing);
+}
+
+#[test]
+fn a_learner_that_gets_nowhere_gives_way_to_another_node() {
+    let nodes = live(&[1, 2, 3, 4]);
+    let mut view = range(&[1, 2], &[3]);
+    assert_eq!(action(&view, &nodes), Action::Wait);
+    view.stuck.insert(3);
+    assert_eq!(action(&view, &nodes), Action::DropLearners { replicas: vec![3] });
+    // The node is not tried again at once.
+    let mut view = range(&[1, 2], &[]);
+    view.avoided.insert(3);
+    assert_eq!(action(&view, &nodes), Action::Add { nodes: vec![4] });
+    assert_eq!(action(&view, &nodes[..3]), Action::Add { nodes: vec![3] }, "better than none");
+}
+
+#[test]
+fn one_stuck_learner_keeps_nothing_else_from_being_done() {
+    let mut nodes = live(&[1, 2, 3, 4]);
+    nodes[2].health = NodeHealth::Dead;
+    // There is nowhere else to go: it stays, and the range is split all the same.
+    let mut view = range(&[1, 2, 3], &[4]);
+    view.stuck.insert(4);
+    assert_eq!(action(&view, &nodes), Action::Nothing);
+    view.bytes = 101;
+    assert_eq!(action(&view, &nodes), Action::Split);
+    // Before it is known to be stuck, too: what grows is copied ever more slowly.
+    view.stuck.clear();
+    assert_eq!(action(&view, &nodes), Action::Split);
+    // A dead node's copy is replaced beside it.
+    let mut view = range(&[1, 2, 3], &[4, 5]);
+    view.stuck.insert(4);
+    view.caught_up.insert(5);
+    let nodes = [nodes, live(&[5])].concat();
+    assert_eq!(action(&view, &nodes), Action::DropLearners { replicas: vec![4] }, "nobody needs it any more");
+    view.target = 5;
+    assert_eq!(action(&view, &nodes), Action::ChangeVoters { voters: vec![1, 2, 5] });
+    view.raft_voters = BTreeSet::from([1, 2, 5]);
+    view.raft_learners = BTreeSet::from([4]);
+    assert_eq!(action(&view, &nodes), Action::Settle);
+}
+
+#[test]
+fn a_copy_moves_to_where_there_are_fewer_one_at_a_time() {
+    let mut nodes = live(&[1, 2, 3, 4]);
+    for (node, replicas) in nodes.iter_mut().zip([5, 5, 4, 2]) {
+        node.replicas = replicas;
+    }
+    let mut view = range(&[1, 2, 3], &[]);
+    assert_eq!(action(&view, &nodes), Action::Nothing);
+    view.may_move = true;
+    assert_eq!(action(&view, &nodes), Action::Move { node: 4 });
+    let mut view = range(&[1, 2, 3], &[4]);
+    nodes[3].replicas = 3;
+    assert_eq!(action(&view, &nodes), Action::Wait);
+    view.caught_up.insert(4);
+    // Of two nodes with as many copies, not the leader's.
+    assert_eq!(action(&view, &nodes), Action::ChangeVoters { voters: vec![1, 3, 4] });
+    // What Raft has half done is ended in the same way.
+    view.is_joint = true;
+    view.raft_voters.insert(4);
+    view.raft_learners.clear();
+    assert_eq!(action(&view, &nodes), Action::ChangeVoters { voters: vec![1, 3, 4] });
+    // A move that gets nowhere is given up, even if there is no other node.
+    let mut stuck = range(&[1, 2, 3], &[4]);
+    stuck.stuck.insert(4);
+    assert_eq!(action(&stuck, &nodes), Action::DropLearners { replicas: vec![4] });
+    // Meanwhile the others have lost as many: back, and no even number of voters.
+    nodes.iter_mut().for_each(|node| node.replicas = 3);
+    assert_eq!(action(&view, &nodes), Action::ChangeVoters { voters: vec![1, 2, 3] });
+}
+
+#[test]
+fn a_copy_moves_to_another_place_whatever_the_numbers() {
+    let mut nodes = vec![
+        node(1, NodeHealth::Live, "region=a"),
+        node(2, NodeHealth::Live, "region=a"),
+        node(3, NodeHealth::Live, "region=b"),
+        node(4, NodeHealth::Live, "region=c"),
+    ];
+    nodes[3].replicas = 9;
+    let mut view = range(&[1, 2, 3], &[]);
+    view.may_move = true;
+    assert_eq!(action(&view, &nodes), Action::Move { node: 4 });
+    let mut view = range(&[1, 2, 3], &[4]);
+    view.caught_up.insert(4);
+    assert_eq!(action(&view, &nodes), Action::ChangeVoters { voters: vec![1, 3, 4] });
+    let mut apart = range(&[1, 3, 4], &[]);
+    apart.may_move = true;
+    assert_eq!(action(&apart, &nodes), Action::Nothing, "fewer copies are no reason to stand closer together");
 }
 
 #[test]
@@ -213,6 +346,47 @@ mod properties {
             prop_assert!(false, "the decisions do not come to rest: {view:?}");
         }
 
+        /// Some nodes live and never catch up. Whatever else happens, it comes to rest; a range that is too large is split, and
+        /// every copy that can be replaced is.
+        #[test]
+        fn stuck_learners_stop_nothing(
+            healths in proptest::collection::vec(0..4u8, 1..8),
+            lame in proptest::collection::vec(any::<bool>(), 8),
+            voters in 1..6usize,
+            target in prop_oneof![Just(3usize), Just(5)],
+            is_large in any::<bool>(),
+        ) {
+            let nodes = nodes_of(&healths);
+            let ids: Vec<u64> = (1..=voters.min(nodes.len()) as u64).collect();
+            let mut view = range(&ids, &[]);
+            (view.target, view.bytes) = (target, if is_large { 101 } else { 0 });
+            let mut last = Action::Wait;
+            for _ in 0..60 {
+                last = action(&view, &nodes);
+                if matches!(last, Action::Nothing | Action::Split) {
+                    break;
+                }
+                simulate(&mut view, last.clone());
+                let is_lame = |replica: &ReplicaDescriptor| lame[usize::try_from(replica.node_id).unwrap_or(0) - 1];
+                let learners = view.descriptor.replicas.iter().filter(|replica| view.raft_learners.contains(&replica.replica_id));
+                for replica in learners.filter(|replica| is_lame(replica)).copied().collect::<Vec<_>>() {
+                    view.caught_up.remove(&replica.replica_id);
+                    view.stuck.insert(replica.replica_id);
+                    view.avoided.insert(replica.node_id);
+                }
+            }
+            let expected = if is_large { Action::Split } else { Action::Nothing };
+            prop_assert_eq!(last, expected, "{:?}", &view);
+            let is_voter = |node: u64| view.descriptor.voters().any(|replica| replica.node_id == node);
+            let is_good = |node: &&NodeView| node.health == NodeHealth::Live && !lame[usize::try_from(node.node_id).unwrap_or(0) - 1];
+            let live = view.descriptor.voters().filter(|r| nodes[usize::try_from(r.node_id).unwrap_or(0) - 1].health != NodeHealth::Dead).count();
+            let spare = nodes.iter().filter(is_good).filter(|node| !is_voter(node.node_id)).count();
+            let dead = view.descriptor.voters().count() - live;
+            prop_assert!(dead == 0 || spare == 0, "a dead node's copy could be replaced: {:?}", &view);
+            let count = view.descriptor.voters().count();
+            prop_assert!(count >= target || spare < 1 + count % 2, "there could be more voters: {:?}", &view);
+        }
+
         /// Nodes come and go between one step and the next, and changes of voters are left half done: Raft is asked for nothing that
         /// it would refuse, and once the nodes stay as they are it comes to rest.
         #[test]
@@ -252,14 +426,8 @@ mod properties {
     /// Carries an action out at once, if Raft would.
     fn simulate(view: &mut RangeView, action: Action) {
         match action {
-            Action::Add { nodes } => {
-                for node_id in nodes {
-                    let replica_id = view.descriptor.next_replica_id;
-                    view.descriptor.next_replica_id += 1;
-                    let role = ReplicaRole::Learner.into();
-                    view.descriptor.replicas.push(ReplicaDescriptor { replica_id, node_id, role });
-                }
-            }
+            Action::Add { nodes } => nodes.into_iter().for_each(|node_id| add(view, node_id)),
+            Action::Move { node } => add(view, node),
             Action::JoinLearners { replicas } => {
                 view.raft_learners.extend(&replicas);
                 view.caught_up.extend(&replicas);
@@ -280,10 +448,49 @@ mod properties {
         }
     }
 
+    fn add(view: &mut RangeView, node_id: u64) {
+        let replica_id = view.descriptor.next_replica_id;
+        view.descriptor.next_replica_id += 1;
+        let role = ReplicaRole::Learner.into();
+        view.descriptor.replicas.push(ReplicaDescriptor { replica_id, node_id, role });
+    }
+
     fn settle(view: &mut RangeView) {
-        view.descriptor.replicas.retain(|replica| view.raft_voters.contains(&replica.replica_id));
+        let (voters, learners) = (&view.raft_voters, &view.raft_learners);
+        let is_member = |id: &u64| voters.contains(id) || learners.contains(id);
+        view.descriptor.replicas.retain(|replica| is_member(&replica.replica_id));
         for replica in &mut view.descriptor.replicas {
-            replica.role = ReplicaRole::Voter.into();
+            let is_voter = voters.contains(&replica.replica_id);
+            replica.role = if is_voter { ReplicaRole::Voter } else { ReplicaRole::Learner }.into();
         }
+    }
+
+    /// Twelve ranges on three nodes, and two nodes join: in the end each node has about as many copies.
+    #[test]
+    fn copies_spread_over_the_nodes_that_join() {
+        let mut views: Vec<RangeView> = (1..=12).map(|_| range(&[1, 2, 3], &[])).collect();
+        for (range_id, view) in (1..).zip(&mut views) {
+            (view.descriptor.range_id, view.may_move) = (range_id, true);
+        }
+        let copies = |views: &[RangeView]| -> Vec<u64> {
+            let on =
+                |id: u64| views.iter().flat_map(|view| &view.descriptor.replicas).filter(|r| r.node_id == id).count();
+            (1..=5).map(|id| on(id) as u64).collect()
+        };
+        for _ in 0..200 {
+            let mut nodes = live(&[1, 2, 3, 4, 5]);
+            for (node, copies) in nodes.iter_mut().zip(copies(&views)) {
+                node.replicas = copies;
+            }
+            // One move at a time: the first range that has something to do is followed to its end.
+            let Some(view) = views.iter_mut().find(|view| action(view, &nodes) != Action::Nothing) else { break };
+            let next = action(view, &nodes);
+            simulate(view, next);
+            // The group's leader may have left.
+            view.leader = *view.raft_voters.first().expect("a range has voters");
+        }
+        let spread = copies(&views);
+        assert!(spread.iter().all(|copies| (7..=8).contains(copies)), "{spread:?}");
+        assert!(views.iter().all(|view| view.raft_voters.len() == 3 && view.descriptor.replicas.len() == 3));
     }
 }

@@ -115,6 +115,10 @@ pub(super) struct Start {
     /// Trust every connection, without passwords or encryption, also from other machines.
     #[arg(long)]
     pub insecure: bool,
+    /// How many nodes keep a copy of each range: an odd number, the same on all nodes. Of three copies one may be lost at a
+    /// time, of five two. The range that all others are found by has five in any case, where there are five nodes.
+    #[arg(long, default_value_t = 3, value_parser = parse_replication_factor)]
+    pub replication_factor: usize,
     /// Split a range once it holds more than this many mebibytes.
     #[arg(long, default_value_t = 256)]
     pub range_split_mib: u64,
@@ -151,6 +155,14 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     };
     let number: f64 = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
     Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
+}
+
+/// An odd number of copies.
+fn parse_replication_factor(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(copies @ (1 | 3 | 5 | 7 | 9)) => Ok(copies),
+        _ => Err("expected 1, 3, 5, 7 or 9: an even number of copies survives no more than one fewer".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -108,6 +108,7 @@ fn announce_clock_error(interval: Interval) {
 fn options(start: Start, beginning: Beginning) -> Result<NodeOptions> {
     let locality = start.locality.parse().with_context(|| format!("--locality {}", start.locality))?;
     let settings = kv::Settings {
+        replication_target: start.replication_factor,
         range_split_bytes: start.range_split_mib << 20,
         disk_floor_bytes: start.disk_floor_mib << 20,
         node_dead_after_ms: u64::try_from(start.node_dead_after.as_millis())?,

@@ -1,0 +1,54 @@
+//! How many copies there should be, where, and of how much.
+
+use super::{Action, Decision, Look, NodeHealth, choose};
+
+/// Copies that are missing, or too many.
+pub(super) fn change(look: &Look<'_>) -> Option<Decision> {
+    let (range, voters) = (look.range, &look.voters);
+    let dead = look.dead_voters();
+    // A learner that gets nowhere is as good as one on a node where none got anywhere: it counts once there is no better node.
+    let promising = choose::promising(look);
+    let is_last_resort = promising.is_empty();
+    let candidates = if is_last_resort { choose::candidates(look) } else { promising };
+    let coming = look.learners.iter().filter(|id| is_last_resort || !look.is_stuck(**id)).count();
+    let there = voters.len() - dead + coming;
+    let reachable = there + candidates.len();
+    let aim = largest_odd(range.target.min(reachable)).max(voters.len().min(range.target));
+    if there < aim && !candidates.is_empty() {
+        let reason = match dead {
+            0 => format!("{} voters of {}", voters.len(), range.target),
+            _ => format!("{dead} voters are on dead nodes"),
+        };
+        let nodes = choose::best(look, candidates, aim - there);
+        return Some(Decision::new(Action::Add { nodes }, reason));
+    }
+    if look.learners.is_empty() && voters.len() > range.target {
+        let voters = choose::stayers(look, range.target);
+        return Some(Decision::new(Action::ChangeVoters { voters }, "more voters than the target"));
+    }
+    None
+}
+
+/// A range that is too large.
+pub(super) fn split(look: &Look<'_>) -> Option<Decision> {
+    let (bytes, limit) = (look.range.bytes, look.range.split_above_bytes?);
+    (bytes > limit).then(|| Decision::new(Action::Split, format!("{bytes} bytes are more than {limit}")))
+}
+
+/// A copy that would be better elsewhere, though all is well as it is.
+pub(super) fn spread(look: &Look<'_>) -> Option<Decision> {
+    let range = look.range;
+    let is_well = look.learners.is_empty()
+        && look.voters.len() == range.target
+        && look.voters.iter().all(|id| look.view_of(*id).is_some_and(|node| node.health == NodeHealth::Live));
+    if !range.may_move || !is_well {
+        return None;
+    }
+    let candidates = choose::promising(look).into_iter().filter(|node| choose::mover(look, node, false).is_some());
+    let node = choose::best(look, candidates.collect(), 1).pop()?;
+    Some(Decision::new(Action::Move { node }, format!("n{node} has room for a copy of another")))
+}
+
+fn largest_odd(count: usize) -> usize {
+    if count.is_multiple_of(2) { count.saturating_sub(1) } else { count }
+}
