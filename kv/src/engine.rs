@@ -59,6 +59,14 @@ pub trait Engine: Send + Sync + 'static {
     /// [`EngineError::Storage`]: what was written since the last sync may be lost.
     fn sync(&self) -> Result<(), EngineError>;
 
+    /// Says whether the engine still works: what it does in the background may have failed since it was last written to.
+    ///
+    /// # Errors
+    /// [`EngineError::Storage`] when it does not: it must be reopened.
+    fn probe(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// Bytes the engine occupies on its disk, journals included.
     fn disk_bytes(&self) -> u64;
 }

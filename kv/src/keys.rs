@@ -56,6 +56,8 @@ pub enum RangeLocal {
     Stats = b's',
     /// A tombstone: the replica was removed, with the first replica ID that may come back.
     Removed = b't',
+    /// The right side of a split that has no replica here, whose data is still to be cleared.
+    Leftover = b'u',
     /// Aborted transactions that may still send requests; followed by the transaction ID.
     AbortSpan = b'x',
     /// A snapshot on its way in.

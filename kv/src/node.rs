@@ -21,6 +21,7 @@ mod identity;
 mod keeper;
 mod learners;
 pub mod message;
+mod relief;
 mod tend;
 
 #[cfg(test)]
@@ -272,6 +273,12 @@ impl Node {
                 std::future::pending::<()>().await;
             }
         }
+    }
+
+    /// Returns once the node cannot go on, with the reason: its engine failed, or a replica's group ended. Its process must end, at
+    /// once: whatever it still says may be wrong.
+    pub async fn failed(&self) -> String {
+        self.shared.store.failed().await
     }
 
     /// The clock.

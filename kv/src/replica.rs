@@ -88,6 +88,9 @@ pub enum ReplicaError {
     /// The store holds no replica of the range.
     #[error("the store holds no replica of range {0}")]
     NoReplica(u64),
+    /// A snapshot is half-way in place.
+    #[error("a snapshot of range {0} is being installed")]
+    HalfInstalled(u64),
     /// The engine failed.
     #[error("the replica's state cannot be read")]
     Engine(#[from] EngineError),
@@ -103,7 +106,16 @@ pub(crate) struct RangeView {
     pub gc_threshold: Timestamp,
     /// Neighbours this replica knows of: the right sides of its splits, newest first.
     pub split_off: Vec<RangeDescriptor>,
+    /// A snapshot is about to take the place of the data, or half-way there.
+    pub switching: bool,
     pub destroyed: bool,
+}
+
+impl RangeView {
+    /// Whether nothing may be read under it.
+    pub fn is_closed(&self) -> bool {
+        self.switching || self.destroyed
+    }
 }
 
 /// One copy of a range.
@@ -157,6 +169,7 @@ impl Replica {
             descriptor: state.descriptor.clone(),
             gc_threshold: state.gc_threshold,
             split_off: Vec::new(),
+            switching: false,
             destroyed: false,
         };
         Ok(Arc::new_cyclic(|this| Replica {
@@ -240,48 +253,55 @@ impl Replica {
         self.locks.describe()
     }
 
-    /// A consistent view of the data with the state that belongs to it: for snapshots and checksums.
+    /// A consistent view of the data with the state that belongs to it: for checksums.
     ///
     /// # Errors
-    /// When the engine fails, or holds the replica no more.
+    /// When the engine fails, or holds the replica no more, or only half of it.
     pub fn snapshot(&self) -> Result<(RangeState, Box<dyn Reader>), ReplicaError> {
+        let view = self.view.read();
+        if view.switching {
+            return Err(ReplicaError::HalfInstalled(self.range_id));
+        }
+        self.read_state()
+    }
+
+    fn read_state(&self) -> Result<(RangeState, Box<dyn Reader>), ReplicaError> {
         let reader = self.engine.snapshot();
         let (_, state) = RangeState::load(&*reader, self.range_id)?.ok_or(ReplicaError::NoReplica(self.range_id))?;
         Ok((state, reader))
     }
 
-    /// Reads the state again after a snapshot replaced the data underneath. REQUIRES: nothing is being applied.
+    /// Serves nothing from now on until [`Replica::reload`]: the data is about to be replaced, and for a while it will be neither
+    /// what it was nor what goes with other bounds and another threshold (`half_installed_is_unseen`). The lease goes, too: whoever
+    /// was so far behind as to be sent a snapshot has lost it, whatever its clock says.
+    pub fn begin_switch(&self) {
+        let mut view = self.view.write();
+        *view = Arc::new(RangeView { switching: true, ..(**view).clone() });
+        drop(view);
+        self.drop_lease();
+    }
+
+    /// Reads the state again after a snapshot replaced the data underneath, and serves again. REQUIRES: nothing is being applied.
     ///
     /// # Errors
-    /// As [`Replica::open`].
+    /// As [`Replica::open`]; nothing is served then.
     pub fn reload(&self) -> Result<(), ReplicaError> {
+        let (state, _) = self.read_state()?;
+        self.lease.lock().install(state.lease);
+        *self.applied.lock() = state.clone();
+        self.locks.clear_from(&[]);
+        self.lose_sight_of_proposals();
         let mut view = self.view.write();
-        let (state, _) = self.snapshot()?;
         *view = Arc::new(RangeView {
-            descriptor: state.descriptor.clone(),
+            descriptor: state.descriptor,
             gc_threshold: state.gc_threshold,
             split_off: Vec::new(),
+            switching: false,
             destroyed: view.destroyed,
         });
         drop(view);
-        self.lease.lock().install(state.lease);
-        *self.applied.lock() = state;
-        self.locks.clear_from(&[]);
-        self.lose_sight_of_proposals();
         self.changed.notify_waiters();
         Ok(())
-    }
-
-    /// Replaces the data through `switch` (an engine write) and reads the state again, so that no request sees the data
-    /// without the bounds that belong to it.
-    ///
-    /// # Errors
-    /// What `switch` returns, or as [`Replica::reload`].
-    pub fn switch<E: From<ReplicaError>>(&self, switch: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
-        let view = self.view.write();
-        switch()?;
-        drop(view);
-        self.reload().map_err(E::from)
     }
 
     /// Refuses every request from now on: the replica is being destroyed.
@@ -312,9 +332,16 @@ impl Replica {
     }
 
     /// Bounds, threshold and data of one moment.
-    pub(crate) fn read_view(&self) -> (Arc<RangeView>, Box<dyn Reader>) {
+    ///
+    /// # Errors
+    /// `NotLeaseholder` when there is nothing that may be read.
+    pub(crate) fn read_view(&self) -> Result<(Arc<RangeView>, Box<dyn Reader>), KvError> {
         let view = self.view.read();
-        (view.clone(), self.engine.snapshot())
+        if view.is_closed() {
+            drop(view);
+            return Err(self.not_leaseholder(0));
+        }
+        Ok((view.clone(), self.engine.snapshot()))
     }
 
     fn clock_now(&self) -> Result<Timestamp, KvError> {

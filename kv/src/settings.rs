@@ -85,7 +85,7 @@ impl Default for Settings {
             directory_interval_ms: 30_000,
             replica_silent_after_ms: 5_000,
             disk_floor_bytes: 256 << 20,
-            disk_ballast_bytes: 64 << 20,
+            disk_ballast_bytes: 128 << 20,
             disk_interval_ms: 1_000,
             snapshot_batch_bytes: 4 << 20,
         }

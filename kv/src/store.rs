@@ -9,16 +9,19 @@
 //! ```
 //!
 //! Replicas come and go one at a time (`lifecycle`), by a worker of their own, since application asks for it and may
-//! not wait.
+//! not wait. What they leave is cleared beside that ([`chores`]), and nobody else's until it is ([`claims`]).
 //!
 //! Invariants: `one_replica_per_range`; `replica_ids_never_return` (a replica ID below the tombstone's is refused);
-//! `range_tiling` on this store (replicas with data do not overlap).
+//! `range_tiling` on this store (replicas with data do not overlap); `span_claimed`.
 //!
 //! It knows nothing of other nodes but that its replicas have peers there.
 
+mod chores;
+mod claims;
 mod data;
 mod disk;
 mod events;
+mod failure;
 mod lifecycle;
 mod local;
 mod log;
@@ -29,17 +32,21 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use clock::{Hlc, Random, Tasks};
 use parking_lot::RwLock;
-use raft_groups::{Group, GroupHost};
+use raft_groups::{Group, GroupHost, ReplicaId};
 use tokio::sync::{Notify, mpsc};
 
 pub use disk::DiskGuard;
 pub use lifecycle::StoreError;
 pub use local::{FORMAT_VERSION, Hints, StoreIdentity};
+pub use snapshot::is_half_installed;
 
+use self::claims::Claims;
+use self::failure::Failure;
 use self::lifecycle::Work;
 use self::log::Log;
 use crate::Settings;
@@ -75,6 +82,11 @@ pub struct StoreParts {
 pub struct Store {
     parts: StoreParts,
     held: RwLock<BTreeMap<u64, Held>>,
+    claims: Claims,
+    /// Where what is cleared is cleared.
+    chores: Tasks,
+    /// Why the store cannot go on, once it cannot.
+    failure: Failure,
     work: mpsc::UnboundedSender<Work>,
     /// REQUIRES to be held while a replica is created, replaced or destroyed, and to be open for that.
     lifecycle: tokio::sync::Mutex<Lifecycle>,
@@ -103,6 +115,19 @@ pub struct Held {
 }
 
 impl Held {
+    /// The nodes of the voters that answer: this one, and those that it has heard of within so long. Only the group's leader
+    /// knows; `None` for others.
+    pub fn live_voters(&self, within: Duration) -> Option<Vec<u64>> {
+        let status = self.group.status();
+        let own = self.group.replica_id();
+        let is_live = |replica: &ReplicaId| {
+            let heard = status.peers.get(replica).and_then(|peer| peer.heard_ago);
+            *replica == own || heard.is_some_and(|ago| ago <= within)
+        };
+        let live = status.voters.iter().filter(|(replica, _)| is_live(replica)).map(|(_, node)| node.0);
+        status.is_leader.then(|| live.collect())
+    }
+
     /// Whether it has data; one without waits for a snapshot.
     pub fn is_initialized(&self) -> bool {
         !self.replica.descriptor().replicas.is_empty()
@@ -135,20 +160,6 @@ impl Store {
         self.held.read().iter().map(|(range, held)| (*range, held.clone())).collect()
     }
 
-    /// The descriptors of the replicas with data that overlap one.
-    fn overlapping(&self, descriptor: &RangeDescriptor) -> Vec<RangeDescriptor> {
-        let overlaps = |other: &RangeDescriptor| {
-            (other.end.is_empty() || descriptor.start < other.end)
-                && (descriptor.end.is_empty() || other.start < descriptor.end)
-        };
-        self.all()
-            .into_iter()
-            .filter(|(range_id, held)| *range_id != descriptor.range_id && held.is_initialized())
-            .map(|(_, held)| held.replica.descriptor())
-            .filter(overlaps)
-            .collect()
-    }
-
     /// A peer says that a range has this descriptor. If it has none of our replica of it, that one goes.
     pub fn told_of_removal(&self, descriptor: &RangeDescriptor) {
         let Some(held) = self.held(descriptor.range_id) else { return };
@@ -169,13 +180,25 @@ impl Store {
 
     /// Stops all replicas, and starts none any more. What they hold stays.
     pub async fn shutdown(&self) {
+        self.parts.disk.close();
         let mut lifecycle = self.lifecycle.lock().await;
         *lifecycle = Lifecycle::Closed;
+        self.chores.stop().await;
         // First no more requests, then no more log.
         let held = std::mem::take(&mut *self.held.write());
         held.values().for_each(|held| held.replica.shut_down());
         self.parts.host.shutdown().await;
         held.values().for_each(|held| held.log.detach());
+    }
+
+    /// Why the store cannot go on: its engine failed, or one of its replicas' groups did. `None` while it can.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.told()
+    }
+
+    /// Returns once the store cannot go on, with the reason: its process must end.
+    pub async fn failed(&self) -> String {
+        self.failure.wait().await
     }
 
     fn ask(&self, work: Work) {

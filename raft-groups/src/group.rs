@@ -15,6 +15,7 @@ mod codec;
 mod compaction;
 mod describe;
 mod durability;
+mod end;
 mod log_store;
 mod machine;
 mod peer;
@@ -44,11 +45,13 @@ use tokio::sync::oneshot;
 
 pub use codec::initial_state;
 pub use describe::describe_message;
+pub use end::GroupEnd;
 pub(crate) use start::{GroupParts, raft_config, start};
 pub use status::{GroupStatus, PeerProgress};
 pub(crate) use wire::{RaftAnswer, RaftRequest, SnapshotRequest};
 
 use self::durability::InUse;
+use self::end::EndCause;
 use self::log_store::SyncedMark;
 use self::machine::Machine;
 use self::snapshot::Receiver;
@@ -124,6 +127,8 @@ struct Inner {
     log: GroupLog,
     metrics: openraft::type_config::alias::WatchReceiverOf<Types, RaftMetrics<Types>>,
     state_machine: Arc<dyn StateMachine>,
+    /// What its state machine said of why it ended.
+    cause: EndCause,
     receiver: Receiver,
     election_ms_max: u64,
     synced: SyncedMark,
@@ -329,6 +334,25 @@ impl Group {
 
     async fn purge_to(&self, index: u64) -> Result<(), GroupError> {
         self.inner.raft.trigger().purge_log(index).await.map_err(stopped)
+    }
+
+    /// Returns once the group's core has ended, whoever ended it, with the reason if nobody stopped it.
+    pub(crate) async fn ended(&self) -> GroupEnd {
+        let mut metrics = self.inner.metrics.clone();
+        let words = loop {
+            if let Err(fatal) = &metrics.borrow_and_update().running_state {
+                break fatal.to_string();
+            }
+            if metrics.changed().await.is_err() {
+                break "its core is gone".to_owned();
+            }
+        };
+        self.inner.cause.noted().unwrap_or(GroupEnd::Failed(words))
+    }
+
+    /// Whether both are handles on the same life of the group.
+    pub(crate) fn is_same(&self, other: &Group) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     /// Stops the group on this node; returns once nothing of it touches its log or its state machine any more

@@ -17,7 +17,9 @@ use clock::{Random, Tasks};
 use parking_lot::{Mutex, RwLock};
 use prost::Message;
 
-use crate::group::{Group, GroupError, GroupParts, RaftAnswer, RaftRequest, SnapshotRequest, raft_config, start};
+use crate::group::{
+    Group, GroupEnd, GroupError, GroupParts, RaftAnswer, RaftRequest, SnapshotRequest, raft_config, start,
+};
 use crate::network::{Class, Handler, Transport};
 use crate::state_machine::StateMachine;
 use crate::wal::Wal;
@@ -68,6 +70,9 @@ impl Default for GroupConfig {
 /// Told of messages for a group that does not run here: which, for which replica, from which node.
 pub type AbsentGroupCallback = Arc<dyn Fn(GroupId, ReplicaId, NodeId) + Send + Sync>;
 
+/// Told of groups that ended by themselves, and why: which, and which replica.
+pub type GroupEndCallback = Arc<dyn Fn(GroupId, ReplicaId, GroupEnd) + Send + Sync>;
+
 /// The Raft groups of one node, on its shared log.
 pub struct GroupHost {
     node: NodeId,
@@ -79,6 +84,8 @@ pub struct GroupHost {
     raft_config: Arc<openraft::Config>,
     groups: Mutex<BTreeMap<GroupId, Slot>>,
     on_absent: RwLock<Option<AbsentGroupCallback>>,
+    on_end: RwLock<Option<GroupEndCallback>>,
+    this: Weak<GroupHost>,
 }
 
 /// Where a group is in its life.
@@ -103,7 +110,7 @@ impl GroupHost {
         config: GroupConfig,
     ) -> Result<Arc<GroupHost>, GroupError> {
         let raft_config = raft_config(&config)?;
-        let host = Arc::new(GroupHost {
+        let host = Arc::new_cyclic(|this: &Weak<GroupHost>| GroupHost {
             node,
             wal,
             transport: transport.clone(),
@@ -113,6 +120,8 @@ impl GroupHost {
             raft_config,
             groups: Mutex::default(),
             on_absent: RwLock::default(),
+            on_end: RwLock::default(),
+            this: this.clone(),
         });
         let handler = Arc::new(HostHandler { host: Arc::downgrade(&host) });
         transport.register(Class::Raft, handler.clone());
@@ -129,6 +138,30 @@ impl GroupHost {
     /// must not block.
     pub fn on_absent_group(&self, callback: AbsentGroupCallback) {
         *self.on_absent.write() = Some(callback);
+    }
+
+    /// Has `callback` told of groups that ended though nobody stopped them. Each then still has its place, until
+    /// [`GroupHost::stop_group`]. It must not block.
+    pub fn on_end(&self, callback: GroupEndCallback) {
+        *self.on_end.write() = Some(callback);
+    }
+
+    /// Watches over a running group: one that ends is missed at once.
+    fn supervise(&self, group: Group) {
+        let host = self.this.clone();
+        self.tasks.spawn("group supervisor", async move {
+            let end = group.ended().await;
+            let Some(host) = host.upgrade() else { return };
+            if !host.group(group.id()).is_some_and(|running| running.is_same(&group)) {
+                // It was stopped.
+                return;
+            }
+            tracing::error!(group = %group.id(), replica = %group.replica_id(), ?end, "a group ended by itself");
+            let callback = host.on_end.read().clone();
+            if let Some(callback) = callback {
+                callback(group.id(), group.replica_id(), end);
+            }
+        });
     }
 
     /// Starts this node's replica of a group from its log and its applied state. A group with neither waits
@@ -164,6 +197,10 @@ impl GroupHost {
         match &started {
             Ok(started) => drop(groups.insert(group, Slot::Running(started.clone()))),
             Err(_) => drop(groups.remove(&group)),
+        }
+        drop(groups);
+        if let Ok(started) = &started {
+            self.supervise(started.clone());
         }
         started
     }

@@ -18,8 +18,10 @@ mod position;
 pub mod state_machine;
 pub mod wal;
 
-pub use group::{Group, GroupError, GroupStatus, PeerProgress, ProposeError, describe_message, initial_state};
-pub use host::{AbsentGroupCallback, GroupConfig, GroupHost};
+pub use group::{
+    Group, GroupEnd, GroupError, GroupStatus, PeerProgress, ProposeError, describe_message, initial_state,
+};
+pub use host::{AbsentGroupCallback, GroupConfig, GroupEndCallback, GroupHost};
 pub use ids::{GroupId, NodeId, ReplicaId};
 pub use network::{
     Class, GrpcConfig, GrpcTransport, Handler, LinkFaults, NetworkError, Passage, SimNetwork, SimTransport, Stage,

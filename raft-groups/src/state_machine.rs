@@ -47,15 +47,26 @@ pub struct CommittedEntry {
     pub kind: EntryKind,
 }
 
-/// The state machine cannot go on; its group stops.
+/// Why the state machine did not do as asked.
 #[derive(Debug, thiserror::Error)]
-#[error("the state machine failed: {0}")]
-pub struct StateMachineError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+pub enum StateMachineError {
+    /// It cannot go on: what it holds may be anything.
+    #[error("the state machine failed: {0}")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It did nothing, and holds what it held: what was asked for may be asked again later.
+    #[error("the state machine refused: {0}")]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
 
 impl StateMachineError {
-    /// Wraps any error, or a message.
+    /// A failure, of any error or message.
     pub fn new(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        StateMachineError(error.into())
+        StateMachineError::Failed(error.into())
+    }
+
+    /// A refusal, with any error or message.
+    pub fn refused(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        StateMachineError::Refused(error.into())
     }
 }
 
@@ -120,10 +131,17 @@ pub trait SnapshotSink: Send + Sync {
     /// When the engine fails, or has no room; the snapshot is then dropped.
     async fn write_chunk(&mut self, chunk: Bytes) -> Result<(), StateMachineError>;
 
-    /// Makes the staged data durable and replaces the live data with it. After this the log below the
-    /// snapshot is purged, so the data must survive power loss.
+    /// The last chunk was written. Whatever could stand in the way of [`SnapshotSink::finish`] is found here, where it costs no
+    /// more than sending the snapshot again, and kept away from then on.
     ///
     /// # Errors
-    /// When the engine fails; the group then stops.
+    /// When the snapshot cannot be taken, now or ever; it is then dropped.
+    async fn prepare(&mut self) -> Result<(), StateMachineError>;
+
+    /// Makes the staged data durable and replaces the live data with it. After this the log below the
+    /// snapshot is purged, so the data must survive power loss. REQUIRES: it is prepared.
+    ///
+    /// # Errors
+    /// When the engine fails; the group then ends. After a refusal, too, but may then be started anew.
     async fn finish(self: Box<Self>) -> Result<(), StateMachineError>;
 }

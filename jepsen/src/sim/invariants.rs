@@ -195,6 +195,8 @@ fn ranges_of(engine: &MemoryEngine) -> Vec<RangeState> {
         }
     }
     drop(cursor);
+    // Half-way between two states, it is neither: nothing reads it but who completes it.
+    ids.retain(|id| !kv::store::is_half_installed(&*reader, *id).unwrap_or(false));
     let states = ids.into_iter().filter_map(|id| RangeState::load(&*reader, id).ok().flatten());
     states.map(|(_, state)| state).filter(|state| !state.descriptor.replicas.is_empty()).collect()
 }

@@ -57,8 +57,10 @@ pub struct StatusInfo {
     pub replicas: usize,
     /// How many leases it holds.
     pub leases: usize,
-    /// How many ranges it leads have fewer voters than they should.
+    /// How many ranges it leads have fewer voters that answer than they should have voters.
     pub underreplicated: usize,
+    /// Why it cannot go on: its process is about to end. `None` while it can.
+    pub failure: Option<String>,
     /// It refuses writes, since its disk is full.
     pub disk_full: bool,
     /// Free room on its disk, in bytes.
@@ -94,6 +96,11 @@ pub trait Admin: Send + Sync + 'static {
 }
 
 impl Shared {
+    /// A replica that its leader has not heard of for longer does not count.
+    pub(super) fn answers_within(&self) -> Duration {
+        Duration::from_millis(self.settings.node_suspect_after_ms)
+    }
+
     /// The descriptors that overlap a span, in key order, by the directory.
     async fn descriptors(&self, span: &Span) -> Result<Vec<RangeDescriptor>, KvError> {
         let (start, end) = keys::bounds(span);
@@ -196,17 +203,18 @@ impl Admin for Shared {
 
     fn status(&self) -> StatusInfo {
         let held = self.store.all();
-        let nodes = self.registry.nodes().len();
+        let (nodes, within) = (self.registry.nodes().len(), self.answers_within());
         let is_short = |held: &crate::store::Held| {
-            let descriptor = held.replica.descriptor();
-            descriptor.voters().count() < self.settings.voters_wanted(descriptor.range_id, nodes)
+            let wanted = self.settings.voters_wanted(held.replica.range_id(), nodes);
+            held.live_voters(within).is_some_and(|voters| voters.len() < wanted)
         };
         StatusInfo {
             cluster_id: self.identity.cluster_id(),
             node_id: self.identity.node_id,
             replicas: held.len(),
             leases: held.iter().filter(|(_, held)| held.replica.is_leaseholder()).count(),
-            underreplicated: held.iter().filter(|(_, h)| h.group.leader_term().is_some() && is_short(h)).count(),
+            underreplicated: held.iter().filter(|(_, held)| is_short(held)).count(),
+            failure: self.store.failure(),
             disk_full: self.store.disk().is_full().is_some(),
             free_bytes: self.store.disk().free_bytes(),
         }

@@ -129,15 +129,19 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// The loop that watches the disk.
+/// The loop that watches the disk, and what the engine does on it unasked.
 pub(super) async fn watch_disk(shared: Arc<Shared>) {
     let interval = Duration::from_millis(shared.settings.disk_interval_ms);
     loop {
         let disk = shared.store.disk().clone();
         match shared.tasks.blocking(move || disk.look()).await {
-            Ok(_is_full) => {}
+            Ok(true) => shared.leave_to_others().await,
+            Ok(false) => {}
             Err(error) => tracing::warn!(%error, "the disk's free space is not known"),
         }
+        // The store takes note of a failure by itself.
+        let engine = shared.store.engine().clone();
+        let _ = shared.tasks.blocking(move || engine.probe()).await;
         tokio::time::sleep(interval).await;
     }
 }

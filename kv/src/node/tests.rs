@@ -348,6 +348,58 @@ fn a_leader_cut_off_is_replaced_and_nothing_acknowledged_is_lost() {
 }
 
 #[test]
+fn a_node_with_a_full_disk_leaves_what_it_leads_to_others() {
+    for (seed, ballast_bytes, left_bytes) in [(111, 0, 3 << 20), (112, 2 << 20, -(2 << 20))] {
+        simulate(seed, async {
+            let mut cluster = Cluster::new(seed);
+            cluster.settings.disk_floor_bytes = 4 << 20;
+            cluster.settings.disk_ballast_bytes = ballast_bytes;
+            for _ in 0..3 {
+                cluster.add("").await;
+            }
+            cluster.replicated(3).await;
+            cluster.put(1, "a", "1").await.expect("written");
+            let full = cluster.leaseholder("a").expect("somebody holds the lease");
+            let other = full % 3 + 1;
+            // Another program takes all but so much at once, the ballast's room too.
+            cluster.set_free_bytes(full, cluster.used_bytes(full).checked_add_signed(left_bytes));
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            let begun = tokio::time::Instant::now();
+            cluster.put(other, "a", "2").await.expect("two of three have room");
+            assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+            cluster.set_free_bytes(full, None);
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            assert_eq!(cluster.get(full, "a").await.expect("read").as_deref(), Some("2"));
+            cluster.check_replica_equality().await;
+        });
+    }
+}
+
+/// Nine splits while the first copies are on their way: whichever way they overtake each other, each range is on three nodes in
+/// the end.
+#[test]
+fn ranges_split_while_their_first_copies_come() {
+    for seed in 130..150 {
+        simulate(seed, async {
+            let mut cluster = Cluster::new(seed);
+            cluster.add("").await;
+            for index in 0..20 {
+                cluster.put(1, format!("k{index:02}"), "x".repeat(2_000)).await.expect("written");
+            }
+            let admin = cluster.node(1).admin();
+            let splits = futures::future::join_all((1..20).map(|index| admin.split_at(row(&format!("k{index:02}")))));
+            let joins = async {
+                cluster.add("").await;
+                cluster.add("").await;
+            };
+            futures::future::join(splits, joins).await;
+            cluster.replicated(3).await;
+            cluster.check_replica_equality().await;
+        });
+    }
+}
+
+#[test]
 fn writes_are_refused_on_a_full_disk_and_go_on_with_room() {
     simulate(110, async {
         let mut cluster = Cluster::new(110);

@@ -30,7 +30,7 @@ impl Replica {
         let mut latches = self.latches.enter(whole(&descriptor));
         latches.ready().await;
         let held = self.lease_to_write(self.clock_now()?).await?;
-        let (view, reader) = self.read_view();
+        let (view, reader) = self.read_view()?;
         let descriptor = &view.descriptor;
         self.check_split_key(key)?;
         if descriptor.start == *key {

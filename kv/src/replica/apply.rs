@@ -10,6 +10,7 @@
 //! positions, each once).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -26,6 +27,9 @@ use super::{RangeView, Replica};
 use crate::command::{Command, DescriptorChange, Split, Trigger};
 use crate::engine::WriteBatch;
 use crate::lease::LeaseChange;
+
+/// How long a replica without room waits before it looks again.
+const ROOM_PAUSE: Duration = Duration::from_millis(100);
 
 /// What applying a command means for this process, once the engine has the effects.
 enum After {
@@ -50,6 +54,7 @@ impl StateMachine for Replica {
     }
 
     async fn apply(&self, entries: Vec<CommittedEntry>) -> Result<(), StateMachineError> {
+        self.until_room().await?;
         let mut staged = self.begin_staging();
         for entry in entries {
             let position = entry.position;
@@ -97,6 +102,17 @@ impl StateMachine for Replica {
 }
 
 impl Replica {
+    /// Waits while a write could fail for want of space: an engine does not survive that.
+    async fn until_room(&self) -> Result<(), StateMachineError> {
+        while !self.events.has_room() {
+            if self.is_shut_down() {
+                return Err(StateMachineError::refused("the replica was closed while it waited for space"));
+            }
+            tokio::time::sleep(ROOM_PAUSE).await;
+        }
+        Ok(())
+    }
+
     fn begin_staging(&self) -> Staged {
         let state = self.applied.lock().clone();
         Staged { state, batch: WriteBatch::new(), view_changes: false, after: Vec::new() }
@@ -143,7 +159,7 @@ impl Replica {
                 staged.view_changes = true;
             }
             Some(Trigger::Descriptor(change)) => self.stage_descriptor(staged, change),
-            Some(Trigger::Split(split)) => self.stage_split(staged, split),
+            Some(Trigger::Split(split)) => self.stage_split(staged, split)?,
             Some(Trigger::Lease(_)) | None => {}
         }
         staged.after.push(After::Settle(proposal, Fate::Applied));
@@ -158,12 +174,12 @@ impl Replica {
     }
 
     /// Derives the right side: statistics, lease, threshold and the first applied state, alike on every replica.
-    fn stage_split(&self, staged: &mut Staged, split: Split) {
+    fn stage_split(&self, staged: &mut Staged, split: Split) -> Result<(), StateMachineError> {
         let left = &mut staged.state;
         left.descriptor = split.left.clone();
         left.stats.subtract(&split.right_stats);
         left.write_descriptor(self.replica_id, &mut staged.batch);
-        if self.events.may_create(&split.right) {
+        if self.events.before_split(&split.right, &mut staged.batch)? {
             let voters: Vec<(ReplicaId, NodeId)> =
                 split.right.voters().map(|replica| (ReplicaId(replica.replica_id), NodeId(replica.node_id))).collect();
             let right = RangeState {
@@ -181,6 +197,7 @@ impl Replica {
         }
         staged.view_changes = true;
         staged.after.push(After::Split(Box::new(split)));
+        Ok(())
     }
 
     /// Hands the batch to the engine, and then tells everyone.
@@ -202,7 +219,7 @@ impl Replica {
                 descriptor: state.descriptor.clone(),
                 gc_threshold: state.gc_threshold,
                 split_off,
-                destroyed: view.destroyed,
+                ..(**view).clone()
             });
         } else {
             self.engine.write(batch).map_err(StateMachineError::new)?;

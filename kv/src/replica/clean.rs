@@ -50,7 +50,7 @@ impl Replica {
 
     fn left_over_records(&self) -> Result<Vec<(Bytes, TxnId, StoredRecord)>, ReplicaError> {
         let before = self.hlc.now()?.minus(Duration::from_millis(self.settings.record_retention_ms));
-        let (view, reader) = self.read_view();
+        let Ok((view, reader)) = self.read_view() else { return Ok(Vec::new()) };
         let (from, to) = keys::key_local_span(&view.descriptor.start, &view.descriptor.end);
         let mut found = Vec::new();
         let mut cursor = reader.cursor(&from, &to, false);

@@ -8,18 +8,23 @@ use raft_groups::{AppliedState, GroupStatus, SnapshotSink, SnapshotSource, State
 use super::Replica;
 use crate::command::Split;
 use crate::descriptor::RangeDescriptor;
+use crate::engine::{EngineError, WriteBatch};
 use crate::lease::Lease;
 
 /// The holder of a replica: the store. Calls come from application, in log order; none may block.
 #[async_trait]
 pub trait ReplicaEvents: Send + Sync + 'static {
-    /// Whether a split about to apply may write the right side's state here: not when this node already has a
-    /// later replica of it, or had one and removed it.
-    fn may_create(&self, _right: &RangeDescriptor) -> bool {
-        true
+    /// A split is about to apply: whether its batch may write the right side's state here. Not when this node already has a
+    /// later replica of it, or had one and removed it: then the batch gets what the holder must remember of that instead.
+    /// [`ReplicaEvents::split_applied`] follows, unless the engine fails.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    fn before_split(&self, _right: &RangeDescriptor, _batch: &mut WriteBatch) -> Result<bool, StateMachineError> {
+        Ok(true)
     }
 
-    /// A split has applied, and the right side's state is in the engine (unless [`ReplicaEvents::may_create`] said no).
+    /// A split has applied, and the right side's state is in the engine (unless [`ReplicaEvents::before_split`] said no).
     /// Creates the right replica, gives it the timestamp-cache low-water mark and starts its group, which stands for
     /// election at once when `leaseholder`.
     fn split_applied(&self, _left: &Arc<Replica>, _split: &Split, _leaseholder: bool) {}
@@ -44,7 +49,8 @@ pub trait ReplicaEvents: Send + Sync + 'static {
         Err(StateMachineError::new("this replica's holder sends no snapshots"))
     }
 
-    /// Stages a snapshot. Once it is switched to, the holder calls [`Replica::reload`].
+    /// Stages a snapshot. The holder calls [`Replica::begin_switch`] before it replaces any data, and [`Replica::reload`] when it is
+    /// through.
     ///
     /// # Errors
     /// When the engine fails, or the holder takes no snapshots.
@@ -55,6 +61,14 @@ pub trait ReplicaEvents: Send + Sync + 'static {
     ) -> Result<Box<dyn SnapshotSink>, StateMachineError> {
         Err(StateMachineError::new("this replica's holder takes no snapshots"))
     }
+
+    /// Whether the engine has room for a write. Without, what is committed waits to be applied.
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    /// The engine could not be read: nothing the holder keeps in it can be relied on.
+    fn engine_failed(&self, _error: &EngineError) {}
 
     /// Whether too little disk space is left to take writes; the sentence says where.
     fn disk_full(&self) -> Option<String> {

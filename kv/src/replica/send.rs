@@ -148,7 +148,7 @@ impl Replica {
             self.lease_for(times.read.max(times.write)).await?;
         }
         let view = self.view.read().clone();
-        if view.destroyed {
+        if view.is_closed() {
             return Err(self.not_leaseholder(0));
         }
         if !evaluate::is_within(batch, &view.descriptor) {
@@ -214,7 +214,7 @@ impl Replica {
 
     /// A commit that is sent again and has taken effect must not wait for those who came after it: they may wait for it.
     fn check_outcome(&self, batch: &BatchRequest) -> Result<(), KvError> {
-        let (_, reader) = self.read_view();
+        let (_, reader) = self.read_view()?;
         match evaluate::find_outcome(batch, &*reader) {
             Ok(None) => Ok(()),
             Ok(Some(committed)) => Err(committed),
@@ -224,12 +224,13 @@ impl Replica {
 
     fn engine_failed(&self, error: &EngineError) -> KvError {
         tracing::error!(range = self.range_id, %error, "the engine failed under a request");
+        self.events.engine_failed(error);
         invalid(format!("the storage engine failed: {error}"))
     }
 
     fn evaluate(&self, batch: &BatchRequest, times: Times) -> Result<Evaluated, Refusal> {
-        let (view, reader) = self.read_view();
-        if view.destroyed || !evaluate::is_within(batch, &view.descriptor) {
+        let (view, reader) = self.read_view().map_err(Refusal::Error)?;
+        if !evaluate::is_within(batch, &view.descriptor) {
             return Err(Refusal::Error(self.mismatch()));
         }
         let now = self.clock_now()?;

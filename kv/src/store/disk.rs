@@ -3,12 +3,18 @@
 //! ```text
 //!   free ≥ 2 × floor        the ballast file is (re)made
 //!   free < floor            writes are refused (reads go on); the ballast is given up, so that what must still be
-//!                           written (the log, garbage collection, removals) has room
+//!                           written (the log, leases, garbage collection, removals) has room
+//!   free < reserve          the ballast is gone, too, to others: nothing is written to the engine, which would not survive
+//!                           a write that fails; what is committed waits, and others lead
 //!   free ≥ floor + ballast  writes go on
 //! ```
+//!
+//! The reserve is half of the ballast, or of the floor where that is less: what the engine may still need for what it does by itself,
+//! a flush above all.
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use raft_groups::disk::Dir;
@@ -23,6 +29,9 @@ pub struct DiskGuard {
     dir: Arc<dyn Dir>,
     floor_bytes: u64,
     ballast_bytes: u64,
+    reserve_bytes: u64,
+    /// Nobody waits for room any more.
+    is_closed: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -40,6 +49,8 @@ impl DiskGuard {
             dir,
             floor_bytes: settings.disk_floor_bytes,
             ballast_bytes: settings.disk_ballast_bytes,
+            reserve_bytes: settings.disk_ballast_bytes.min(settings.disk_floor_bytes) / 2,
+            is_closed: AtomicBool::new(false),
             state: Mutex::new(State { free_bytes: u64::MAX, is_full: false, has_ballast }),
         }
     }
@@ -69,6 +80,25 @@ impl DiskGuard {
             state.has_ballast = true;
         }
         Ok(state.is_full)
+    }
+
+    /// The store stops: whatever waits for room goes on, and ends, whether it works or not.
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the engine may be written to: asked before each write, since others may take what is left at any time. Gives up
+    /// the ballast first, if there is one.
+    pub fn has_room(&self) -> bool {
+        // What is not known is not held against anyone.
+        let has_room = || self.dir.free_bytes().map_or(true, |free_bytes| free_bytes >= self.reserve_bytes);
+        if self.reserve_bytes == 0 || self.is_closed.load(Ordering::SeqCst) || has_room() {
+            return true;
+        }
+        if let Err(error) = self.look() {
+            tracing::warn!(%error, "the ballast was not given up");
+        }
+        has_room()
     }
 
     /// Whether too little is left to take writes: a sentence with the figures.

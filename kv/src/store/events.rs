@@ -3,34 +3,34 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use clock::mutation::{self, Mutant};
 use raft_groups::{AppliedState, GroupStatus, SnapshotSink, SnapshotSource, StateMachineError};
 
 use super::Store;
+use super::chores::Chore;
+use super::data::EngineSpan;
 use super::lifecycle::Work;
-use super::local::Tombstone;
+use super::local::{Leftover, Tombstone};
 use super::snapshot::{InstallHost, RangeSink, RangeSource, SinkState};
 use crate::command::Split;
 use crate::descriptor::RangeDescriptor;
+use crate::engine::{EngineError, WriteBatch};
 use crate::lease::Lease;
 use crate::replica::{Replica, ReplicaEvents};
 
 #[async_trait]
 impl ReplicaEvents for Store {
-    fn may_create(&self, right: &RangeDescriptor) -> bool {
-        let Some(own) = right.replicas.iter().find(|replica| replica.node_id == self.parts.node_id) else {
-            return false;
-        };
+    fn before_split(&self, right: &RangeDescriptor, batch: &mut WriteBatch) -> Result<bool, StateMachineError> {
+        let own = right.replicas.iter().find(|replica| replica.node_id == self.parts.node_id);
         let reader = self.parts.engine.snapshot();
-        let is_spent = match Tombstone::load(&*reader, right.range_id) {
-            Ok(tombstone) => tombstone.is_some_and(|tombstone| own.replica_id < tombstone.next_replica_id),
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "a tombstone cannot be read");
-                true
-            }
-        };
-        let has_later = self.held(right.range_id).is_some_and(|held| held.replica.replica_id() > own.replica_id);
-        !is_spent && !has_later
+        let tombstone = Tombstone::load(&*reader, right.range_id).map_err(StateMachineError::new)?;
+        let next_replica_id = tombstone.map_or(0, |tombstone| tombstone.next_replica_id);
+        let is_born = own.is_some_and(|own| {
+            own.replica_id >= next_replica_id && self.claims.begin_birth(right.range_id, own.replica_id)
+        });
+        if !is_born {
+            Leftover { descriptor: right.clone() }.save(batch);
+        }
+        Ok(is_born)
     }
 
     fn split_applied(&self, left: &Arc<Replica>, split: &Split, leaseholder: bool) {
@@ -38,10 +38,12 @@ impl ReplicaEvents for Store {
         self.parts.router.learn(&split.left);
         self.parts.router.learn(&split.right);
         let right = split.right.clone();
-        if self.may_create(&right) {
-            self.ask(Work::StartRight { right, campaign: leaseholder });
+        let own = right.replicas.iter().find(|replica| replica.node_id == self.parts.node_id);
+        let own_id = own.map_or(0, |own| own.replica_id);
+        if self.claims.split(&split.left, &right, own_id) {
+            self.ask(Work::StartRight { range_id: right.range_id, campaign: leaseholder });
         } else {
-            self.ask(Work::DropRight { right });
+            self.begin_chore(Chore::Leftover { range_id: right.range_id });
         }
         self.changed.notify_one();
     }
@@ -77,18 +79,30 @@ impl ReplicaEvents for Store {
         _state: AppliedState,
     ) -> Result<Box<dyn SnapshotSink>, StateMachineError> {
         if let Some(words) = self.parts.disk.is_full() {
-            return Err(StateMachineError::new(words));
+            return Err(StateMachineError::refused(words));
         }
-        let host = self.this.upgrade().ok_or_else(|| StateMachineError::new("the store is shutting down"))?;
+        let store = self.this.upgrade().ok_or_else(|| StateMachineError::refused("the store is shutting down"))?;
+        let install_id = self.parts.random.next_u64();
         Ok(Box::new(RangeSink {
-            engine: self.parts.engine.clone(),
-            host: Arc::new(Install { store: host, replica: replica.clone() }),
+            steps: self.steps(),
+            host: Arc::new(Install { store, replica: replica.clone(), install_id }),
             replica_id: replica.replica_id(),
             range_id: replica.range_id(),
-            install_id: self.parts.random.next_u64(),
+            install_id,
             batch_bytes: self.parts.settings.snapshot_batch_bytes,
             state: SinkState::default(),
         }))
+    }
+
+    fn has_room(&self) -> bool {
+        self.parts.disk.has_room()
+    }
+
+    fn engine_failed(&self, error: &EngineError) {
+        // What does not decode is one record; what cannot be read may be anything.
+        if matches!(error, EngineError::Storage(_)) {
+            self.failure.tell_error("the storage engine cannot be read", error);
+        }
     }
 
     fn disk_full(&self) -> Option<String> {
@@ -100,6 +114,7 @@ impl ReplicaEvents for Store {
 struct Install {
     store: Arc<Store>,
     replica: Arc<Replica>,
+    install_id: u64,
 }
 
 impl InstallHost for Install {
@@ -107,27 +122,33 @@ impl InstallHost for Install {
         self.replica.descriptor()
     }
 
-    fn may_install(&self, descriptor: &RangeDescriptor) -> Result<(), String> {
+    fn claim(&self, descriptor: &RangeDescriptor) -> Result<(), String> {
         let replica_id = self.replica.replica_id();
         if !descriptor.replicas.iter().any(|replica| replica.replica_id == replica_id) {
             return Err(format!("the snapshot of range {} knows no replica {replica_id}", descriptor.range_id));
         }
-        match self.store.overlapping(descriptor).first() {
-            None => Ok(()),
-            Some(_) if mutation::is(Mutant::SnapshotOverSplit) => Ok(()),
-            Some(other) => Err(format!(
-                "range {} overlaps range {} of generation {}, whose split is still to be applied here",
-                descriptor.range_id, other.range_id, other.generation
-            )),
-        }
+        let has_data = !self.replica.descriptor().replicas.is_empty();
+        self.store.claims.begin_install(replica_id, has_data, self.install_id, descriptor)
     }
 
-    fn installed(&self, descriptor: &RangeDescriptor) {
+    fn begin_switch(&self, descriptor: &RangeDescriptor) {
+        self.store.claims.switch(self.install_id, descriptor);
+        self.replica.begin_switch();
+    }
+
+    fn installed(&self, descriptor: &RangeDescriptor) -> Result<(), StateMachineError> {
         tracing::info!(range = descriptor.range_id, generation = descriptor.generation, "snapshot installed");
-        if let Err(error) = self.replica.reload() {
-            tracing::error!(error = &error as &dyn std::error::Error, "an installed snapshot cannot be read");
-        }
+        self.replica.reload().map_err(StateMachineError::new)?;
+        self.store.claims.installed(descriptor);
         self.store.parts.router.learn(descriptor);
         self.store.changed.notify_one();
+        Ok(())
+    }
+
+    fn abandoned(&self, range_id: u64, staged: Option<EngineSpan>) {
+        self.store.claims.abandon(range_id, self.install_id);
+        if let Some(staged) = staged {
+            self.store.begin_chore(Chore::Staged { staged });
+        }
     }
 }

@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
-use raft_groups::{GroupId, ReplicaId, initial_state};
+use raft_groups::{GroupEnd, GroupId, ReplicaId, initial_state};
 use tokio::sync::{Notify, mpsc};
 
-use super::local::{self, Tombstone};
+use super::chores::Chore;
+use super::claims::Claims;
+use super::data::Steps;
+use super::failure::{Failure, WatchedEngine};
+use super::local::{self, Leftover, Tombstone};
 use super::log::Log;
 use super::snapshot;
-use super::{Held, Lifecycle, Store, StoreParts, data};
+use super::{Held, Lifecycle, Store, StoreParts};
 use crate::descriptor::RangeDescriptor;
 use crate::engine::{EngineError, WriteBatch};
 use crate::keys::{self, RangeLocal};
@@ -37,11 +41,11 @@ pub(super) enum Work {
     /// A message came for a replica that does not run here.
     Wanted { range_id: u64, replica_id: u64 },
     /// A split has applied.
-    StartRight { right: RangeDescriptor, campaign: bool },
-    /// A split has applied whose right side has no business here: its data goes.
-    DropRight { right: RangeDescriptor },
+    StartRight { range_id: u64, campaign: bool },
     /// A replica is no member any more.
     Destroy { range_id: u64, replica_id: u64, next_replica_id: u64 },
+    /// A replica's group ended by itself, and may be started anew.
+    Restart { range_id: u64, replica_id: u64 },
 }
 
 impl Store {
@@ -49,11 +53,16 @@ impl Store {
     ///
     /// # Errors
     /// When the engine or a log cannot be read.
-    pub async fn start(parts: StoreParts) -> Result<Arc<Store>, StoreError> {
+    pub async fn start(mut parts: StoreParts) -> Result<Arc<Store>, StoreError> {
+        let failure = Failure::new();
+        parts.engine = Arc::new(WatchedEngine { engine: parts.engine, failure: failure.clone() });
         let (work, worker) = mpsc::unbounded_channel();
         let store = Arc::new_cyclic(|this: &Weak<Store>| Store {
+            chores: parts.tasks.scope(),
             parts,
             held: RwLock::new(BTreeMap::new()),
+            claims: Claims::default(),
+            failure: failure.clone(),
             work,
             lifecycle: tokio::sync::Mutex::new(Lifecycle::Open),
             changed: Notify::new(),
@@ -62,22 +71,70 @@ impl Store {
         let engine = &store.parts.engine;
         let range_ids = local::range_ids(&*engine.snapshot())?;
         for range_id in &range_ids {
-            snapshot::complete_marked(&**engine, *range_id)?;
-            store.complete_removal(*range_id).await?;
+            snapshot::complete_marked(&store.steps(), *range_id).await?;
         }
+        store.listen();
+        let mut present = Vec::new();
         for range_id in range_ids {
-            if RangeState::load(&*engine.snapshot(), range_id)?.is_some() {
-                store.start_replica(range_id).await?;
+            if store.take_back(range_id)? {
+                present.push(range_id);
             }
         }
+        for range_id in present {
+            store.start_replica(range_id).await?;
+        }
         store.parts.tasks.spawn("store", work_through(Arc::downgrade(&store), worker));
-        let this = Arc::downgrade(&store);
-        store.parts.host.on_absent_group(Arc::new(move |group, replica, _from| {
+        store.parts.tasks.spawn("failure", give_up(failure, Arc::downgrade(&store)));
+        Ok(store)
+    }
+
+    /// Hears of messages for replicas that do not run here, and of groups that ended by themselves.
+    fn listen(&self) {
+        let this = self.this.clone();
+        self.parts.host.on_absent_group(Arc::new(move |group, replica, _from| {
             if let Some(store) = this.upgrade() {
                 store.ask(Work::Wanted { range_id: group.0, replica_id: replica.0 });
             }
         }));
-        Ok(store)
+        let this = self.this.clone();
+        self.parts.host.on_end(Arc::new(move |group, replica, end| {
+            let Some(store) = this.upgrade() else { return };
+            match end {
+                GroupEnd::Refused(words) => {
+                    tracing::warn!(range = group.0, words, "a replica's group ended, and is started again");
+                    store.ask(Work::Restart { range_id: group.0, replica_id: replica.0 });
+                }
+                GroupEnd::Failed(words) => {
+                    store.failure.tell(|| format!("the replica of {group} cannot go on: {words}"))
+                }
+            }
+        }));
+    }
+
+    /// Claims what is here of a range, and goes on with what was to be cleared of it. Returns whether it has a replica.
+    fn take_back(&self, range_id: u64) -> Result<bool, StoreError> {
+        let reader = self.parts.engine.snapshot();
+        let overlap = |words: String| EngineError::Corrupt(format!("range_tiling: {words}"));
+        if let Some(Leftover { descriptor }) = Leftover::load(&*reader, range_id)? {
+            self.claims.resume_leftover(&descriptor);
+            self.begin_chore(Chore::Leftover { range_id });
+        }
+        let uncleared = Tombstone::load(&*reader, range_id)?.and_then(|tombstone| tombstone.uncleared);
+        if let Some(descriptor) = uncleared {
+            self.claims.resume_removal(&descriptor).map_err(overlap)?;
+            self.begin_chore(Chore::Removal { range_id });
+            return Ok(false);
+        }
+        let Some((record, _)) = RangeState::load(&*reader, range_id)? else { return Ok(false) };
+        let descriptor = RangeDescriptor { range_id, ..record.descriptor };
+        self.claims.hold(record.replica_id, &descriptor).map_err(overlap)?;
+        Ok(true)
+    }
+
+    /// The engine, by pieces.
+    pub(super) fn steps(&self) -> Steps {
+        let parts = &self.parts;
+        Steps { engine: parts.engine.clone(), tasks: parts.tasks.clone(), disk: parts.disk.clone() }
     }
 
     /// Puts the state of a new range's first replica on a node into a batch, alike for every node that holds one. `stats` are
@@ -117,6 +174,7 @@ impl Store {
             parts.router.learn(&held.replica.descriptor());
         }
         self.held.write().insert(range_id, held.clone());
+        self.claims.started(range_id);
         self.changed.notify_one();
         Ok(held)
     }
@@ -134,57 +192,57 @@ impl Store {
         }
     }
 
-    async fn work(&self, work: Work) -> Result<(), StoreError> {
+    pub(super) async fn work(&self, work: Work) -> Result<(), StoreError> {
         let lifecycle = self.lifecycle.lock().await;
         if *lifecycle == Lifecycle::Closed {
             return Ok(());
         }
         match work {
             Work::Wanted { range_id, replica_id } => self.start_wanted(range_id, replica_id).await,
-            Work::StartRight { right, campaign } => self.start_right(&right, campaign).await,
-            Work::DropRight { right } => self.drop_right(&right),
-            Work::Destroy { range_id, replica_id, next_replica_id } => {
-                if self.held(range_id).is_some_and(|held| held.replica.replica_id() == replica_id) {
-                    self.destroy(range_id, next_replica_id).await?;
-                }
-                Ok(())
+            Work::StartRight { range_id, campaign } => self.start_right(range_id, campaign).await,
+            Work::Destroy { range_id, replica_id, next_replica_id } if self.holds(range_id, replica_id) => {
+                self.destroy(range_id, next_replica_id).await
             }
+            Work::Restart { range_id, replica_id } if self.holds(range_id, replica_id) => {
+                self.stop_replica(range_id).await;
+                self.start_replica(range_id).await.map(|_| ())
+            }
+            Work::Destroy { .. } | Work::Restart { .. } => Ok(()),
         }
+    }
+
+    fn holds(&self, range_id: u64, replica_id: u64) -> bool {
+        self.held(range_id).is_some_and(|held| held.replica.replica_id() == replica_id)
     }
 
     /// A peer sent something to a replica that does not run here.
     async fn start_wanted(&self, range_id: u64, replica_id: u64) -> Result<(), StoreError> {
         if let Some(held) = self.held(range_id) {
-            let own = held.replica.replica_id();
-            if own < replica_id {
-                // A node has one replica of a range at a time: ours was removed, and this one is its successor.
+            if held.replica.replica_id() < replica_id {
+                // A node has one replica of a range at a time: ours was removed, and this one is its successor. The next message
+                // finds its place cleared.
                 self.destroy(range_id, replica_id).await?;
-            } else {
-                return Ok(());
             }
-        }
-        let reader = self.parts.engine.snapshot();
-        if Tombstone::load(&*reader, range_id)?.is_some_and(|tombstone| replica_id < tombstone.next_replica_id) {
             return Ok(());
         }
-        match RangeState::load(&*reader, range_id)? {
-            // The split that made it has applied, and the worker has not come to it yet.
-            Some((record, _)) if record.replica_id == replica_id => {}
-            Some(_) => return Ok(()),
-            None => {
-                let descriptor = RangeDescriptor { range_id, ..RangeDescriptor::default() };
-                let mut batch = WriteBatch::new();
-                snapshot::put_record(replica_id, &descriptor, &mut batch);
-                self.parts.engine.write(batch)?;
-            }
+        if !self.claims.start(range_id, replica_id) {
+            return Ok(());
         }
+        let tombstone = Tombstone::load(&*self.parts.engine.snapshot(), range_id)?;
+        if tombstone.is_some_and(|tombstone| replica_id < tombstone.next_replica_id) {
+            self.claims.give_up(range_id);
+            return Ok(());
+        }
+        let descriptor = RangeDescriptor { range_id, ..RangeDescriptor::default() };
+        let mut batch = WriteBatch::new();
+        snapshot::put_record(replica_id, &descriptor, &mut batch);
+        self.parts.engine.write(batch)?;
         self.start_replica(range_id).await.map(|_| ())
     }
 
     /// The right side of a split: its state is in the engine. A replica without data, which came into being by a
     /// message, gives way; its votes stay in the log.
-    async fn start_right(&self, right: &RangeDescriptor, campaign: bool) -> Result<(), StoreError> {
-        let range_id = right.range_id;
+    async fn start_right(&self, range_id: u64, campaign: bool) -> Result<(), StoreError> {
         if RangeState::load(&*self.parts.engine.snapshot(), range_id)?.is_none() {
             return Ok(());
         }
@@ -197,16 +255,9 @@ impl Store {
                 self.start_replica(range_id).await?
             }
         };
-        if campaign {
-            held.group.campaign().await?;
-        }
-        Ok(())
-    }
-
-    /// The right side's data, left behind by a split whose right replica was removed before it came to be.
-    fn drop_right(&self, right: &RangeDescriptor) -> Result<(), StoreError> {
-        if self.overlapping(right).is_empty() && !self.held(right.range_id).is_some_and(|held| held.is_initialized()) {
-            data::clear(&*self.parts.engine, &data::key_spans(right))?;
+        if campaign && let Err(error) = held.group.campaign().await {
+            // It ended at once. What becomes of it is its supervisor's; the others stand for election without it.
+            tracing::warn!(range = range_id, %error, "the right side of a split does not stand for election");
         }
         Ok(())
     }
@@ -214,30 +265,25 @@ impl Store {
     /// Removes a replica with its data and its log, for good.
     async fn destroy(&self, range_id: u64, next_replica_id: u64) -> Result<(), StoreError> {
         let Some(held) = self.held(range_id) else { return Ok(()) };
+        if !self.claims.begin_removal(range_id) {
+            return Ok(());
+        }
         tracing::info!(range = range_id, replica = held.replica.replica_id(), "replica removed");
-        let descriptor = held.replica.descriptor();
         self.stop_replica(range_id).await;
-        let tombstone = Tombstone { next_replica_id, uncleared: Some(descriptor) };
+        // Only now: until its group had stopped, a split or a snapshot may have changed its bounds. What a split gave to
+        // another range is not this one's to clear.
+        let reader = self.parts.engine.snapshot();
+        let state = RangeState::load(&*reader, range_id)?;
+        let descriptor = state.map(|(record, _)| record.descriptor).unwrap_or_default();
+        let spent = Tombstone::load(&*reader, range_id)?.map_or(0, |tombstone| tombstone.next_replica_id);
+        drop(reader);
+        let uncleared = Some(RangeDescriptor { range_id, ..descriptor });
+        let tombstone = Tombstone { next_replica_id: next_replica_id.max(spent), uncleared };
         let mut batch = WriteBatch::new();
         tombstone.save(range_id, &mut batch);
         batch.delete(keys::range_local(range_id, RangeLocal::Replica));
         self.parts.engine.write(batch)?;
-        self.complete_removal(range_id).await
-    }
-
-    /// Clears what a removed replica left. Doing it twice is doing it once, until the tombstone says it is done.
-    async fn complete_removal(&self, range_id: u64) -> Result<(), StoreError> {
-        let engine = &self.parts.engine;
-        let Some(tombstone) = Tombstone::load(&*engine.snapshot(), range_id)? else { return Ok(()) };
-        let Some(descriptor) = &tombstone.uncleared else { return Ok(()) };
-        let mut spans = data::key_spans(descriptor);
-        spans.push(data::id_span(range_id));
-        data::clear(&**engine, &spans)?;
-        self.sync_engine().await?;
-        self.parts.host.remove_group(GroupId(range_id)).await?;
-        let mut batch = WriteBatch::new();
-        Tombstone { uncleared: None, ..tombstone }.save(range_id, &mut batch);
-        engine.write(batch)?;
+        self.begin_chore(Chore::Removal { range_id });
         Ok(())
     }
 
@@ -256,7 +302,14 @@ async fn work_through(store: Weak<Store>, mut worker: mpsc::UnboundedReceiver<Wo
         let Some(store) = store.upgrade() else { return };
         let what = format!("{work:?}");
         if let Err(error) = store.work(work).await {
-            tracing::error!(error = &error as &dyn std::error::Error, what, "a replica could not be changed");
+            store.failure.tell_error(&what, &error);
         }
     }
+}
+
+/// Whatever a store that cannot go on holds a lease of is better served by others, who wait until it has run out.
+async fn give_up(failure: Failure, store: Weak<Store>) {
+    failure.wait().await;
+    let Some(store) = store.upgrade() else { return };
+    store.all().iter().for_each(|(_, held)| held.replica.drop_lease());
 }

@@ -4,6 +4,7 @@
 //!   \x01 s i                       StoreIdentity: the cluster, the node, the format
 //!   \x01 s h                       Hints: where the first range was, and who was there
 //!   \x01 i <range> t               Tombstone: which replica IDs are spent
+//!   \x01 i <range> u               Leftover: the right side of a split, to be cleared
 //! ```
 
 use bytes::Bytes;
@@ -128,6 +129,34 @@ impl Tombstone {
     /// Keeps it.
     pub fn save(&self, range_id: u64, batch: &mut WriteBatch) {
         batch.put(keys::range_local(range_id, RangeLocal::Removed), self.encode_to_vec());
+    }
+}
+
+/// The right side of a split that has no replica here: its data is still to be cleared.
+#[derive(Clone, PartialEq, Message)]
+pub struct Leftover {
+    /// The right side.
+    #[prost(message, required, tag = "1")]
+    pub descriptor: RangeDescriptor,
+}
+
+impl Leftover {
+    /// What is left over of a range, if anything is.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub fn load(reader: &dyn Reader, range_id: u64) -> Result<Option<Self>, EngineError> {
+        load(reader, &keys::range_local(range_id, RangeLocal::Leftover))
+    }
+
+    /// Keeps it.
+    pub fn save(&self, batch: &mut WriteBatch) {
+        batch.put(keys::range_local(self.descriptor.range_id, RangeLocal::Leftover), self.encode_to_vec());
+    }
+
+    /// It is cleared.
+    pub fn forget(range_id: u64, batch: &mut WriteBatch) {
+        batch.delete(keys::range_local(range_id, RangeLocal::Leftover));
     }
 }
 

@@ -3,15 +3,19 @@
 //! ```text
 //!   source   a view of the engine ─▶ chunk {descriptor, entries} ─▶ chunk {entries} …
 //!
-//!   sink     small: kept in memory ─────────────────────▶ one batch: old out, new in
+//!   sink     first chunk: the span is claimed
+//!            small: kept in memory ─────────────────────▶ one batch: old out, new in
 //!            large: \x01 i <range> z d <install> <key>   staged beside the live data
 //!                   \x01 i <range> z m                   mark: from here on the switch rolls forward, crash or not
 //!                   old out, new in, batch by batch ─▶ record, mark removed ─▶ staging cleared
+//!            meanwhile the replica serves nothing, and then reads its bounds and threshold anew
 //! ```
 //!
 //! Invariants: `install_rolls_forward` (a marked install is completed by [`complete_marked`] before its replica starts;
-//! an unmarked one leaves nothing but staging to clear); `no_overlap` (data is never installed over the span of another
-//! replica of the same store: a split that is still to be applied here owns it).
+//! an unmarked one leaves nothing but staging to clear); `span_claimed` (data is never installed over the span of another
+//! range of the same store: a split that is still to be applied here owns it, or a removal that still clears it);
+//! `half_installed_is_unseen` (no request is evaluated from the first byte replaced until the bounds and the threshold that belong
+//! to the new data are in force).
 
 use std::sync::Arc;
 
@@ -20,7 +24,7 @@ use bytes::Bytes;
 use prost::Message;
 use raft_groups::{AppliedState, SnapshotSink, SnapshotSource, StateMachineError};
 
-use super::data::{self, EngineSpan};
+use super::data::{self, EngineSpan, Steps};
 use crate::descriptor::RangeDescriptor;
 use crate::engine::{Engine, EngineError, Reader, WriteBatch};
 use crate::keys::{self, RangeLocal};
@@ -131,16 +135,25 @@ pub(super) trait InstallHost: Send + Sync + 'static {
     /// The replica's bounds so far; without replicas when it has none.
     fn former(&self) -> RangeDescriptor;
 
-    /// Whether data with these bounds may be installed: the sentence says what stands in the way.
-    fn may_install(&self, descriptor: &RangeDescriptor) -> Result<(), String>;
+    /// Claims the span of the data, unless something stands in the way: the sentence says what.
+    fn claim(&self, descriptor: &RangeDescriptor) -> Result<(), String>;
+
+    /// The data is about to be replaced: from now on nothing is served from it.
+    fn begin_switch(&self, descriptor: &RangeDescriptor);
 
     /// The data is in place.
-    fn installed(&self, descriptor: &RangeDescriptor);
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn installed(&self, descriptor: &RangeDescriptor) -> Result<(), StateMachineError>;
+
+    /// The snapshot is given up, and what was staged of it, if anything, is to be cleared.
+    fn abandoned(&self, range_id: u64, staged: Option<EngineSpan>);
 }
 
 /// A snapshot on its way in.
 pub(super) struct RangeSink {
-    pub engine: Arc<dyn Engine>,
+    pub steps: Steps,
     pub host: Arc<dyn InstallHost>,
     /// The replica it is for.
     pub replica_id: u64,
@@ -158,41 +171,50 @@ pub(super) struct SinkState {
     kept: WriteBatch,
     kept_bytes: usize,
     is_staged: bool,
+    /// From here on there is no way back.
+    is_switching: bool,
 }
 
 impl RangeSink {
     /// Moves what is kept in memory to the staging area.
-    fn stage(&mut self) -> Result<(), EngineError> {
+    async fn stage(&mut self) -> Result<(), EngineError> {
         self.state.is_staged = true;
         self.state.kept_bytes = 0;
-        let prefix = staging_prefix(self.range_id, b'd', &self.install_id.to_be_bytes());
-        let mut batch = WriteBatch::new();
-        for op in std::mem::take(&mut self.state.kept).ops {
-            let key = [&prefix[..], &op.key[..]].concat();
-            batch.put(key, op.value.unwrap_or_default());
+        let (prefix, _) = staged_span(self.range_id, self.install_id);
+        let kept = std::mem::take(&mut self.state.kept);
+        if kept.is_empty() {
+            return Ok(());
         }
-        self.engine.write(batch)
+        let put_aside = move |engine: &dyn Engine| {
+            let mut batch = WriteBatch::new();
+            for op in kept.ops {
+                batch.put([&prefix[..], &op.key[..]].concat(), op.value.unwrap_or_default());
+            }
+            engine.write(batch)
+        };
+        self.steps.run(put_aside).await
     }
 
     /// One batch does it all, if both the old and the new data are small.
-    fn install_at_once(&mut self, descriptor: &RangeDescriptor) -> Result<bool, EngineError> {
+    async fn install_at_once(&mut self, descriptor: &RangeDescriptor) -> Result<bool, EngineError> {
         if self.state.is_staged {
             return Ok(false);
         }
         let mut spans = vec![data::id_span(self.range_id)];
         spans.extend(data::key_spans(&self.host.former()));
         spans.extend(data::key_spans(descriptor));
-        let Some(old) = data::few_keys(&*self.engine.snapshot(), &spans)? else { return Ok(false) };
+        let old = self.steps.run(move |engine| data::few_keys(&*engine.snapshot(), &spans)).await?;
+        let Some(old) = old else { return Ok(false) };
         let mut batch = WriteBatch::new();
         old.into_iter().for_each(|key| batch.delete(key));
         batch.append(std::mem::take(&mut self.state.kept));
         put_record(self.replica_id, descriptor, &mut batch);
-        self.engine.write(batch)?;
+        self.steps.run(move |engine| engine.write(batch)).await?;
         Ok(true)
     }
 
-    fn install_staged(&mut self, descriptor: &RangeDescriptor) -> Result<(), EngineError> {
-        self.stage()?;
+    async fn install_staged(&mut self, descriptor: &RangeDescriptor) -> Result<(), EngineError> {
+        self.stage().await?;
         let mark = InstallMark {
             install_id: self.install_id,
             replica_id: self.replica_id,
@@ -201,41 +223,60 @@ impl RangeSink {
         };
         let mut batch = WriteBatch::new();
         batch.put(mark_key(self.range_id), mark.encode_to_vec());
-        self.engine.write(batch)?;
-        roll_forward(&*self.engine, &mark)
+        self.steps.run(move |engine| engine.write(batch)).await?;
+        roll_forward(&self.steps, &mark).await
+    }
+}
+
+impl Drop for RangeSink {
+    fn drop(&mut self) {
+        if !self.state.is_switching {
+            let staged = self.state.is_staged.then(|| staged_span(self.range_id, self.install_id));
+            self.host.abandoned(self.range_id, staged);
+        }
     }
 }
 
 #[async_trait]
 impl SnapshotSink for RangeSink {
     async fn write_chunk(&mut self, chunk: Bytes) -> Result<(), StateMachineError> {
-        let chunk = Chunk::decode(chunk).map_err(StateMachineError::new)?;
+        let chunk = Chunk::decode(chunk).map_err(StateMachineError::refused)?;
         if let Some(descriptor) = chunk.descriptor {
             if descriptor.range_id != self.range_id {
-                return Err(StateMachineError::new("the snapshot is of another range"));
+                return Err(StateMachineError::refused("the snapshot is of another range"));
             }
-            self.host.may_install(&descriptor).map_err(StateMachineError::new)?;
+            self.host.claim(&descriptor).map_err(StateMachineError::refused)?;
             self.state.descriptor = Some(descriptor);
         }
         self.state.kept_bytes += chunk.entries.size_bytes();
         self.state.kept.append(chunk.entries);
         if self.state.kept_bytes > self.batch_bytes {
-            self.stage().map_err(StateMachineError::new)?;
+            self.stage().await.map_err(StateMachineError::new)?;
+        }
+        Ok(())
+    }
+
+    async fn prepare(&mut self) -> Result<(), StateMachineError> {
+        if self.state.descriptor.is_none() {
+            return Err(StateMachineError::refused("the snapshot names no range"));
+        }
+        if self.state.is_staged {
+            self.stage().await.map_err(StateMachineError::new)?;
         }
         Ok(())
     }
 
     async fn finish(mut self: Box<Self>) -> Result<(), StateMachineError> {
         let Some(descriptor) = self.state.descriptor.take() else {
-            return Err(StateMachineError::new("the snapshot names no range"));
+            return Err(StateMachineError::refused("the snapshot names no range"));
         };
-        self.host.may_install(&descriptor).map_err(StateMachineError::new)?;
-        if !self.install_at_once(&descriptor).map_err(StateMachineError::new)? {
-            self.install_staged(&descriptor).map_err(StateMachineError::new)?;
+        self.state.is_switching = true;
+        self.host.begin_switch(&descriptor);
+        if !self.install_at_once(&descriptor).await.map_err(StateMachineError::new)? {
+            self.install_staged(&descriptor).await.map_err(StateMachineError::new)?;
         }
-        self.engine.sync().map_err(StateMachineError::new)?;
-        self.host.installed(&descriptor);
-        Ok(())
+        self.steps.sync().await.map_err(StateMachineError::new)?;
+        self.host.installed(&descriptor)
     }
 }
 
@@ -246,26 +287,37 @@ pub(super) fn put_record(replica_id: u64, descriptor: &RangeDescriptor, batch: &
 }
 
 /// Puts a marked install into place. Doing it twice is doing it once, until the mark is gone.
-fn roll_forward(engine: &dyn Engine, mark: &InstallMark) -> Result<(), EngineError> {
+async fn roll_forward(steps: &Steps, mark: &InstallMark) -> Result<(), EngineError> {
     let range_id = mark.descriptor.range_id;
     let mut spans = vec![data::id_span(range_id)];
     spans.extend(data::key_spans(&mark.former));
     spans.extend(data::key_spans(&mark.descriptor));
-    data::clear(engine, &spans)?;
-    let staged = staged_span(range_id, mark.install_id);
-    let mut start = Some(staged.0.clone());
-    while let Some(from) = start {
-        let (entries, next) = staged_page(&*engine.snapshot(), &from, &staged.1)?;
-        let mut batch = WriteBatch::new();
-        entries.into_iter().for_each(|(key, value)| batch.put(key.slice(staged.0.len()..), value));
-        engine.write(batch)?;
-        start = next;
+    steps.clear(&spans).await?;
+    let (prefix, end) = staged_span(range_id, mark.install_id);
+    let mut next = Some(prefix.clone());
+    while let Some(start) = next {
+        let (prefix, end) = (prefix.clone(), end.clone());
+        let put_into_place = move |engine: &dyn Engine| {
+            let (entries, next) = staged_page(&*engine.snapshot(), &start, &end)?;
+            let mut batch = WriteBatch::new();
+            entries.into_iter().for_each(|(key, value)| batch.put(key.slice(prefix.len()..), value));
+            engine.write(batch).map(|()| next)
+        };
+        next = steps.run(put_into_place).await?;
     }
     let mut batch = WriteBatch::new();
     put_record(mark.replica_id, &mark.descriptor, &mut batch);
     batch.delete(mark_key(range_id));
-    engine.write(batch)?;
-    data::clear_all(engine, &[staged], true)
+    steps.run(move |engine| engine.write(batch)).await?;
+    steps.clear_all(&[(prefix, end)]).await
+}
+
+/// Whether a snapshot of the range is half-way in place: what the engine holds of it is neither the old data nor the new.
+///
+/// # Errors
+/// When the engine fails.
+pub fn is_half_installed(reader: &dyn Reader, range_id: u64) -> Result<bool, EngineError> {
+    Ok(reader.get(&mark_key(range_id))?.is_some())
 }
 
 /// As [`data::page`], of staged entries.
@@ -289,14 +341,15 @@ fn staged_page(
 ///
 /// # Errors
 /// When the engine fails; the replica must not start then.
-pub(super) fn complete_marked(engine: &dyn Engine, range_id: u64) -> Result<(), EngineError> {
-    if let Some(bytes) = engine.snapshot().get(&mark_key(range_id))? {
+pub(super) async fn complete_marked(steps: &Steps, range_id: u64) -> Result<(), EngineError> {
+    let marked = steps.engine.snapshot().get(&mark_key(range_id))?;
+    if let Some(bytes) = marked {
         let mark = InstallMark::decode(bytes)
             .map_err(|error| EngineError::Corrupt(format!("install mark of range {range_id}: {error}")))?;
-        roll_forward(engine, &mark)?;
-        engine.sync()?;
+        roll_forward(steps, &mark).await?;
+        steps.sync().await?;
     }
     let prefix = staging_prefix(range_id, b'd', &[]);
     let end = keys::prefix_end(&prefix);
-    data::clear_all(engine, &[(prefix, end)], true)
+    steps.clear_all(&[(prefix, end)]).await
 }

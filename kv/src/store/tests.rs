@@ -1,3 +1,8 @@
+mod failing;
+mod fixture;
+mod overlap;
+mod removal;
+
 use super::disk::DiskGuard;
 use super::local::{Tombstone, range_ids};
 use super::*;

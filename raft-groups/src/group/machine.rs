@@ -3,12 +3,14 @@
 //! A snapshot is a handle, never data: building one makes the engine durable and notes how far that goes;
 //! the view to send from is opened when it is sent; a received one is already staged when it gets here.
 
+use std::future::Future;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use clock::mutation::{self, Mutant};
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::{EntryPayload, OptionalSend};
@@ -16,13 +18,16 @@ use prost::Message;
 
 use super::compaction::Applied;
 use super::durability::Durability;
+use super::end::EndCause;
 use super::log_store::{LogStore, SyncedMark};
 use super::types::{
     Command, Entry, LeaderId, LogId, SnapshotMeta, StoredMembership, Types, decode_membership, log_id,
     membership_record, position,
 };
 use crate::ReplicaId;
-use crate::state_machine::{AppliedState, CommittedEntry, EntryKind, SnapshotSink, SnapshotSource, StateMachine};
+use crate::state_machine::{
+    AppliedState, CommittedEntry, EntryKind, SnapshotSink, SnapshotSource, StateMachine, StateMachineError,
+};
 use crate::wal::{GroupLog, LogSize};
 
 /// Entries applied in one engine batch at most.
@@ -46,6 +51,7 @@ pub(crate) struct Machine {
     synced: SyncedMark,
     applied: Arc<Applied>,
     durability: Arc<Durability>,
+    cause: EndCause,
     /// Whether openraft has been told what is durable; before, it must not take the applied state for a snapshot.
     has_built: bool,
 }
@@ -54,6 +60,7 @@ pub(crate) struct Machine {
 pub(crate) struct SnapshotBuilder {
     state_machine: Arc<dyn StateMachine>,
     durability: Arc<Durability>,
+    cause: EndCause,
 }
 
 impl Machine {
@@ -62,9 +69,10 @@ impl Machine {
         state_machine: Arc<dyn StateMachine>,
         log: &LogStore,
         applied: Arc<Applied>,
+        cause: EndCause,
     ) -> Self {
         let (synced, durability) = (log.synced(), log.durability());
-        Machine { replica, state_machine, log: log.log(), synced, applied, durability, has_built: false }
+        Machine { replica, state_machine, log: log.log(), synced, applied, durability, cause, has_built: false }
     }
 
     async fn apply_batch(&self, batch: Vec<CommittedEntry>) -> Result<(), io::Error> {
@@ -79,9 +87,17 @@ impl Machine {
             EntryKind::Membership(membership) => membership.len() as u64,
         };
         let more = LogSize { entries: batch.len() as u64, bytes: batch.iter().map(size).sum() };
-        self.state_machine.apply(batch).await.map_err(io::Error::other)?;
+        self.guard(self.state_machine.apply(batch)).await?;
         self.applied.note(more);
         Ok(())
+    }
+
+    /// An error, or a panic, ends the group's core: left to itself, a worker that panics is missed by nobody.
+    async fn guard(&self, work: impl Future<Output = Result<(), StateMachineError>>) -> Result<(), io::Error> {
+        match AssertUnwindSafe(work).catch_unwind().await {
+            Ok(done) => done.map_err(|error| self.cause.note(error)),
+            Err(panic) => Err(self.cause.note_panic(&*panic)),
+        }
     }
 }
 
@@ -132,14 +148,16 @@ impl RaftStateMachine<Types> for Machine {
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
         self.has_built = true;
-        SnapshotBuilder { state_machine: self.state_machine.clone(), durability: self.durability.clone() }
+        let (state_machine, durability, cause) =
+            (self.state_machine.clone(), self.durability.clone(), self.cause.clone());
+        SnapshotBuilder { state_machine, durability, cause }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotHandle) -> Result<(), io::Error> {
         let SnapshotHandle::Incoming(sink) = snapshot else {
             return Err(io::Error::other("only a received snapshot can be installed"));
         };
-        sink.finish().await.map_err(io::Error::other)?;
+        self.guard(sink.finish()).await?;
         self.has_built = true;
         self.durability.note(meta.last_log_id.as_ref().map_or(0, |last| last.index() + 1));
         Ok(())
@@ -151,7 +169,7 @@ impl RaftStateMachine<Types> for Machine {
         if !self.has_built {
             return Ok(None);
         }
-        let source = self.state_machine.open_snapshot().map_err(io::Error::other)?;
+        let source = self.state_machine.open_snapshot().map_err(|error| self.cause.note(error))?;
         let meta = meta_of(&source.applied_state())?;
         Ok(Some(Snapshot { meta, snapshot: SnapshotHandle::Outgoing(source, self.durability.clone()) }))
     }
@@ -162,8 +180,8 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
 
     async fn build_snapshot(&mut self) -> Result<Snapshot<LeaderId, u64, u64, SnapshotHandle>, io::Error> {
         // Read before the sync: what is applied after it may not be covered by it.
-        let state = self.state_machine.applied_state().map_err(io::Error::other)?;
-        self.durability.make_durable().await.map_err(io::Error::other)?;
+        let state = self.state_machine.applied_state().map_err(|error| self.cause.note(error))?;
+        self.durability.make_durable().await.map_err(|error| self.cause.note(error))?;
         Ok(Snapshot { meta: meta_of(&state)?, snapshot: SnapshotHandle::Built })
     }
 }

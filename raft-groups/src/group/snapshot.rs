@@ -177,8 +177,10 @@ impl Receiver {
         if (tail.chunks, tail.running_checksum) != (incoming.chunks, incoming.running_checksum) {
             return Err(format!("{} chunks arrived of {}", incoming.chunks, tail.chunks));
         }
-        let sink = incoming.sink.take().ok_or("the snapshot has failed before")?;
+        let mut sink = incoming.sink.take().ok_or("the snapshot has failed before")?;
         *self.incoming.lock() = None;
+        // Once it is handed over, a refusal would end the group.
+        sink.prepare().await.map_err(|error| error.to_string())?;
         let meta = incoming.head.meta().map_err(|error| error.to_string())?;
         Ok(Received { vote: incoming.head.vote.into(), meta, sink })
     }

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::compaction::{self, Applied};
 use super::durability::Durability;
+use super::end::EndCause;
 use super::log_store::LogStore;
 use super::machine::Machine;
 use super::peer::{PeerContext, PeerFactory};
@@ -68,7 +69,8 @@ pub(crate) async fn start(parts: GroupParts, raft_config: Arc<Config>) -> Result
     let log_store = LogStore::open(log.clone(), durability).map_err(unreadable)?;
     let synced = log_store.synced();
     let applied = Arc::new(Applied::new(&config, log.size()));
-    let machine = Machine::new(replica, state_machine.clone(), &log_store, applied.clone());
+    let cause = EndCause::default();
+    let machine = Machine::new(replica, state_machine.clone(), &log_store, applied.clone(), cause.clone());
     let seed = random.next_u64();
     let election_ms_max = config.election_ms_max;
     let network = PeerFactory(Arc::new(PeerContext { group, replica, transport, random, config: config.clone() }));
@@ -87,6 +89,7 @@ pub(crate) async fn start(parts: GroupParts, raft_config: Arc<Config>) -> Result
         raft,
         log,
         state_machine,
+        cause,
         receiver: Receiver::default(),
         election_ms_max,
         synced,

@@ -1,6 +1,7 @@
 //! Whole groups on simulated networks and disks, in virtual time; and on real ones.
 
 mod cluster;
+mod ends;
 mod faults;
 mod lifecycle;
 pub(super) mod machine;

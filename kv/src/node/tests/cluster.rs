@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clock::{Gate, Hlc, Random, SimulatedTime, Tasks, TimeSource, Timestamp, VolatileCeiling};
-use raft_groups::disk::{SimDir, SimFaults};
+use raft_groups::disk::{Dir, SimDir, SimFaults};
 use raft_groups::{GroupConfig, NodeId, SimNetwork, WalOptions};
 
 use crate::api::{
@@ -242,6 +242,15 @@ impl Cluster {
     /// Sets how much a machine's disk may hold in all.
     pub fn set_free_bytes(&self, id: u64, capacity_bytes: Option<u64>) {
         self.machines[&id].log.set_faults(SimFaults { capacity_bytes, ..SimFaults::default() });
+    }
+
+    /// How much a machine's disk holds.
+    pub fn used_bytes(&self, id: u64) -> u64 {
+        let capacity_bytes = 1 << 40;
+        self.set_free_bytes(id, Some(capacity_bytes));
+        let free_bytes = self.machines[&id].log.free_bytes().expect("the disk answers");
+        self.set_free_bytes(id, None);
+        capacity_bytes - free_bytes
     }
 
     /// Waits until every range has so many voters, and no other replicas, on every running node that holds it.

@@ -1,6 +1,8 @@
 use parking_lot::Mutex;
 use raft_groups::{LogPosition, initial_state};
 
+mod unseen;
+
 use super::*;
 use crate::descriptor::{ReplicaDescriptor, ReplicaRole};
 use crate::engine::MemoryEngine;
@@ -17,13 +19,25 @@ impl InstallHost for Host {
         self.former.clone()
     }
 
-    fn may_install(&self, _descriptor: &RangeDescriptor) -> Result<(), String> {
+    fn claim(&self, _descriptor: &RangeDescriptor) -> Result<(), String> {
         if self.refuses { Err("not now".to_owned()) } else { Ok(()) }
     }
 
-    fn installed(&self, _descriptor: &RangeDescriptor) {
+    fn begin_switch(&self, _descriptor: &RangeDescriptor) {}
+
+    fn installed(&self, _descriptor: &RangeDescriptor) -> Result<(), StateMachineError> {
         *self.installed.lock() = true;
+        Ok(())
     }
+
+    fn abandoned(&self, _range_id: u64, _staged: Option<EngineSpan>) {}
+}
+
+fn steps(engine: &Arc<dyn Engine>) -> Steps {
+    let settings = crate::Settings { disk_floor_bytes: 0, ..crate::Settings::default() };
+    let dir = raft_groups::disk::SimDir::new(clock::Random::from_seed(1));
+    let disk = Arc::new(super::super::DiskGuard::new(Arc::new(dir), &settings));
+    Steps { engine: engine.clone(), tasks: clock::Tasks::deterministic(tokio::runtime::Handle::current()), disk }
 }
 
 fn descriptor(end: &'static [u8], generation: u64) -> RangeDescriptor {
@@ -51,7 +65,8 @@ fn fill(engine: &dyn Engine, replica_id: u64, descriptor: &RangeDescriptor, rows
     let mut batch = WriteBatch::new();
     state.write_all(replica_id, &mut batch);
     for key in rows {
-        batch.put(row(key), key.to_string());
+        // Without marks, in front of the value.
+        batch.put(row(key), [&[0], key.to_string().as_bytes()].concat());
     }
     engine.write(batch).expect("memory takes it");
 }
@@ -73,9 +88,9 @@ fn contents(engine: &dyn Engine, descriptor: &RangeDescriptor) -> Vec<(Bytes, By
     all
 }
 
-fn sink(engine: &Arc<dyn Engine>, host: &Arc<Host>, batch_bytes: usize) -> Box<RangeSink> {
+fn sink<H: InstallHost>(engine: &Arc<dyn Engine>, host: &Arc<H>, batch_bytes: usize) -> Box<RangeSink> {
     Box::new(RangeSink {
-        engine: engine.clone(),
+        steps: steps(engine),
         host: host.clone(),
         replica_id: 2,
         range_id: 2,
@@ -90,6 +105,7 @@ async fn carry(from: &dyn Engine, mut to: Box<RangeSink>) -> Result<(), StateMac
     while let Some(chunk) = source.next_chunk().await? {
         to.write_chunk(chunk).await?;
     }
+    to.prepare().await?;
     to.finish().await
 }
 
@@ -113,7 +129,7 @@ async fn a_snapshot_replaces_what_was_there_small_or_large() {
         let (record, state) = RangeState::load(&*target.snapshot(), 2).expect("readable").expect("there");
         assert_eq!((record.replica_id, record.descriptor), (2, newer));
         assert_eq!(state.applied.last_applied.map(|position| position.index), Some(77));
-        complete_marked(&*target, 2).expect("nothing to do");
+        complete_marked(&steps(&target), 2).await.expect("nothing to do");
     }
 }
 
@@ -149,13 +165,13 @@ async fn install_rolls_forward() {
         while let Some(chunk) = source_view.next_chunk().await.expect("readable") {
             sink.write_chunk(chunk).await.expect("staged");
         }
-        sink.install_staged(&newer).expect("switched");
+        sink.install_staged(&newer).await.expect("switched");
         if surviving > memory.unsynced_batches() {
             break;
         }
-        let restarted = memory.crash(surviving);
-        complete_marked(&restarted, 2).expect("completed");
-        let after = contents(&restarted, &older);
+        let restarted: Arc<dyn Engine> = Arc::new(memory.crash(surviving));
+        complete_marked(&steps(&restarted), 2).await.expect("completed");
+        let after = contents(&*restarted, &older);
         if after == before {
             kept += 1;
             assert_eq!(switched, 0, "once marked, always switched");
@@ -163,7 +179,7 @@ async fn install_rolls_forward() {
             switched += 1;
             assert_eq!(after, contents(&source, &newer), "after {surviving} batches");
         }
-        assert_eq!(staging_left(&restarted), 0);
+        assert_eq!(staging_left(&*restarted), 0);
     }
     assert!(kept > 0 && switched > 0);
 }

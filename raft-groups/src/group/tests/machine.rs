@@ -30,6 +30,19 @@ pub struct Store {
     /// What the machine was told of its group's leadership.
     pub told: Vec<GroupStatus>,
     pub installs: u64,
+    /// So many installs are refused before one is taken.
+    pub refusals: u64,
+    /// What becomes of the next batch.
+    pub next_apply: NextApply,
+}
+
+/// What becomes of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NextApply {
+    #[default]
+    Works,
+    Fails,
+    Panics,
 }
 
 #[derive(Clone)]
@@ -63,6 +76,11 @@ impl StateMachine for Machine {
 
     async fn apply(&self, entries: Vec<CommittedEntry>) -> Result<(), StateMachineError> {
         let mut store = self.store.lock();
+        match store.next_apply {
+            NextApply::Works => {}
+            NextApply::Fails => return Err(StateMachineError::new("the engine is broken")),
+            NextApply::Panics => panic!("the engine is a mess"),
+        }
         for entry in entries {
             let expected = store.live.state.last_applied.map_or(0, |last| last.index + 1);
             assert_eq!(entry.position.index, expected, "entries are applied in order, each once");
@@ -125,8 +143,16 @@ impl SnapshotSink for Sink {
         Ok(())
     }
 
+    async fn prepare(&mut self) -> Result<(), StateMachineError> {
+        Ok(())
+    }
+
     async fn finish(self: Box<Self>) -> Result<(), StateMachineError> {
         let mut store = self.store.lock();
+        if store.refusals > 0 {
+            store.refusals -= 1;
+            return Err(StateMachineError::refused("not now"));
+        }
         store.live = self.data.clone();
         store.durable = self.data;
         store.installs += 1;
