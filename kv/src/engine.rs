@@ -28,7 +28,7 @@ use bytes::Bytes;
 
 pub use batch::{WriteBatch, WriteOp};
 pub use fjall_engine::{FjallEngine, FjallOptions};
-pub use memory::MemoryEngine;
+pub use memory::{CallFate, EngineCall, Interference, MemoryEngine};
 pub use overlay::Overlay;
 
 /// Why storage did not do as asked.

@@ -3,6 +3,8 @@
 //! ```text
 //!   SIGSTOP ─▶ close: no task is polled, its timers ring unheard      SIGCONT ─▶ open: everybody who missed a poll is polled
 //!   kill -9 ─▶ end:   every task is dropped where it stands, and none is started any more
+//!              end_after: the same, between two polls: virtual time stands still while a task merely yields, so that what is to
+//!                         happen between the pieces of a long step cannot be put at a time
 //! ```
 //!
 //! Production processes have no gate. Tasks that a library starts by itself do not pass through one.
@@ -13,16 +15,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 /// See the module. Clones are the same gate.
 #[derive(Clone, Debug, Default)]
-pub struct Gate(Arc<Mutex<State>>);
+pub struct Gate(Arc<Mutex<State>>, Arc<Notify>);
 
 #[derive(Debug, Default)]
 struct State {
     closed: bool,
     ended: bool,
+    /// Polls that are let pass before it ends by itself.
+    polls_left: Option<u64>,
     /// Who was turned away, in order.
     waiting: Vec<Waker>,
     tasks: Vec<AbortHandle>,
@@ -60,6 +65,30 @@ impl Gate {
             std::mem::take(&mut state.tasks)
         };
         tasks.iter().for_each(AbortHandle::abort);
+        self.1.notify_waiters();
+    }
+
+    /// Ends by itself after so many more polls; never, for `None`.
+    pub fn end_after(&self, polls: Option<u64>) {
+        self.0.lock().polls_left = polls;
+    }
+
+    /// Returns once it has ended.
+    pub async fn ended(&self) {
+        loop {
+            let ended = self.1.notified();
+            tokio::pin!(ended);
+            ended.as_mut().enable();
+            if self.0.lock().ended {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// How many tasks there are that have not ended.
+    pub fn live_tasks(&self) -> usize {
+        self.0.lock().tasks.iter().filter(|task| !task.is_finished()).count()
     }
 
     /// A future that is polled only while the gate is open.
@@ -82,11 +111,27 @@ impl Gate {
     }
 
     fn turns_away(&self, waker: &Waker) -> bool {
-        let mut state = self.0.lock();
-        if state.closed {
-            state.waiting.push(waker.clone());
+        let is_last = {
+            let mut state = self.0.lock();
+            if state.closed {
+                state.waiting.push(waker.clone());
+            }
+            if state.closed || state.ended {
+                return true;
+            }
+            match &mut state.polls_left {
+                Some(0) => true,
+                Some(left) => {
+                    *left -= 1;
+                    false
+                }
+                None => false,
+            }
+        };
+        if is_last {
+            self.end();
         }
-        state.closed || state.ended
+        is_last
     }
 }
 

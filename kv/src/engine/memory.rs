@@ -7,6 +7,12 @@
 //!
 //! Values that no reader can see any more are dropped as their key is written again. What was written since the last
 //! sync is kept as undo records, from which [`MemoryEngine::crash`] makes the store as found after a loss of power.
+//!
+//! Somebody may [interfere](MemoryEngine::interfere): see every write and sync before and after it is done, and have it fail.
+//! A failure poisons the engine, as it does fjall: reads go on, and nothing is written any more until the store is opened anew.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -21,7 +27,34 @@ use super::{Cursor, Engine, EngineError, Reader, WriteBatch};
 #[derive(Clone, Default)]
 pub struct MemoryEngine {
     shared: Arc<RwLock<State>>,
+    interference: Arc<RwLock<Option<Interference>>>,
 }
+
+/// What is asked of an engine, and whether it is about to be done or was done just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineCall {
+    /// A sync, not a write.
+    pub is_sync: bool,
+    /// It was done.
+    pub is_done: bool,
+}
+
+/// What becomes of a call that is about to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallFate {
+    /// What it is meant to do.
+    Succeeds,
+    /// It fails, and poisons the engine.
+    Fails {
+        /// Why.
+        error: std::io::ErrorKind,
+        /// Whether a batch that was refused is there all the same when the store is opened anew.
+        survives: bool,
+    },
+}
+
+/// Sees every call, before and after it is done, and decides about those that are yet to be done. No lock of the engine is held.
+pub type Interference = Arc<dyn Fn(EngineCall) -> CallFate + Send + Sync>;
 
 /// Newest first; `None` is a deletion.
 type Versions = Vec<(u64, Option<Bytes>)>;
@@ -37,6 +70,10 @@ struct State {
     readers: BTreeMap<u64, usize>,
     /// Unsynced batches, oldest first.
     unsynced: VecDeque<Undo>,
+    /// A call has failed.
+    is_poisoned: bool,
+    /// The batch that failed, where it is found when the store is opened anew.
+    in_doubt: Option<WriteBatch>,
 }
 
 impl MemoryEngine {
@@ -50,8 +87,19 @@ impl MemoryEngine {
         self.shared.read().unsynced.len()
     }
 
+    /// Has somebody see and decide about every call from now on; nobody, for `None`.
+    pub fn interfere(&self, interference: Option<Interference>) {
+        *self.interference.write() = interference;
+    }
+
+    /// Whether a call has failed: nothing is written any more.
+    pub fn is_poisoned(&self) -> bool {
+        self.shared.read().is_poisoned
+    }
+
     /// The store as found after a loss of power that spared the oldest `surviving` of the unsynced batches. What
-    /// survived counts as synced. This handle and its readers go on unharmed, apart from the returned one.
+    /// survived counts as synced. This handle and its readers go on unharmed, apart from the returned one, which nobody
+    /// interferes with.
     #[must_use]
     pub fn crash(&self, surviving: usize) -> MemoryEngine {
         let state = self.shared.read();
@@ -69,14 +117,45 @@ impl MemoryEngine {
                 };
             }
         }
+        if surviving >= state.unsynced.len() {
+            for op in state.in_doubt.iter().flat_map(|batch| &batch.ops) {
+                match &op.value {
+                    Some(value) => found.insert(op.key.clone(), value.clone()),
+                    None => found.remove(&op.key),
+                };
+            }
+        }
         let bytes = found.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum();
         let entries = found.into_iter().map(|(key, value)| (key, vec![(0, Some(value))])).collect();
         let state = State { entries, bytes, ..State::default() };
-        MemoryEngine { shared: Arc::new(RwLock::new(state)) }
+        MemoryEngine { shared: Arc::new(RwLock::new(state)), interference: Arc::default() }
+    }
+
+    /// Asks whoever interferes what becomes of a call, and tells of one that was done.
+    fn consult(&self, is_sync: bool, is_done: bool) -> CallFate {
+        let interference = self.interference.read().clone();
+        interference.map_or(CallFate::Succeeds, |interfere| interfere(EngineCall { is_sync, is_done }))
     }
 }
 
+/// Why a poisoned engine refuses.
+const POISONED: &str = "a call failed before: nothing is written until the store is opened anew";
+
+fn failed(error: std::io::Error) -> EngineError {
+    EngineError::Storage(Box::new(error))
+}
+
 impl State {
+    /// Poisons the engine.
+    fn fail(&mut self, error: std::io::ErrorKind) -> EngineError {
+        self.is_poisoned = true;
+        failed(error.into())
+    }
+
+    fn check_sound(&self) -> Result<(), EngineError> {
+        if self.is_poisoned { Err(failed(std::io::Error::other(POISONED))) } else { Ok(()) }
+    }
+
     fn set(&mut self, key: Bytes, value: Option<Bytes>, oldest_reader: u64) -> Option<Bytes> {
         let batch = self.newest_batch;
         let versions = self.entries.entry(key.clone()).or_default();
@@ -108,7 +187,13 @@ impl Engine for MemoryEngine {
     }
 
     fn write(&self, batch: WriteBatch) -> Result<(), EngineError> {
+        let fate = self.consult(false, false);
         let mut state = self.shared.write();
+        state.check_sound()?;
+        if let CallFate::Fails { error, survives } = fate {
+            state.in_doubt = survives.then_some(batch);
+            return Err(state.fail(error));
+        }
         state.newest_batch += 1;
         let oldest_reader = state.readers.keys().next().copied().unwrap_or(state.newest_batch);
         let mut undo = Vec::with_capacity(batch.ops.len());
@@ -117,12 +202,26 @@ impl Engine for MemoryEngine {
             undo.push((op.key, before));
         }
         state.unsynced.push_back(undo);
+        drop(state);
+        self.consult(false, true);
         Ok(())
     }
 
     fn sync(&self) -> Result<(), EngineError> {
-        self.shared.write().unsynced.clear();
+        let fate = self.consult(true, false);
+        let mut state = self.shared.write();
+        state.check_sound()?;
+        if let CallFate::Fails { error, .. } = fate {
+            return Err(state.fail(error));
+        }
+        state.unsynced.clear();
+        drop(state);
+        self.consult(true, true);
         Ok(())
+    }
+
+    fn probe(&self) -> Result<(), EngineError> {
+        self.shared.read().check_sound()
     }
 
     fn disk_bytes(&self) -> u64 {

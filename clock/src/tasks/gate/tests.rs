@@ -48,3 +48,22 @@ async fn an_ended_gate_drops_its_tasks() {
     assert_eq!((counted.load(Ordering::Relaxed), late.load(Ordering::Relaxed)), (2, 0));
     assert_eq!(Arc::strong_count(&counted), 1, "the task is gone with what it held");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_may_end_between_two_pieces_of_a_step_that_only_yields() {
+    let gate = Gate::default();
+    let tasks = Tasks::deterministic(tokio::runtime::Handle::current()).behind(gate.clone());
+    let pieces = Arc::new(AtomicU64::new(0));
+    let done = pieces.clone();
+    gate.end_after(Some(3));
+    tasks.spawn("step", async move {
+        for _ in 0..10 {
+            done.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    gate.ended().await;
+    seconds(1).await;
+    assert_eq!(pieces.load(Ordering::Relaxed), 3);
+    assert_eq!(Arc::strong_count(&pieces), 1, "the task is gone with what it held");
+}
