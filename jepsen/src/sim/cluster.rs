@@ -10,19 +10,23 @@
 //! Everything a node starts goes through the gate of its present life, so that a pause stops it where it stands and a crash
 //! leaves nothing of it behind. Handles are shared: faults overlap, and the watch looks at all nodes while they run.
 
-use std::sync::Arc;
+mod harm;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use clock::{ClockFault, Gate, Random, SimulatedTime, Tasks};
+use clock::{Gate, Random, SimulatedTime, Tasks};
 use kv::engine::MemoryEngine;
 use kv::node::Node;
 use parking_lot::Mutex;
-use raft_groups::disk::{SimDir, SimFaults};
+use raft_groups::disk::SimDir;
 use raft_groups::{NodeId, SimNetwork};
 
 use super::links::Links;
 use super::node::{self, Parts};
 use super::session::{Clients, SimDatabase};
+use super::strike::Strike;
 use super::watch::Watch;
 
 /// How a simulated cluster is made.
@@ -79,6 +83,15 @@ pub struct SimCluster {
     shared: Arc<Shared>,
 }
 
+/// A cluster, as those know it who must not keep it.
+pub(super) struct WeakCluster(Weak<Shared>);
+
+impl WeakCluster {
+    pub fn upgrade(&self) -> Option<SimCluster> {
+        self.0.upgrade().map(|shared| SimCluster { shared })
+    }
+}
+
 struct Shared {
     settings: SimSettings,
     random: Random,
@@ -87,6 +100,8 @@ struct Shared {
     network: SimNetwork,
     links: Mutex<Links>,
     slots: Mutex<Vec<Slot>>,
+    /// Whose each node ID is: the slot, and how many nodes there had been in it before.
+    identities: Mutex<BTreeMap<u64, (usize, u64)>>,
     database: SimDatabase,
     watch: Watch,
 }
@@ -126,6 +141,10 @@ struct Slot {
     is_clock_wrong: bool,
     /// How many nodes there have been at this address before it.
     lost: u64,
+    /// What hits it next.
+    strike: Option<Strike>,
+    /// Its data disk is full, and stays so.
+    is_full_for_good: bool,
 }
 
 /// What a process leaves behind.
@@ -138,11 +157,8 @@ pub enum Death {
 }
 
 impl SimCluster {
-    /// Starts all nodes of a new cluster; the first founds it, the others join.
-    ///
-    /// # Errors
-    /// When a node does not start.
-    pub async fn start(seed: u64, settings: SimSettings, watch: Watch) -> anyhow::Result<SimCluster> {
+    /// The nodes of a new cluster. None of them runs yet; the first one founds it when it starts, the others join.
+    pub fn new(seed: u64, settings: SimSettings, watch: Watch) -> SimCluster {
         let random = Random::from_seed(seed);
         let tasks = Tasks::deterministic(tokio::runtime::Handle::current());
         let network = SimNetwork::new(random.fork("network"), tasks.clone());
@@ -166,17 +182,20 @@ impl SimCluster {
             network,
             links: Mutex::new(links),
             slots: Mutex::default(),
+            identities: Mutex::default(),
             database,
             watch,
         };
         let cluster = SimCluster { shared: Arc::new(shared) };
         cluster.shared.watch.attend(&cluster);
         for _ in 0..nodes {
-            let index = cluster.add_slot();
-            cluster.start_node(index).await?;
+            cluster.add_slot();
         }
-        cluster.apply_links();
-        Ok(cluster)
+        cluster
+    }
+
+    pub(super) fn downgrade(&self) -> WeakCluster {
+        WeakCluster(Arc::downgrade(&self.shared))
     }
 
     /// Makes room for one more node, on a new disk.
@@ -203,6 +222,8 @@ impl SimCluster {
             fenced_life: 0,
             is_rotten: false,
             is_clock_wrong: false,
+            strike: None,
+            is_full_for_good: false,
         });
         self.shared.database.add_node();
         index
@@ -235,6 +256,9 @@ impl SimCluster {
                 network: self.shared.network.clone(),
                 settings: self.shared.settings.clone(),
             };
+            if let Some(strike) = slot.strike {
+                self.arm(index, slot.lives, &slot.engine, &slot.gate, strike);
+            }
             (parts, slot.gate.clone())
         };
         let (cluster, life) = (self.clone(), parts.life);
@@ -268,7 +292,9 @@ impl SimCluster {
             }
         }
         let started = node::start(&parts).await?;
+        self.unless_dead(index, life).await;
         let node = Arc::new(started);
+        self.check_identity(index, node.node_id());
         {
             let mut slots = self.shared.slots.lock();
             slots[index].id = Some(NodeId(node.node_id()));
@@ -280,6 +306,7 @@ impl SimCluster {
         self.apply_links();
         self.end_when_it_must(&parts, &node);
         let sql = node::start_sql(&parts, &node).await?;
+        self.unless_dead(index, life).await;
         let mut slots = self.shared.slots.lock();
         slots[index].standing = Standing::Up;
         if !slots[index].is_drained {
@@ -290,13 +317,43 @@ impl SimCluster {
         Ok(())
     }
 
-    /// A failed write or sync, or a clock that must not be relied on, ends a process. In simulation it is ended here.
+    /// Returns at once while a life lasts, and never once it is over: a strike may have ended it within the very poll.
+    async fn unless_dead(&self, index: usize, life: u64) {
+        let is_over = {
+            let slots = self.shared.slots.lock();
+            slots[index].lives != life || slots[index].standing == Standing::Down
+        };
+        if is_over {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// `node_ids_unique`: an ID belongs to one node, over all its lives, and a node has but one.
+    fn check_identity(&self, index: usize, node_id: u64) {
+        let slots = self.shared.slots.lock();
+        let (own, former) = ((index, slots[index].lost), slots[index].id);
+        drop(slots);
+        let owner = *self.shared.identities.lock().entry(node_id).or_insert(own);
+        let number = index + 1;
+        if owner != own {
+            let other = owner.0 + 1;
+            let words = format!("node {number} was given ID {node_id}, which is that of node {other}");
+            self.shared.watch.report("node_ids_unique", &words);
+        } else if former.is_some_and(|former| former.0 != node_id) {
+            let words = format!("node {number} has come back as {node_id}, and was {former:?}");
+            self.shared.watch.report("node_ids_unique", &words);
+        }
+    }
+
+    /// A failed write or sync, of the log or the engine, a group that ended, or a clock that must not be relied on, ends a process.
+    /// In simulation it is ended here.
     fn end_when_it_must(&self, parts: &Parts, node: &Arc<Node>) {
         let (cluster, node, index, life) = (self.clone(), node.clone(), parts.index, parts.life);
         self.shared.tasks.spawn("log watch", async move {
             let why = tokio::select! {
                 biased;
                 () = node.wal().halted() => "its log failed".to_owned(),
+                why = node.failed() => why,
                 fault = node.fenced() => {
                     cluster.shared.slots.lock()[index].fenced_life = life;
                     cluster.shared.watch.note(&format!("node {}: its clock is fenced: {fault}", index + 1));
@@ -315,7 +372,7 @@ impl SimCluster {
         self.die(index, None, death);
     }
 
-    fn die(&self, index: usize, life: Option<u64>, death: Death) {
+    pub(super) fn die(&self, index: usize, life: Option<u64>, death: Death) {
         let node = {
             let mut slots = self.shared.slots.lock();
             let slot = &mut slots[index];
@@ -326,11 +383,11 @@ impl SimCluster {
             slot.standing = Standing::Down;
             self.shared.database.node_is_down(index);
             self.shared.network.unplug(&node::address(index));
+            slot.engine.interfere(None);
             let unsynced = slot.engine.unsynced_batches() as u64;
-            let surviving = match death {
-                Death::PowerLoss => self.shared.random.range(0, unsynced + 1),
-                Death::Kill => unsynced,
-            };
+            // What a failed sync was to make durable may be lost though the machine goes on.
+            let may_lose = death == Death::PowerLoss || slot.engine.is_poisoned();
+            let surviving = if may_lose { self.shared.random.range(0, unsynced + 1) } else { unsynced };
             slot.engine = Arc::new(slot.engine.crash(usize::try_from(surviving).unwrap_or(usize::MAX)));
             (slot.log, slot.disk) = match death {
                 Death::PowerLoss => (slot.log.crash(), slot.disk.crash()),
@@ -362,98 +419,8 @@ impl SimCluster {
         self.shared.watch.note(&format!("node {} is lost with its disks", index + 1));
     }
 
-    /// Stops a node where it stands, as SIGSTOP does.
-    pub fn pause(&self, index: usize) {
-        let slots = self.shared.slots.lock();
-        slots[index].gate.close();
-        if let Some(id) = slots[index].id {
-            self.shared.network.pause(id);
-        }
-    }
-
-    /// Lets a node go on.
-    pub fn resume(&self, index: usize) {
-        let slots = self.shared.slots.lock();
-        slots[index].gate.open();
-        if let Some(id) = slots[index].id {
-            self.shared.network.resume(id);
-        }
-    }
-
-    /// Moves a node's clock, and lets it drift, within the bound on its error.
-    pub fn set_clock(&self, index: usize, offset_ns: i64, drift_ppm: i64) {
-        let limit_ns = i64::try_from(self.shared.settings.clock_error.as_nanos()).unwrap_or(i64::MAX);
-        self.shared.slots.lock()[index].time.set_skew(offset_ns.clamp(-limit_ns, limit_ns), drift_ppm, limit_ns);
-    }
-
-    /// Nobody speaks SQL to a node any more, or everybody may again, once it has started anew.
-    pub fn set_drained(&self, index: usize, is_drained: bool) {
-        self.shared.slots.lock()[index].is_drained = is_drained;
-        if is_drained {
-            self.shared.database.node_is_down(index);
-        }
-    }
-
-    /// Moves a node's clock by so many times its bound; `fault` is what its source says of it.
-    pub fn break_clock(&self, index: usize, times: i64, fault: Option<ClockFault>) {
-        let offset_ns = self.clock_error_ns().saturating_mul(times);
-        let (time, id) = {
-            let mut slots = self.shared.slots.lock();
-            slots[index].is_clock_wrong = fault.is_none();
-            (slots[index].time.clone(), slots[index].id)
-        };
-        // Whoever says so serves nothing from here on, and is exempt from nothing.
-        if let Some(id) = id.filter(|_| fault.is_none()) {
-            self.shared.watch.clock_went_wrong(id);
-        }
-        time.set_fault(fault);
-        time.set_skew(offset_ns, 0, i64::MAX);
-    }
-
-    /// Sets a node's clock right.
-    pub fn mend_clock(&self, index: usize) {
-        let time = {
-            let mut slots = self.shared.slots.lock();
-            slots[index].is_clock_wrong = false;
-            slots[index].time.clone()
-        };
-        time.set_fault(None);
-        self.set_clock(index, 0, 0);
-    }
-
-    /// Which life of a node this is, and whether its clock was fenced in it.
-    pub fn life(&self, index: usize) -> (u64, bool) {
-        let slots = self.shared.slots.lock();
-        (slots[index].lives, slots[index].fenced_life == slots[index].lives)
-    }
-
-    /// Notes that a node's log is damaged below its durable end.
-    pub fn note_rot(&self, index: usize) {
-        self.shared.slots.lock()[index].is_rotten = true;
-    }
-
-    /// Sets what goes wrong with the disk under a node's log.
-    pub fn set_log_faults(&self, index: usize, faults: SimFaults) {
-        self.shared.slots.lock()[index].log.set_faults(faults);
-    }
-
-    /// The disk under a node's log.
-    pub fn log_disk(&self, index: usize) -> SimDir {
-        self.shared.slots.lock()[index].log.clone()
-    }
-
-    /// Sets how full the disk under a node's data is.
-    pub fn set_data_faults(&self, index: usize, faults: SimFaults) {
-        self.shared.slots.lock()[index].disk.set_faults(faults);
-    }
-
-    /// Changes what is wrong with the links, and makes it so.
-    pub fn change_links(&self, change: impl FnOnce(&mut Links)) {
-        change(&mut self.shared.links.lock());
-        self.apply_links();
-    }
-
-    fn apply_links(&self) {
+    /// Makes the links be as they should.
+    pub(super) fn apply_links(&self) {
         let ids: Vec<Option<NodeId>> = self.shared.slots.lock().iter().map(|slot| slot.id).collect();
         self.shared.links.lock().apply(&self.shared.network, &ids);
     }
@@ -487,6 +454,21 @@ impl SimCluster {
     /// Starts a task that belongs to no node.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.shared.tasks.spawn(name, task);
+    }
+
+    /// Whether nodes are gone for good: their disks were lost, or their log is damaged.
+    pub fn has_lost_nodes(&self) -> bool {
+        self.shared.slots.lock().iter().any(|slot| slot.lost > 0 || slot.standing == Standing::Lost)
+    }
+
+    /// How many tasks a node runs, less those that libraries start by themselves.
+    pub fn live_tasks(&self, index: usize) -> usize {
+        self.shared.slots.lock()[index].gate.live_tasks()
+    }
+
+    /// How the groups' logs are kept.
+    pub fn group_config(&self) -> &raft_groups::GroupConfig {
+        &self.shared.settings.groups
     }
 
     /// The numbers of the layers below SQL.

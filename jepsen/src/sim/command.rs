@@ -9,7 +9,7 @@ use clap::Args;
 use pgwire_server::cli::parse_duration;
 
 use super::fleet::{self, Finished, FleetOptions};
-use super::run::{Outcome, RunOptions, plan_of, run_seed, settings_of};
+use super::run::{Outcome, RunOptions, founding_of, plan_of, run_seed, settings_of};
 use super::watch::Timeline;
 use crate::workload;
 
@@ -22,6 +22,9 @@ pub struct SimArguments {
     /// Run so many seeds, fresh ones, each in a process of its own.
     #[arg(long, default_value_t = 10)]
     pub seeds: u64,
+    /// Have fresh seeds follow from this, the hash of a commit: the same ones wherever, and however often, they are run.
+    #[arg(long)]
+    pub from_commit: Option<String>,
     /// Run the seeds that once broke something, kept in jepsen/seeds.
     #[arg(long)]
     pub kept: bool,
@@ -43,6 +46,9 @@ pub struct SimArguments {
     /// Numbers of the planned faults to carry out, or "none"; all of them if it is not given.
     #[arg(long)]
     pub faults: Option<String>,
+    /// Nothing disturbs the founding, thresholds are as usual, and nodes are not hit at exact steps: what seeds meant at first.
+    #[arg(long)]
+    pub plain: bool,
     /// Write here who sent what to whom, and when; "-" for standard output. With --seed.
     #[arg(long)]
     pub timeline: Option<PathBuf>,
@@ -62,7 +68,7 @@ impl SimArguments {
             Some(list) => Some(list.split(',').map(str::parse).collect::<Result<Vec<usize>, _>>()?),
         };
         let (workload, duration, rate, log) = (workload.to_owned(), self.time, self.rate, self.log.clone());
-        Ok(RunOptions { seed, workload, duration, rate, faults, log })
+        Ok(RunOptions { seed, workload, duration, rate, faults, plain: self.plain, log })
     }
 }
 
@@ -86,7 +92,12 @@ fn run_here(arguments: &SimArguments, seed: u64) -> Result<()> {
     }
     let settings = settings_of(&options);
     println!("{} nodes, clock error {:?}", settings.nodes, settings.clock_error);
-    for planned in plan_of(&options, settings.nodes) {
+    let founding = founding_of(&options, settings.nodes);
+    if let Some(founding) = &founding {
+        println!("founded within {:?}, nodes start at {:?}", founding.lasts, founding.starts);
+    }
+    let founding = founding.map(|founding| founding.faults).unwrap_or_default();
+    for planned in founding.into_iter().chain(plan_of(&options, settings.nodes)) {
         println!("  fault {} at {:?} for {:?}: {:?}", planned.number, planned.at, planned.hold, planned.fault);
     }
     println!("{}", words(&options, &outcome));
@@ -151,8 +162,11 @@ fn kept(arguments: &SimArguments) -> Result<Vec<RunOptions>> {
                 bail!("jepsen/seeds: there is no workload {name}");
             }
             let mut options = arguments.options(seed.parse()?, name)?;
-            if let Some(time) = words.next() {
-                options.duration = parse_duration(time).map_err(anyhow::Error::msg)?;
+            for word in words {
+                match word {
+                    "plain" => options.plain = true,
+                    time => options.duration = parse_duration(time).map_err(anyhow::Error::msg)?,
+                }
             }
             Ok(options)
         })
@@ -160,7 +174,10 @@ fn kept(arguments: &SimArguments) -> Result<Vec<RunOptions>> {
 }
 
 fn fresh(arguments: &SimArguments) -> Result<Vec<RunOptions>> {
-    let fresh = clock::Random::from_entropy();
+    let fresh = match &arguments.from_commit {
+        Some(hash) => clock::Random::from_seed(0).fork(hash),
+        None => clock::Random::from_entropy(),
+    };
     let names = workload::names();
     let mut runs = Vec::new();
     for number in 0..arguments.seeds {

@@ -232,6 +232,9 @@ pub fn arguments(options: &RunOptions) -> Vec<String> {
         let numbers: Vec<String> = faults.iter().map(usize::to_string).collect();
         add("--faults", if numbers.is_empty() { "none".to_owned() } else { numbers.join(",") });
     }
+    if options.plain {
+        arguments.push("--plain".to_owned());
+    }
     arguments
 }
 

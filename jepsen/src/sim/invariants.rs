@@ -14,14 +14,18 @@
 //! | [`push_stands`] | what pushers are told, and what becomes of their pushees |
 //! | [`read_protected`] | every read answered, read again at the end |
 //! | [`clock_fencing`] | what a node does after its clock was fenced |
+//! | [`progress`] | every range, once all is healed |
+//! | [`boundedness`] | what every node keeps, once all is healed |
 
 pub mod applied_is_synced;
+pub mod boundedness;
 pub mod clock_fencing;
 pub mod external_consistency;
 pub mod hlc_monotonic;
 pub mod implicit_commit_stable;
 pub mod lease_disjointness;
 pub mod lease_sequence;
+pub mod progress;
 pub mod push_stands;
 pub mod range_tiling;
 pub mod read_protected;
@@ -147,12 +151,17 @@ impl Sample {
 
     /// Of each range the newest descriptor that any store holds, by range ID.
     pub fn newest(&self) -> Vec<&RangeDescriptor> {
-        let mut newest: BTreeMap<u64, &RangeDescriptor> = BTreeMap::new();
+        self.newest_states().into_iter().map(|state| &state.descriptor).collect()
+    }
+
+    /// Of each range the state with the newest descriptor, and then the newest lease, that any store holds, by range ID.
+    pub fn newest_states(&self) -> Vec<&RangeState> {
+        let mut newest: BTreeMap<u64, &RangeState> = BTreeMap::new();
+        let age = |state: &RangeState| (state.descriptor.generation, state.lease.sequence);
         for state in self.nodes.iter().flat_map(|node| &node.ranges) {
-            let descriptor = &state.descriptor;
-            let known = newest.entry(descriptor.range_id).or_insert(descriptor);
-            if descriptor.generation > known.generation {
-                *known = descriptor;
+            let known = newest.entry(state.descriptor.range_id).or_insert(state);
+            if age(state) > age(known) {
+                *known = state;
             }
         }
         newest.into_values().collect()

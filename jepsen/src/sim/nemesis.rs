@@ -1,6 +1,7 @@
 //! Carries out a plan: each fault begins and ends at its times, whatever else is going on, and at the end all is healed.
 
 mod rare;
+mod staged;
 
 use std::time::Duration;
 
@@ -33,6 +34,9 @@ pub async fn carry_out(cluster: &SimCluster, plan: &[Planned], duration: Duratio
             Fault::WrongClock(..) | Fault::DisownedClock(..) | Fault::BitRot(..) | Fault::Replace(_) => {
                 rare::hold(cluster, planned, plan.len() == 1).await;
             }
+            Fault::SplitStorm(..) | Fault::Returning(..) | Fault::FullLearner(_) => {
+                staged::hold(cluster, planned).await
+            }
             _ => tokio::time::sleep(planned.hold).await,
         }
         cluster.watch().note(&format!("fault {}: {name} ends", planned.number));
@@ -49,11 +53,28 @@ pub fn heal(cluster: &SimCluster) {
     cluster.watch().note("all is healed");
     cluster.change_links(|links| links.heal());
     for index in 0..cluster.len() {
+        if cluster.is_full_for_good(index) && has_voters(cluster, index) {
+            // It would refuse what it leads; only copies that nobody relies on may be lost for good.
+            cluster.set_full_for_good(index, false);
+        }
         cluster.resume(index);
+        cluster.set_strike(index, None);
         cluster.set_log_faults(index, SimFaults::default());
-        cluster.set_data_faults(index, SimFaults::default());
+        clear_data_faults(cluster, index);
     }
     restart_all(cluster);
+}
+
+fn has_voters(cluster: &SimCluster, index: usize) -> bool {
+    let id = cluster.node(index).map(|node| node.node_id());
+    let sample = Sample::take(cluster);
+    sample.newest().into_iter().any(|range| range.voters().any(|voter| Some(voter.node_id) == id))
+}
+
+fn clear_data_faults(cluster: &SimCluster, index: usize) {
+    if !cluster.is_full_for_good(index) {
+        cluster.set_data_faults(index, SimFaults::default());
+    }
 }
 
 /// Starts whatever does not run.
@@ -123,8 +144,13 @@ fn begin_fault(cluster: &SimCluster, planned: &Planned) {
             let index = cluster.add_slot();
             restart(cluster, index);
         }
+        Fault::Strike(node, strike) => {
+            cluster.set_strike(*node, Some(*strike));
+            restart(cluster, *node);
+        }
         // Takes its time: see there.
         Fault::WrongClock(..) | Fault::DisownedClock(..) | Fault::BitRot(..) | Fault::Replace(_) => {}
+        Fault::SplitStorm(..) | Fault::Returning(..) | Fault::FullLearner(_) => {}
     }
 }
 
@@ -135,13 +161,23 @@ fn end_fault(cluster: &SimCluster, planned: &Planned) {
         Fault::Pause(node) => cluster.resume(*node),
         Fault::SlowSync(node, _) | Fault::SyncError(node) | Fault::WriteError(node) | Fault::DiskFull(node) => {
             cluster.set_log_faults(*node, SimFaults::default());
-            cluster.set_data_faults(*node, SimFaults::default());
+            clear_data_faults(cluster, *node);
             restart(cluster, *node);
+        }
+        Fault::Strike(node, _) => {
+            cluster.set_strike(*node, None);
+            restart(cluster, *node);
+        }
+        Fault::Returning(node, other) => {
+            cluster.change_links(|links| links.end(planned.number));
+            restart(cluster, *node);
+            restart(cluster, *other);
         }
         Fault::WrongClock(node, _) | Fault::DisownedClock(node, _) | Fault::BitRot(node, _) | Fault::Replace(node) => {
             restart(cluster, *node);
         }
         Fault::Clock(..) | Fault::Split(_) | Fault::TransferLease(..) | Fault::AddNode => {}
+        Fault::SplitStorm(..) | Fault::FullLearner(_) => {}
         _ => cluster.change_links(|links| links.end(planned.number)),
     }
 }

@@ -3,10 +3,20 @@
 //! Swizzled: each run has some kinds of fault and not others, more or fewer of them, held for longer or shorter, so that
 //! some runs are stormy and some have a single kind to themselves. The plan is a list; a run may be given part of it, which
 //! is how a failure is made smaller.
+//!
+//! Each kind that came later is drawn from a stream of its own ([`harsh`], [`founding`]), so that the seeds kept from before
+//! go on meaning what they meant.
+
+pub mod founding;
+pub mod harsh;
 
 use std::time::Duration;
 
 use clock::Random;
+
+use super::strike::Strike;
+
+pub use founding::Founding;
 
 /// A fault, from when on, and for how long.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +82,15 @@ pub enum Fault {
     BitRot(usize, u64),
     /// A node is lost with its disks, and another one joins at its address.
     Replace(usize),
+    /// A node is hit at an exact step of it. One that does not run is started, to be hit then.
+    Strike(usize, Strike),
+    /// Ranges are split at so many keys at once, as soon as one of them has a copy on its way; the second number chooses where.
+    SplitStorm(u64, u64),
+    /// The first node is gone until others have taken its place, and comes back while the leaders do not reach it, and the directory
+    /// does; meanwhile the second one is gone, so that copies come back to the first.
+    Returning(usize, usize),
+    /// The disk of a node is full from when it is to get its first copy on, and stays full, whatever is healed.
+    FullLearner(usize),
 }
 
 /// Kinds, to draw a subset of.
@@ -92,8 +111,8 @@ const REPLACED_PERCENT: u64 = 10;
 /// How long a rare fault is held.
 const RARE_HOLD: Duration = Duration::from_secs(4);
 
-/// The plan of a seed.
-pub fn draw(seed: u64, nodes: usize, duration: Duration) -> Vec<Planned> {
+/// The plan of a seed; a plain one is without what is [harsh].
+pub fn draw(seed: u64, nodes: usize, duration: Duration, plain: bool) -> Vec<Planned> {
     let mut plan = draw_common(seed, nodes, duration);
     let latest_ms = u64::try_from(duration.saturating_sub(2 * RARE_HOLD).as_millis()).unwrap_or(0);
     if latest_ms == 0 {
@@ -120,8 +139,24 @@ pub fn draw(seed: u64, nodes: usize, duration: Duration) -> Vec<Planned> {
         // What a node says before it has an ID cannot be told from what others say, whose clocks are right.
         let node = if wrong == Some(node) { (node + 1) % nodes } else { node };
         add(random.range(0, latest_ms), Fault::Replace(node));
+        is_copy_lost = true;
     }
+    if plain {
+        return plan;
+    }
+    let number = plan.len();
+    plan.extend(harsh::draw(seed, nodes, duration, number, is_copy_lost));
     plan
+}
+
+/// A duration of so many milliseconds at least, and fewer than so many.
+fn milliseconds(random: &Random, least: u64, most: u64) -> Duration {
+    Duration::from_millis(random.range(least, most))
+}
+
+/// One of the numbers below a count.
+fn below(random: &Random, count: usize) -> usize {
+    usize::try_from(random.range(0, count as u64)).unwrap_or(0)
 }
 
 fn rare_fault(nodes: usize, random: &Random) -> Fault {
@@ -205,16 +240,27 @@ mod tests {
 
     #[test]
     fn a_seed_has_one_plan_and_seeds_differ() {
-        let plan = |seed| draw(seed, 3, Duration::from_secs(20));
+        let plan = |seed| draw(seed, 3, Duration::from_secs(20), false);
         assert_eq!(plan(7), plan(7));
         let differing = (0..20).filter(|seed| plan(*seed) != plan(seed + 1)).count();
         assert!(differing >= 19, "only {differing} of 20 plans differ from the next");
     }
 
     #[test]
+    fn a_plain_plan_is_the_begin_of_the_whole_one() {
+        let draw = |seed, plain| draw(seed, 5, Duration::from_secs(20), plain);
+        for seed in 0..200 {
+            let (plain, whole) = (draw(seed, true), draw(seed, false));
+            assert_eq!(plain, whole[..plain.len()], "seed {seed}");
+            assert!(whole.iter().enumerate().all(|(number, planned)| planned.number == number), "seed {seed}");
+        }
+    }
+
+    #[test]
     fn no_run_loses_two_copies_for_good() {
         let is_loss = |planned: &Planned| matches!(planned.fault, Fault::BitRot(..) | Fault::Replace(_));
-        let losses = |seed| draw(seed, 3, Duration::from_secs(20)).iter().filter(|planned| is_loss(planned)).count();
+        let losses =
+            |seed| draw(seed, 3, Duration::from_secs(20), false).iter().filter(|planned| is_loss(planned)).count();
         let runs: Vec<usize> = (0..1_000).map(losses).collect();
         assert!(runs.contains(&1) && runs.iter().all(|count| *count <= 1), "{runs:?}");
     }
@@ -222,8 +268,12 @@ mod tests {
     #[test]
     fn every_fault_is_over_before_the_phase_is() {
         for seed in 0..200 {
-            for planned in draw(seed, 3, Duration::from_secs(10)) {
-                assert!(planned.at + planned.hold < Duration::from_secs(10), "seed {seed}: {planned:?}");
+            for planned in draw(seed, 5, Duration::from_secs(20), false) {
+                assert!(planned.at + planned.hold < Duration::from_secs(20), "seed {seed}: {planned:?}");
+            }
+            let Some(founding) = founding::draw(seed, 5) else { continue };
+            for planned in founding.faults {
+                assert!(planned.at + planned.hold <= founding.lasts, "seed {seed}: {planned:?}");
             }
         }
     }
