@@ -5,6 +5,7 @@ mod directory;
 mod founding;
 mod garbage;
 mod leases;
+mod spread;
 mod upkeep;
 
 use std::time::Duration;
