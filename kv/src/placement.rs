@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Waiting comes last: a learner that never catches up, on a node that lives, keeps nothing else from being done. It is given
-//! up for another node once it is stuck; where there is no other node, it stays, in case it comes round.
+//! up for another node once it is stuck; where there is no other node, it stays, in case it comes round, as long as its node
+//! takes copies at all.
 //!
 //! The descriptor announces a copy before Raft sends it anything, and drops it after Raft did; so every step is
 //! found again by whoever leads after a crash. `decide` is called until it answers [`Action::Nothing`].

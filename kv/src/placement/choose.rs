@@ -5,14 +5,15 @@
 
 use super::{Look, NodeHealth, NodeView};
 
+/// Whether a node takes copies, as things stand.
+pub(super) fn takes_copies(node: &NodeView) -> bool {
+    node.health == NodeHealth::Live && !node.disk_full
+}
+
 /// The nodes that could take a copy.
 pub(super) fn candidates<'n>(look: &Look<'n>) -> Vec<&'n NodeView> {
     let holds = |node: &NodeView| look.range.descriptor.replicas.iter().any(|replica| replica.node_id == node.node_id);
-    look.nodes
-        .iter()
-        .filter(|node| node.health == NodeHealth::Live && !node.disk_full)
-        .filter(|node| !holds(node))
-        .collect()
+    look.nodes.iter().filter(|node| takes_copies(node) && !holds(node)).collect()
 }
 
 /// Those of them on which no learner was stuck lately: the others are better than nothing, but nothing is left for them.

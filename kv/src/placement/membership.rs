@@ -56,6 +56,12 @@ pub(super) fn give_up(look: &Look<'_>) -> Option<Decision> {
     }
     let candidates = choose::candidates(look);
     let stuck: Vec<u64> = learners.iter().copied().filter(|id| look.is_stuck(*id)).collect();
+    let is_hopeless = |id: &u64| !look.view_of(*id).is_some_and(choose::takes_copies);
+    let hopeless: Vec<u64> = stuck.iter().copied().filter(is_hopeless).collect();
+    if !hopeless.is_empty() {
+        let reason = "the learner gets nowhere, and its node takes no copies";
+        return Some(Decision::new(Action::DropLearners { replicas: hopeless }, reason));
+    }
     let promising = choose::promising(look).len();
     if !stuck.is_empty() && promising > 0 {
         let replicas = stuck.into_iter().take(promising).collect();

@@ -150,6 +150,12 @@ fn one_stuck_learner_keeps_nothing_else_from_being_done() {
     assert_eq!(action(&view, &nodes), Action::Nothing);
     view.bytes = 101;
     assert_eq!(action(&view, &nodes), Action::Split);
+    // Once its disk is full, or it is not heard of any more, there is nothing to wait for.
+    for (health, disk_full) in [(NodeHealth::Live, true), (NodeHealth::Suspect, false)] {
+        let mut nodes = nodes.clone();
+        (nodes[3].health, nodes[3].disk_full) = (health, disk_full);
+        assert_eq!(action(&view, &nodes), Action::DropLearners { replicas: vec![4] });
+    }
     // Before it is known to be stuck, too: what grows is copied ever more slowly.
     view.stuck.clear();
     assert_eq!(action(&view, &nodes), Action::Split);
