@@ -73,6 +73,12 @@ const CEILING_AHEAD: Duration = Duration::from_millis(2_500);
 /// How often the ceiling is raised ahead of use: well before what it is ahead by is used up.
 const CEILING_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long commit wait goes without a look at the clock and its fence: the clock may be set right, or found to be wrong.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// The part by which elapsed time must exceed what was to be waited: twice what the system slews its clocks by at most.
+const ELAPSED_MARGIN: u32 = 1_000;
+
 /// A node's clock. Share it in an `Arc`.
 pub struct Hlc {
     source: Arc<dyn TimeSource>,
@@ -201,18 +207,28 @@ impl Hlc {
         Timestamp::new(self.source.now().latest_ns, u32::MAX).plus(2 * self.max_clock_error)
     }
 
-    /// Commit wait: returns once this node's `earliest` is strictly past the timestamp's wall time.
+    /// Commit wait: returns once true time is strictly past the timestamp's wall time.
+    ///
+    /// Two things prove that: a reading whose `earliest` is past it, or the reading at the beginning with what has elapsed since. The
+    /// second holds whatever becomes of the clock meanwhile. It trusts the reading at the beginning, taken by the same clock as the
+    /// timestamp itself, and no earlier one: what a clock showed while it was wrong shortens no later wait.
     ///
     /// # Errors
-    /// [`HlcError::Fenced`] when the clock by which it was waited must not be relied on.
+    /// [`HlcError::Fenced`] when the clock by which it was waited must not be relied on; soon after it is fenced.
+    #[allow(clippy::disallowed_methods, reason = "measures what has elapsed; virtual under simulation")]
     pub async fn wait_until_past(&self, effect: Timestamp) -> Result<(), HlcError> {
+        let left_after =
+            |earliest_ns: u64| Duration::from_nanos(effect.wall_ns.saturating_add(1).saturating_sub(earliest_ns));
+        let mut left = left_after(self.source.now().earliest_ns);
+        let elapsed_suffices = tokio::time::Instant::now() + left + left / ELAPSED_MARGIN;
         loop {
-            let earliest_ns = self.source.now().earliest_ns;
             self.check_fence()?;
-            if earliest_ns > effect.wall_ns {
+            let by_elapsed = elapsed_suffices.saturating_duration_since(tokio::time::Instant::now());
+            if left.is_zero() || by_elapsed.is_zero() {
                 return Ok(());
             }
-            tokio::time::sleep(Duration::from_nanos(effect.wall_ns - earliest_ns + 1)).await;
+            tokio::time::sleep(left.min(by_elapsed).min(LOOK_AGAIN)).await;
+            left = left_after(self.source.now().earliest_ns);
         }
     }
 

@@ -174,6 +174,68 @@ fn commit_wait_ends_strictly_past_the_effect() {
     });
 }
 
+#[test]
+fn commit_wait_is_not_drawn_out_by_a_clock_that_is_set_back() {
+    in_virtual_time(async {
+        let time = SimulatedTime::starting_at(100_000 * MS, M);
+        let hlc = Hlc::new(Arc::new(time.clone()), M, Arc::new(VolatileCeiling), Timestamp::MIN);
+        let effect = hlc.now().expect("nothing is persisted");
+        let set_back = async {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            time.set_skew_ns(-30_000 * MS as i64);
+        };
+        let (waited, ()) = tokio::join!(hlc.wait_until_past(effect), set_back);
+        waited.expect("nobody has fenced it");
+        let waited = time.true_ns() - 100_000 * MS;
+        assert!(time.true_ns() > effect.wall_ns, "external_consistency: true time is past it");
+        assert!((500 * MS..=502 * MS).contains(&waited), "what has elapsed is proof enough: {waited}");
+        // The clock is set right again while a statement waits that began by the wrong one.
+        let effect = hlc.now().expect("nothing is persisted");
+        let set_right = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            time.set_skew_ns(0);
+        };
+        let begun = time.true_ns();
+        let (waited, ()) = tokio::join!(hlc.wait_until_past(effect), set_right);
+        waited.expect("nobody has fenced it");
+        let waited = time.true_ns() - begun;
+        assert!((1_000 * MS..1_100 * MS).contains(&waited), "it looks at the clock again: {waited}");
+    });
+}
+
+#[test]
+fn commit_wait_trusts_no_reading_before_its_own() {
+    in_virtual_time(async {
+        let time = SimulatedTime::starting_at(100_000 * MS, M);
+        let hlc = Hlc::new(Arc::new(time.clone()), M, Arc::new(VolatileCeiling), Timestamp::MIN);
+        // For a moment the clock is ahead, and somebody waits by it.
+        time.set_skew_ns(2_000 * MS as i64);
+        hlc.wait_until_past(Timestamp::new(1, 0)).await.expect("long past");
+        time.set_skew_ns(0);
+        let effect = hlc.now().expect("nothing is persisted");
+        hlc.wait_until_past(effect).await.expect("its clock is sound");
+        assert!(time.true_ns() > effect.wall_ns, "external_consistency: true time is past it");
+    });
+}
+
+#[test]
+fn commit_wait_ends_when_the_clock_is_fenced() {
+    in_virtual_time(async {
+        let time = SimulatedTime::starting_at(100_000 * MS, M);
+        let hlc = Hlc::new(Arc::new(time.clone()), M, Arc::new(VolatileCeiling), Timestamp::MIN);
+        let effect = hlc.now().expect("nothing is persisted");
+        time.set_skew_ns(-30_000 * MS as i64);
+        let fence = async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            hlc.fence(ClockFault::PeersDisagree { disagreeing: 2, peers: 2 });
+        };
+        let (waited, ()) = tokio::join!(hlc.wait_until_past(effect), fence);
+        assert!(matches!(waited, Err(HlcError::Fenced(_))), "{waited:?}");
+        let waited = time.true_ns() - 100_000 * MS;
+        assert!(waited < 2_100 * MS, "it is told at once: {waited}");
+    });
+}
+
 /// What each node did, in true time: (true time, timestamp).
 fn external_consistency_holds(skews_ms: &[i64], steps: &[(usize, u64)]) {
     in_virtual_time(async {
