@@ -21,6 +21,7 @@
 //! readings travel.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::{ClockFault, Interval};
 
@@ -48,8 +49,15 @@ pub enum Comparison {
 impl Comparison {
     /// Compares a peer's reading with the own ones before its question was sent and after the answer came.
     pub fn of(asked: Interval, theirs: Interval, answered: Interval) -> Self {
-        let may_agree = theirs.latest_ns >= asked.earliest_ns && theirs.earliest_ns <= answered.latest_ns;
-        if may_agree { Comparison::Agree } else { Comparison::Disagree }
+        if Comparison::apart(asked, theirs, answered).is_zero() { Comparison::Agree } else { Comparison::Disagree }
+    }
+
+    /// By how much the readings of two clocks miss each other, whatever their bounds allow for: what is lacking from a bound that both
+    /// would keep.
+    pub fn apart(asked: Interval, theirs: Interval, answered: Interval) -> Duration {
+        let behind_ns = asked.earliest_ns.saturating_sub(theirs.latest_ns);
+        let ahead_ns = theirs.earliest_ns.saturating_sub(answered.latest_ns);
+        Duration::from_nanos(behind_ns.max(ahead_ns))
     }
 }
 

@@ -33,7 +33,10 @@ pub enum ClockFault {
         limit_us: u64,
     },
     /// So many of the other clocks disagree that this one must be wrong.
-    #[error("{disagreeing} of the {peers} other nodes disagree with this clock beyond what the bounds allow")]
+    #[error(
+        "{disagreeing} of the {peers} other nodes disagree with this clock beyond what the bounds allow: have a time daemon such as \
+         chrony keep the clocks of all nodes within --clock-error of true time, or found the cluster with a larger --clock-error"
+    )]
     PeersDisagree {
         /// How many disagree.
         disagreeing: usize,

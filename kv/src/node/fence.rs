@@ -66,9 +66,6 @@ impl Shared {
         let asked = clocks.next_asked(&peers);
         let comparisons = futures::future::join_all(asked.iter().map(|peer| self.compare_clock(*peer))).await;
         for (peer, comparison) in asked.iter().zip(comparisons) {
-            if comparison == Comparison::Disagree {
-                tracing::warn!(peer, "its clock and this node's cannot both be right");
-            }
             clocks.note(*peer, comparison);
         }
         clocks.verdict(&peers)
@@ -81,10 +78,20 @@ impl Shared {
         let answered = self.hlc.interval();
         match answer.map(NodeAnswer::decode) {
             Ok(Ok(NodeAnswer { kind: Some(NodeAnswerKind::Clock(ClockReading { earliest_ns, latest_ns })) })) => {
-                Comparison::of(asked, Interval { earliest_ns, latest_ns }, answered)
+                let theirs = Interval { earliest_ns, latest_ns };
+                let comparison = Comparison::of(asked, theirs, answered);
+                if comparison == Comparison::Disagree {
+                    let beyond_ms = Comparison::apart(asked, theirs, answered).as_millis() as u64;
+                    let bound_ms = self.hlc.max_clock_error().as_millis() as u64;
+                    tracing::warn!(peer, beyond_ms, bound_ms, "its clock and this node's cannot both be right");
+                }
+                comparison
             }
             // Its timestamps, or ours, come from further ahead than a clock within its bound could make them.
-            Err(NetworkError::Clock { .. }) => Comparison::Disagree,
+            Err(NetworkError::Clock { reason, .. }) => {
+                tracing::warn!(peer, reason, "its clock and this node's cannot both be right");
+                Comparison::Disagree
+            }
             _ => Comparison::Unknown,
         }
     }
