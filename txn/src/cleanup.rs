@@ -82,10 +82,18 @@ async fn clean_up(core: &Core, leftovers: Leftovers, ending: Ending) {
     requests.extend(
         locks.into_iter().map(|span| Request::from(RequestKind::ReleaseLocks(ReleaseLocks { txn: meta.id, span }))),
     );
-    for batch in requests.chunks(BATCH_REQUESTS).chain(spans.chunks(1)) {
-        if let Err(error) = send_with_patience(core, None, batch).await {
-            tracing::debug!(txn = %meta.id, %error, "what a transaction left behind is left to whoever meets it");
-            return;
+    let mut batches: Vec<&[Request]> = requests.chunks(BATCH_REQUESTS).chain(spans.chunks(1)).rev().collect();
+    while let Some(batch) = batches.pop() {
+        match send_with_patience(core, None, batch).await {
+            Ok(_) => {}
+            Err(KvError::TooLarge(_)) if batch.len() > 1 => {
+                let (first, second) = batch.split_at(batch.len() / 2);
+                batches.extend([second, first]);
+            }
+            Err(error) => {
+                tracing::debug!(txn = %meta.id, %error, "what a transaction left behind is left to whoever meets it");
+                return;
+            }
         }
     }
 }

@@ -50,7 +50,7 @@ pub enum Error {
         /// Nothing can be read at or below this.
         threshold: Timestamp,
     },
-    /// A key with its value is larger than a write may be.
+    /// A key with its value, or with all the values that the transaction has given it, is larger than a write may be.
     #[error("a write of {bytes} bytes exceeds the limit of {limit} bytes")]
     TooLarge {
         /// Its size.
@@ -138,28 +138,29 @@ impl Conflict {
             message: detail.message,
         }
     }
-}
 
-impl fmt::Display for Conflict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.reason {
+    /// What happened, in words: all that can be said without knowing what the keys stand for.
+    pub fn what(&self) -> String {
+        let what = match self.reason {
             RetryReason::WriteTooOld => "a newer version stands where it writes",
             RetryReason::Uncertain => "it met a value that may have been committed before it began",
             RetryReason::CommitPushed => "its commit was pushed to a later time",
             RetryReason::Aborted => "it was aborted",
             RetryReason::Deadlock => "it waited in a circle",
             RetryReason::Outdated => "its snapshot is older than what is kept of the past",
-        })?;
-        if !self.message.is_empty() {
-            write!(f, " ({})", self.message)?;
-        }
+        };
+        if self.message.is_empty() { what.to_owned() } else { format!("{what} ({})", self.message) }
+    }
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what())?;
         if !self.key.is_empty() {
             write!(f, ", on key \"{}\"", self.key.escape_ascii())?;
         }
-        match self.other {
-            Some(other) => write!(f, ", by transaction {other}")?,
-            None if self.key.is_empty() => {}
-            None => f.write_str(", by an unknown transaction")?,
+        if let Some(other) = self.other {
+            write!(f, ", by transaction {other}")?;
         }
         if !self.timestamp.is_min() {
             write!(f, ", at {}", self.timestamp)?;
@@ -225,6 +226,7 @@ impl From<KvError> for Error {
             KvError::Ambiguous(detail) => Error::Ambiguous(detail.message),
             KvError::BelowGcThreshold(detail) => Error::BelowGcThreshold { threshold: detail.actual },
             KvError::DiskFull(detail) => Error::DiskFull(detail.message),
+            KvError::TooLarge(detail) => Error::TooLarge { bytes: detail.bytes as usize, limit: detail.limit as usize },
             KvError::Invalid(detail) => Error::Internal(detail.message),
             other @ (KvError::RangeMismatch(_) | KvError::AlreadyCommitted(_) | KvError::NotOnePhase(_)) => {
                 Error::Internal(format!("a range answered out of place: {other}"))

@@ -9,7 +9,7 @@ use super::TxnId;
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct WireError {
     /// Which one.
-    #[prost(oneof = "KvError", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17")]
+    #[prost(oneof = "KvError", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18")]
     pub kind: Option<KvError>,
 }
 
@@ -85,6 +85,10 @@ pub enum KvError {
     #[error("the outcome of the transaction is no longer known: {}", .0.message)]
     #[prost(message, tag = "17")]
     Forgotten(error_detail::Ended),
+    /// What it would write, or answer, is too much for one message: it did nothing. Less may be asked for at a time.
+    #[error("a batch of {} bytes exceeds the limit of {} bytes", .0.bytes, .0.limit)]
+    #[prost(message, tag = "18")]
+    TooLarge(error_detail::TooLarge),
 }
 
 impl KvError {
@@ -106,6 +110,11 @@ impl KvError {
     /// There is too little room on disk, and where.
     pub fn disk_full(message: impl Into<String>) -> Self {
         KvError::DiskFull(error_detail::Ended { message: message.into(), other: None })
+    }
+
+    /// It is too much for one message.
+    pub fn too_large(bytes: usize, limit: usize) -> Self {
+        KvError::TooLarge(error_detail::TooLarge { bytes: bytes as u64, limit: limit as u64 })
     }
 
     /// A range lacks nodes.
@@ -184,6 +193,17 @@ pub mod error_detail {
         /// The other transaction, when known.
         #[prost(message, optional, tag = "2")]
         pub other: Option<TxnId>,
+    }
+
+    /// How much is too much.
+    #[derive(Clone, Copy, PartialEq, prost::Message)]
+    pub struct TooLarge {
+        /// What it would have been.
+        #[prost(uint64, tag = "1")]
+        pub bytes: u64,
+        /// What it may be.
+        #[prost(uint64, tag = "2")]
+        pub limit: u64,
     }
 
     /// Which range lacks which nodes.

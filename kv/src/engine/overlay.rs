@@ -21,6 +21,8 @@ use super::{Cursor, EngineError, Reader, WriteBatch};
 pub struct Overlay<'a> {
     reader: &'a dyn Reader,
     writes: BTreeMap<Bytes, Option<Bytes>>,
+    /// Bytes of all values that were put, those that were replaced among them.
+    put_bytes: usize,
     /// The reader holds nothing in `[start, end)`.
     vacant: Option<(Vec<u8>, Vec<u8>)>,
 }
@@ -28,7 +30,7 @@ pub struct Overlay<'a> {
 impl<'a> Overlay<'a> {
     /// The reader with no writes yet.
     pub fn new(reader: &'a dyn Reader) -> Self {
-        Overlay { reader, writes: BTreeMap::new(), vacant: None }
+        Overlay { reader, writes: BTreeMap::new(), put_bytes: 0, vacant: None }
     }
 
     /// Looks whether the reader holds anything in `[start, end)`; if not, what is read there later costs no look.
@@ -49,7 +51,9 @@ impl<'a> Overlay<'a> {
 
     /// Sets a key.
     pub fn put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.writes.insert(key.into(), Some(value.into()));
+        let value = value.into();
+        self.put_bytes += value.len();
+        self.writes.insert(key.into(), Some(value));
     }
 
     /// Deletes a key, which need not exist.
@@ -65,6 +69,11 @@ impl<'a> Overlay<'a> {
     /// How many keys are written.
     pub fn len(&self) -> usize {
         self.writes.len()
+    }
+
+    /// An upper bound of what the values take.
+    pub fn put_bytes(&self) -> usize {
+        self.put_bytes
     }
 
     /// Forgets the writes.

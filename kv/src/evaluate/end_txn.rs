@@ -24,6 +24,8 @@ use crate::mvcc::{self, Resolution};
 
 /// Intents that are resolved in the batch of the end itself; those beyond are left to the coordinator.
 const RESOLVED_AT_ONCE: u64 = 4_096;
+/// Bytes of values after which no more of them are.
+const RESOLVED_BYTES: usize = 4 << 20;
 
 /// The end that a batch contains.
 pub(super) fn of(batch: &BatchRequest) -> Option<&EndTxn> {
@@ -136,7 +138,10 @@ impl Evaluation<'_> {
             mvcc::resolve_key(&mut self.overlay, &mut self.stats, key, &resolution)?;
         }
         for span in &end.intents {
-            if budget == 0 || !is_span_within(span, &self.input.view.descriptor) {
+            if budget == 0
+                || self.overlay.put_bytes() >= RESOLVED_BYTES
+                || !is_span_within(span, &self.input.view.descriptor)
+            {
                 left.push(span.clone());
             } else if span.end.is_empty() {
                 let found = mvcc::resolve_key(&mut self.overlay, &mut self.stats, &span.start, &resolution)?;
@@ -146,8 +151,8 @@ impl Evaluation<'_> {
                 budget -= 1;
             } else {
                 let (start, stop): (Bytes, Bytes) = keys::bounds(span);
-                let outcome =
-                    mvcc::resolve_span(&mut self.overlay, &mut self.stats, &start, &stop, &resolution, budget)?;
+                let (overlay, stats) = (&mut self.overlay, &mut self.stats);
+                let outcome = mvcc::resolve_span(overlay, stats, &start, &stop, &resolution, budget, RESOLVED_BYTES)?;
                 budget = budget.saturating_sub(outcome.resolved);
                 left.extend(outcome.resume);
             }

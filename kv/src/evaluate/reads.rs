@@ -9,6 +9,9 @@ use crate::concurrency::timestamp_cache::ReadMark;
 use crate::keys;
 use crate::mvcc::{self, RefreshOutcome, ScanLimits};
 
+/// Values that one batch may read without a limit of its own: an answer is one message, which is no larger than 64 MiB.
+const ANSWER_BYTES: u64 = 24 << 20;
+
 impl Evaluation<'_> {
     pub(super) fn get(&mut self, get: &Get) -> Result<ResponseKind, Refusal> {
         if self.limit_reached() {
@@ -27,6 +30,9 @@ impl Evaluation<'_> {
         self.observed = self.observed.max(found.observed);
         self.rows += u64::from(found.value.is_some());
         self.bytes += found.value.as_ref().map_or(0, |value| (get.key.len() + value.len()) as u64);
+        if self.bytes > ANSWER_BYTES && self.input.batch.header.max_bytes == 0 && self.input.batch.requests.len() > 1 {
+            return Err(Refusal::Error(KvError::too_large(self.bytes as usize, ANSWER_BYTES as usize)));
+        }
         self.served(get.key.clone(), None);
         Ok(ResponseKind::Value(Value { value: found.value }))
     }

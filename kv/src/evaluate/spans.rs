@@ -10,6 +10,8 @@ use crate::mvcc::{self, Resolution};
 
 /// Intents resolved in one command.
 const INTENTS_A_PIECE: u64 = 10_000;
+/// Bytes of values after which such a command ends.
+const PIECE_BYTES: usize = 4 << 20;
 /// Keys cleared in one command.
 const KEYS_A_PIECE: u64 = 10_000;
 /// Versions collected in one command.
@@ -31,12 +33,17 @@ impl Evaluation<'_> {
         if resolve.span.end.is_empty() {
             let key = resolve.span.start.clone();
             mvcc::resolve_key(&mut self.overlay, &mut self.stats, &key, &resolution)?;
+            let bytes = self.overlay.put_bytes();
+            if bytes > PIECE_BYTES && self.input.batch.requests.len() > 1 {
+                // One of them may be larger than that; several are sent in smaller batches.
+                return Err(Refusal::Error(KvError::too_large(bytes, PIECE_BYTES)));
+            }
             self.out.lock_updates.push(LockUpdate::Key { key, txn, ended, timestamp });
             return Ok(());
         }
         let (start, end) = keys::bounds(&resolve.span);
-        let outcome =
-            mvcc::resolve_span(&mut self.overlay, &mut self.stats, &start, &end, &resolution, INTENTS_A_PIECE)?;
+        let (overlay, stats) = (&mut self.overlay, &mut self.stats);
+        let outcome = mvcc::resolve_span(overlay, stats, &start, &end, &resolution, INTENTS_A_PIECE, PIECE_BYTES)?;
         let done_to = outcome.resume.as_ref().map_or(end, |rest| rest.start.clone());
         self.out.lock_updates.push(LockUpdate::Span { start, end: done_to, txn, ended, timestamp });
         self.rest(outcome.resume.map(|span| ResolveIntents { span, ..resolve.clone() }.into_kind()))

@@ -90,7 +90,8 @@ pub fn resolve_key(
     Ok(true)
 }
 
-/// Resolves the transaction's intents in `[start, end)`, at most `max_intents` of them (0 for no limit). Reads the span.
+/// Resolves the transaction's intents in `[start, end)`, at most `max_intents` of them (0 for no limit), and none once the overlay
+/// holds `max_bytes` of values. Reads the span.
 ///
 /// # Errors
 /// As [`resolve_key`].
@@ -101,15 +102,19 @@ pub fn resolve_span(
     end: &[u8],
     resolution: &Resolution,
     max_intents: u64,
+    max_bytes: usize,
 ) -> Result<ResolveOutcome, EngineError> {
+    let rest_from = |key| {
+        let end = if end.is_empty() { keys::MAX } else { end };
+        Some(Span { start: key, end: Bytes::copy_from_slice(end) })
+    };
     let mut found: Vec<Bytes> = Vec::new();
     let mut outcome = ResolveOutcome::default();
     walk(overlay, start, end, |entry| {
         if entry.timestamp.is_none() && Intent::decode_from(entry.value)?.txn.id == resolution.txn {
             let key = key::unescaped(entry.prefix);
             if max_intents > 0 && found.len() as u64 >= max_intents {
-                let end = if end.is_empty() { keys::MAX } else { end };
-                outcome.resume = Some(Span { start: key, end: Bytes::copy_from_slice(end) });
+                outcome.resume = rest_from(key);
                 return Ok(false);
             }
             found.push(key);
@@ -117,6 +122,10 @@ pub fn resolve_span(
         Ok(true)
     })?;
     for key in found {
+        if outcome.resolved > 0 && overlay.put_bytes() >= max_bytes {
+            outcome.resume = rest_from(key);
+            break;
+        }
         outcome.resolved += u64::from(resolve_key(overlay, stats, &key, resolution)?);
     }
     Ok(outcome)

@@ -76,8 +76,7 @@ impl Replica {
         command.lease_sequence = held.sequence;
         let bytes = command.encode_to_vec();
         if bytes.len() > COMMAND_LIMIT_BYTES {
-            let message = format!("a batch of {} bytes exceeds the limit of {COMMAND_LIMIT_BYTES} bytes", bytes.len());
-            return Err(super::invalid(message));
+            return Err(KvError::too_large(bytes.len(), COMMAND_LIMIT_BYTES));
         }
         let proposal = command.proposal;
         drop(command);

@@ -22,9 +22,6 @@ use super::durability::Durability;
 use super::types::{Entry, EntryParts, LogId, Types, Vote, decode_vote, encode_vote, log_id, position};
 use crate::wal::{GroupLog, LogEntry, WalError};
 
-/// Entries read at a time, between looks at the byte budget.
-const READ_STEP: u64 = 16;
-
 /// A reader stops after this many bytes of commands, but gives at least one entry.
 const READ_BYTES_MAX: usize = 4 << 20;
 
@@ -122,13 +119,13 @@ impl LogStore {
     fn read_some(&self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
         let mut entries = Vec::new();
         let (mut next, mut bytes) = (start, 0);
+        // One at a time: any of them may be larger than all that fits one message beside it.
         while next < end && bytes < READ_BYTES_MAX {
-            let step_end = end.min(next + READ_STEP);
-            for entry in self.log.read(next..step_end).map_err(io::Error::other)? {
+            for entry in self.log.read(next..next + 1).map_err(io::Error::other)? {
                 bytes += entry.payload.len();
                 entries.push(decode_entry(entry)?);
             }
-            next = step_end;
+            next += 1;
         }
         Ok(entries)
     }

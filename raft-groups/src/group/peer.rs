@@ -11,7 +11,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::Stream;
-use openraft::OptionalSend;
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{
     NetworkError as RaftNetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable,
@@ -22,11 +21,12 @@ use openraft::raft::{
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::storage::Snapshot;
+use openraft::{EntryPayload, OptionalSend};
 use prost::Message;
 
 use super::machine::SnapshotHandle;
 use super::snapshot;
-use super::types::{LeaderId, LogId, Types, Vote};
+use super::types::{Entry, LeaderId, LogId, Types, Vote};
 use super::wire::{RaftAnswer, RaftCall, RaftOutcome, RaftRequest};
 use crate::host::GroupConfig;
 use crate::network::{Class, NetworkError, Transport};
@@ -34,6 +34,10 @@ use crate::{GroupId, NodeId, ReplicaId};
 
 /// Appends to one replica that may be on their way at a time.
 const APPENDS_IN_FLIGHT: usize = 4;
+
+/// The slowest way of entries to a follower's disk that is waited for, in bytes a second: one that is given up too early is sent again
+/// whole, and again, for as long as the way is that slow.
+const APPEND_BYTES_A_SECOND: u64 = 4 << 20;
 
 /// What all clients of one replica share.
 pub(crate) struct PeerContext {
@@ -90,7 +94,7 @@ impl PeerClient {
         }
     }
 
-    /// How long an append may take: it waits for the follower's disk.
+    /// How long an append without entries may take, which waits for the follower's disk all the same.
     fn append_timeout(&self, option: &RPCOption) -> Duration {
         option.soft_ttl().max(Duration::from_millis(self.context.config.election_ms_min))
     }
@@ -100,9 +104,19 @@ impl PeerClient {
         request: AppendEntriesRequest<Types>,
         timeout: Duration,
     ) -> RpcResult<AppendEntriesResponse<Types>> {
+        let timeout = timeout + time_for(&request);
         let outcome = self.call(RPCTypes::AppendEntries, RaftCall::Append(request.into()), timeout).await?;
         outcome.into_append().ok_or_else(|| unreachable("the answer is of another kind"))
     }
+}
+
+/// How much longer an append may take for what it carries.
+fn time_for(request: &AppendEntriesRequest<Types>) -> Duration {
+    let bytes = |entry: &Entry| match &entry.payload {
+        EntryPayload::Normal(command) => command.0.len() as u64,
+        _ => 0,
+    };
+    Duration::from_millis(request.entries.iter().map(bytes).sum::<u64>() * 1_000 / APPEND_BYTES_A_SECOND)
 }
 
 fn unreachable(reason: impl ToString) -> RPCError<Types> {

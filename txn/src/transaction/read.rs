@@ -80,7 +80,7 @@ impl Transaction {
         response.responses.into_iter().next().map_or_else(|| Err(missing()), into_value)
     }
 
-    /// Reads keys in one batch, in any order; the answers come in the same order.
+    /// Reads keys in one batch, or in several when they hold much, in any order; the answers come in the same order.
     ///
     /// # Errors
     /// As [`Transaction::get`].
@@ -102,17 +102,28 @@ impl Transaction {
         if wanted.is_empty() {
             return Ok(values);
         }
-        let spans = || wanted.iter().map(|index| point(keys[*index].clone())).collect();
-        let build = || {
-            let get = |index: &usize| Get { key: keys[*index].clone(), lock: lock as i32 };
-            wanted.iter().map(|index| RequestKind::Get(get(index)).into()).collect()
-        };
-        let response = self.read(lock, spans, build, |_| (), |_| spans()).await?;
-        if response.responses.len() != wanted.len() {
-            return Err(missing());
-        }
-        for (index, answer) in wanted.into_iter().zip(response.responses) {
-            values[index] = into_value(answer)?;
+        let mut batches: Vec<&[usize]> = vec![&wanted];
+        while let Some(batch) = batches.pop() {
+            let spans = || batch.iter().map(|index| point(keys[*index].clone())).collect();
+            let build = || {
+                let get = |index: &usize| Get { key: keys[*index].clone(), lock: lock as i32 };
+                batch.iter().map(|index| RequestKind::Get(get(index)).into()).collect()
+            };
+            let response = match self.read(lock, spans, build, |_| (), |_| spans()).await {
+                // Their values are too much for one message.
+                Err(Error::TooLarge { .. }) if batch.len() > 1 => {
+                    let (first, second) = batch.split_at(batch.len() / 2);
+                    batches.extend([second, first]);
+                    continue;
+                }
+                answer => answer?,
+            };
+            if response.responses.len() != batch.len() {
+                return Err(missing());
+            }
+            for (index, answer) in batch.iter().zip(response.responses) {
+                values[*index] = into_value(answer)?;
+            }
         }
         Ok(values)
     }

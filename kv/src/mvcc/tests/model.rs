@@ -176,8 +176,9 @@ impl World {
                 key.intent = Some((own, written));
             }
         }
-        let outcome =
-            self.change(|overlay, stats| resolve_span(overlay, stats, b"", b"", &resolution, 0)).expect("resolves");
+        let outcome = self
+            .change(|overlay, stats| resolve_span(overlay, stats, b"", b"", &resolution, 0, usize::MAX))
+            .expect("resolves");
         assert_eq!(outcome, ResolveOutcome { resolved, resume: None });
     }
 

@@ -241,8 +241,10 @@ impl Runner {
         let outcome = self.change(|overlay, stats| match words[..] {
             [key] => resolve_key(overlay, stats, key.as_bytes(), &resolution)
                 .map(|found| ResolveOutcome { resolved: u64::from(found), resume: None }),
-            [start, end] => resolve_span(overlay, stats, start.as_bytes(), end.as_bytes(), &resolution, max),
-            _ => resolve_span(overlay, stats, b"", b"", &resolution, max),
+            [start, end] => {
+                resolve_span(overlay, stats, start.as_bytes(), end.as_bytes(), &resolution, max, usize::MAX)
+            }
+            _ => resolve_span(overlay, stats, b"", b"", &resolution, max, usize::MAX),
         })?;
         let rest = outcome.resume.as_ref().map_or(String::new(), |rest| format!(", resume {}", show_span(rest)));
         Ok(format!("{} resolved{rest}", outcome.resolved))

@@ -1,4 +1,4 @@
-//! What openraft may believe of a log that has failed.
+//! What openraft may believe of a log that has failed, and how much it reads of one at a time.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use clock::{Random, Tasks};
 use futures::StreamExt;
 use openraft::storage::{RaftLogReader, RaftLogStorage};
 
-use super::{Durability, LogStore};
+use super::{Durability, LogStore, READ_BYTES_MAX};
 use crate::disk::{SimDir, SimFaults};
 use crate::group::tests::machine::Machine;
 use crate::group::types::log_id;
@@ -60,5 +60,33 @@ fn what_was_truncated_stays_so_after_a_loss_of_power() {
             let wal = Wal::open(Arc::new(found), WalOptions::small(), tasks).expect("the log opens");
             assert_eq!(wal.group(GroupId(7)).state().last, Some(position(3)), "seed {seed}");
         }
+    });
+}
+
+#[test]
+fn what_is_read_at_a_time_is_bounded_by_its_bytes() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    runtime.expect("a runtime without I/O starts").block_on(async {
+        let tasks = Tasks::deterministic(tokio::runtime::Handle::current());
+        let dir = Arc::new(SimDir::new(Random::from_seed(1)));
+        let wal = Wal::open(dir, WalOptions::default(), tasks).expect("an empty log opens");
+        let (durability, _in_use) = Durability::new(Arc::new(Machine::new(AppliedState::default())));
+        let mut store = LogStore::open(wal.group(GroupId(7)), durability).expect("an empty group's log opens");
+        const LARGE: usize = 5 << 20;
+        let entry = |index| LogEntry {
+            position: LogPosition { term: 1, leader: 0, index },
+            payload: bytes::Bytes::from(vec![0; if index < 40 { 100_000 } else { LARGE }]),
+        };
+        // Together they are more than the network carries in one message.
+        store.log.append((0..60).map(entry).collect(), Box::new(drop));
+        let (mut next, mut reads) = (0, 0);
+        while next < 60 {
+            let read = store.limited_get_log_entries(next, 60).await.expect("all are there");
+            let bytes: usize = (next..).take(read.len()).map(|index| entry(index).payload.len()).sum();
+            assert!(bytes <= READ_BYTES_MAX + LARGE, "{bytes} bytes from {next} on");
+            next += read.len() as u64;
+            reads += 1;
+        }
+        assert!((20..30).contains(&reads), "small ones are read together: {reads}");
     });
 }

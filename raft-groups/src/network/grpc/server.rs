@@ -20,7 +20,7 @@ use tonic_prost::ProstCodec;
 use tower_service::Service;
 
 use super::super::frame::{Content, Frame, Greeting};
-use super::{Class, FRAME_BYTES_MAX, Inner, METHOD, STREAM_WINDOW_BYTES};
+use super::{Class, FRAME_BYTES_MAX, Inner, MESSAGE_BYTES_MAX, METHOD, STREAM_WINDOW_BYTES};
 use crate::NodeId;
 
 /// Answers queued for a stream before their handlers wait.
@@ -160,6 +160,10 @@ async fn answer_request(
     body: Bytes,
 ) {
     let content = match inner.endpoint.handle(from, class, body).await {
+        // What the peer cannot take in would break the stream, and with it whatever else waits on it.
+        Ok(body) if body.len() > MESSAGE_BYTES_MAX => {
+            Content::Refusal(format!("the answer of {} bytes is larger than a message may be", body.len()))
+        }
         Ok(body) => Content::Answer(body),
         Err(reason) => Content::Refusal(reason),
     };
