@@ -66,6 +66,11 @@ impl SimDir {
         self.disk.lock().operations
     }
 
+    /// Bytes that its files take.
+    pub fn used_bytes(&self) -> u64 {
+        self.disk.lock().image.used_bytes()
+    }
+
     /// Power loss: every open handle is dead from now on, and the answer is the directory as found afterwards,
     /// with each unsynced sector in one of its states since the last sync, and a prefix of the unsynced
     /// name changes. Faults are off in it, save the sync delay and the capacity.

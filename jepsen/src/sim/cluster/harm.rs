@@ -98,10 +98,15 @@ impl SimCluster {
         strike.is_some()
     }
 
-    /// A node's data disk is full from now on, whatever is healed; or it is as others are again.
+    /// A node's data disk is full from now on, whatever is healed; or it is as others are again. What is there can be written anew in
+    /// its place, as the clock's ceiling is: a node does not start otherwise.
     pub fn set_full_for_good(&self, index: usize, is_full: bool) {
-        self.shared.slots.lock()[index].is_full_for_good = is_full;
-        let capacity_bytes = is_full.then_some(0);
+        let used_bytes = {
+            let mut slots = self.shared.slots.lock();
+            slots[index].is_full_for_good = is_full;
+            slots[index].disk.used_bytes()
+        };
+        let capacity_bytes = is_full.then_some(used_bytes);
         self.set_data_faults(index, SimFaults { capacity_bytes, ..SimFaults::default() });
     }
 

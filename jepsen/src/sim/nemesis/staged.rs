@@ -11,7 +11,7 @@ use std::time::Duration;
 use clock::Random;
 use kv::descriptor::{RangeDescriptor, ReplicaRole};
 
-use super::super::cluster::{Death, SimCluster};
+use super::super::cluster::{Death, SimCluster, Standing};
 use super::super::invariants::Sample;
 use super::super::links::LinkFault;
 use super::super::plan::{Fault, Planned};
@@ -33,8 +33,9 @@ pub(super) async fn hold(cluster: &SimCluster, planned: &Planned) {
         }
         Fault::FullLearner(node) => {
             let is_chosen = |sample: &Sample| {
-                let id = id_of(cluster, node);
-                sample.newest().into_iter().any(|range| role_on(range, id) == Some(ReplicaRole::Learner))
+                let id = id_of(cluster, node).filter(|_| cluster.standing(node) == Standing::Up);
+                id.is_some()
+                    && sample.newest().into_iter().any(|range| role_on(range, id) == Some(ReplicaRole::Learner))
             };
             if until(cluster, end, is_chosen).await {
                 cluster.watch().note(&format!("the disk of node {} is full, for good", node + 1));
