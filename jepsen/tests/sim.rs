@@ -144,7 +144,7 @@ fn a_founder_that_dies_at_any_step_founds_one_cluster() {
         let numbers = options.faults.iter().flatten();
         numbers.copied().all(|number| number >= jepsen::sim::plan::founding::FIRST_NUMBER)
     };
-    let runs = all_alone("set", 2, false, |_, fault| dies(fault)).filter(is_early).take(24);
+    let runs = all_alone("set", 1, false, |_, fault| dies(fault)).filter(is_early).take(24);
     for outcome in run(runs.collect(), None) {
         assert_eq!(outcome.broken, [], "seed {}", outcome.seed);
     }
