@@ -10,6 +10,10 @@
 //! so that those who wait form one queue. A request keeps its places in the queues until it is done, so that a
 //! later one does not slip in when the lock is free and the head is still waking up.
 //!
+//! Only those are woken who can go on, or have something to do: when the holder leaves, readers and the head of the queue; when the
+//! head leaves while the key is held, its successor, who pushes from then on. So a release costs the same however long the queue
+//! is.
+//!
 //! Invariants: `lock_exclusive` (at most one holder a key), `lock_fifo` (a locking request goes before another only
 //! if it arrived earlier, or its transaction holds the lock). Reads that do not lock heed intents only, and
 //! never queue. The module knows nothing of latches, timeouts or pushes.
@@ -177,8 +181,11 @@ impl LockTable {
         let mut inner = self.inner.lock();
         for key in std::mem::take(&mut request.places) {
             let Some(state) = inner.locks.get_mut(&key) else { continue };
+            let was_head = state.head().is_some_and(|head| head.sequence == request.sequence);
             state.queue.retain(|waiter| waiter.sequence != request.sequence);
-            state.wake();
+            if was_head {
+                state.wake_next();
+            }
             inner.drop_if_empty(&key);
         }
     }
@@ -205,12 +212,13 @@ impl LockTable {
         let Some(keys) = inner.held.get(&txn) else { return };
         let inside = |key: &&Bytes| &key[..] >= start && (end.is_empty() || &key[..] < end);
         for key in keys.iter().filter(inside).cloned().collect::<Vec<_>>() {
-            let Some(holder) = inner.locks.get_mut(&key).and_then(|state| state.holder.as_mut()) else { continue };
-            holder.unreplicated = false;
-            if !holder.replicated {
-                inner.update(&key, txn, true, Timestamp::MIN);
-            }
+            inner.release(&key, txn, false);
         }
+    }
+
+    /// The transaction has no intent on the key any more; an unreplicated lock stays.
+    pub fn release_replicated(&self, key: &[u8], txn: TxnId) {
+        self.inner.lock().release(key, txn, true);
     }
 
     /// The keys a transaction holds by intents, as far as they were met: what its end may resolve at once.
@@ -329,13 +337,31 @@ impl Inner {
         let Some(holder) = state.holder.as_mut().filter(|holder| holder.txn.id == txn) else { return };
         if ended {
             state.holder = None;
-            state.wake();
+            state.wake_next();
             self.forget_held(txn, key);
             self.drop_if_empty(key);
         } else if holder.txn.write_timestamp < write_timestamp {
             holder.txn.write_timestamp = write_timestamp;
-            state.wake();
+            state.wake_readers();
         }
+    }
+
+    /// The holder keeps the key only if it does so in the other way, too.
+    fn release(&mut self, key: &[u8], txn: TxnId, replicated: bool) {
+        let Some(state) = self.locks.get_mut(key) else { return };
+        let Some(holder) = state.holder.as_mut().filter(|holder| holder.txn.id == txn) else { return };
+        if replicated {
+            holder.replicated = false;
+        } else {
+            holder.unreplicated = false;
+        }
+        if holder.replicated || holder.unreplicated {
+            return state.wake_readers();
+        }
+        // The transaction goes on: whoever has noted to wait for it must note otherwise, or a deadlock would be seen where
+        // none is.
+        state.wake_all();
+        self.update(key, txn, true, Timestamp::MIN);
     }
 
     fn forget_held(&mut self, txn: TxnId, key: &[u8]) {
@@ -378,7 +404,7 @@ impl LockState {
 
     /// The first locking request of another transaction that arrived earlier.
     fn ahead_of(&self, sequence: u64, own: Option<TxnId>) -> Option<&Waiter> {
-        let head = self.queue.iter().find(|waiter| waiter.locking)?;
+        let head = self.head()?;
         let same_txn = own.is_some() && head.txn.as_ref().map(|txn| txn.id) == own;
         (head.sequence < sequence && !same_txn).then_some(head)
     }
@@ -404,8 +430,31 @@ impl LockState {
         }
     }
 
-    fn wake(&self) {
+    /// The locking request that goes first.
+    fn head(&self) -> Option<&Waiter> {
+        self.queue.iter().find(|waiter| waiter.locking)
+    }
+
+    fn wake_all(&self) {
         self.queue.iter().for_each(|waiter| waiter.changed.notify_one());
+    }
+
+    fn wake_readers(&self) {
+        self.queue.iter().filter(|waiter| !waiter.locking).for_each(|waiter| waiter.changed.notify_one());
+    }
+
+    /// The holder, or the head, is another one now.
+    fn wake_next(&self) {
+        if self.holder.is_none() {
+            self.wake_readers();
+        }
+        let Some(head) = self.head() else { return };
+        head.changed.notify_one();
+        // A transaction is not in its own way, be it the holder's or the head's.
+        let txn = |waiter: &Waiter| waiter.txn.as_ref().map(|txn| txn.id);
+        let first = self.holder.as_ref().map(|holder| holder.txn.id).or(txn(head));
+        let own = self.queue.iter().filter(|waiter| waiter.locking && first.is_some() && txn(waiter) == first);
+        own.for_each(|waiter| waiter.changed.notify_one());
     }
 }
 

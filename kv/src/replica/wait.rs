@@ -23,6 +23,8 @@ use crate::concurrency::waits::{self, Walk};
 
 /// The longest silence between two rounds.
 const LONGEST_SILENCE: Duration = Duration::from_secs(1);
+/// How long those behind the head of a queue wait before they look for a deadlock: the head does that sooner.
+const FOLLOWERS_SILENCE: Duration = Duration::from_millis(200);
 /// How long a push or a step of the walk may take.
 const STEP_TIMEOUT_MS: u64 = 3_000;
 /// How many transactions a walk visits.
@@ -73,10 +75,15 @@ impl Replica {
             return self.push_once(request, &blocked).await;
         }
         loop {
-            let _ = tokio::time::timeout(silence, blocked.changed.notified()).await;
-            match self.locks.still_blocked(request, &blocked.key) {
-                Some(now) => blocked = now,
-                None => return Ok(()),
+            let patience = if blocked.pushes { silence } else { silence.max(FOLLOWERS_SILENCE) };
+            let _ = tokio::time::timeout(patience, blocked.changed.notified()).await;
+            let Some(now) = self.locks.still_blocked(request, &blocked.key) else { return Ok(()) };
+            let pushes_now = now.pushes && !blocked.pushes;
+            blocked = now;
+            if pushes_now {
+                // Whoever holds the key has only just got it.
+                silence = Duration::from_millis(self.settings.push_delay_ms);
+                continue;
             }
             if blocked.pushes && self.push_holder(request, &blocked).await == Pushed::Cleared {
                 return Ok(());
