@@ -15,6 +15,7 @@ mod cleanup;
 mod database;
 mod error;
 mod heartbeat;
+mod locks;
 mod settings;
 mod spans;
 mod transaction;

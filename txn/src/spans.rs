@@ -81,6 +81,13 @@ impl SpanSet {
         self.bytes = 0;
     }
 
+    /// The spans of several sets in order, without overlaps.
+    pub fn to_sorted_together<'a>(sets: impl IntoIterator<Item = &'a SpanSet>) -> Vec<Span> {
+        let mut spans: Vec<Span> = sets.into_iter().flat_map(|set| &set.spans).cloned().collect();
+        merge_overlapping(&mut spans);
+        spans
+    }
+
     /// The spans in order, without overlaps.
     pub fn to_sorted(&self) -> Vec<Span> {
         let mut spans = self.spans.clone();
@@ -97,6 +104,32 @@ impl SpanSet {
             self.bytes = self.spans.iter().map(cost).sum();
         }
     }
+}
+
+/// What of the spans the others do not cover. Both in order, without overlaps, as [`SpanSet::to_sorted`] gives them.
+pub(crate) fn subtract(spans: Vec<Span>, others: &[Span]) -> Vec<Span> {
+    let mut left = Vec::new();
+    let mut others = others.iter().peekable();
+    for span in spans {
+        let (mut start, end) = (span.start.clone(), end_of(&span));
+        while others.next_if(|other| end_of(other) <= start).is_some() {}
+        let mut ahead = others.clone();
+        while let Some(other) = ahead.next_if(|other| other.start < end) {
+            if start < other.start {
+                left.push(between(start, other.start.clone()));
+            }
+            start = end_of(other);
+        }
+        if start < end {
+            left.push(between(start, end));
+        }
+    }
+    left
+}
+
+fn between(start: Bytes, end: Bytes) -> Span {
+    let is_point = end == successor(&start);
+    Span { end: if is_point { Bytes::new() } else { end }, start }
 }
 
 /// The end of a span, exclusive, as a key.

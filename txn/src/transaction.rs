@@ -14,7 +14,7 @@
 //! - It commits at or above `read_timestamp`, with its reads valid there; so it is serializable at its commit timestamp.
 //! - After [`Error::StatementRetry`] nothing is accepted but a rewind or a rollback; after a fatal error, nothing but a rollback.
 //! - What was written above a savepoint that was rolled back to does not count, in the buffer or in intents (`meta.ignored`). What
-//!   was read there does: it stays among the spans, and its locks stay.
+//!   was read there does: it stays among the spans. Its locks go.
 //! - It is answered only after commit wait for the effect timestamp: the newest of its commit timestamp and of every version
 //!   observed (`external_consistency`), unless it is relaxed.
 //!
@@ -44,6 +44,7 @@ pub use savepoint::Savepoint;
 
 use crate::buffer::WriteBuffer;
 use crate::database::{Core, TxnOptions};
+use crate::locks::LockSpans;
 use crate::spans::SpanSet;
 use crate::{Conflict, Error};
 use bulk::Bulk;
@@ -84,12 +85,12 @@ struct State {
     statement_spilled: bool,
     /// The statement in hand has loaded rows in bulk, which a rewind cannot undo.
     statement_loaded: bool,
-    locks: SpanSet,
+    locks: LockSpans,
     /// The ranges that answered locking reads, in order.
     lock_ranges: Vec<u64>,
     /// Locking reads that were sent and not answered: their locks may be anywhere in `locks`.
     lock_requests_open: u32,
-    intents: SpanSet,
+    intents: LockSpans,
     /// Every key put into `intents` was answered as written.
     all_written: bool,
     /// A record was, or may have been, written at the anchor.
@@ -136,10 +137,10 @@ impl Transaction {
             statement_sequence: 0,
             statement_spilled: false,
             statement_loaded: false,
-            locks: SpanSet::default(),
+            locks: LockSpans::default(),
             lock_ranges: Vec::new(),
             lock_requests_open: 0,
-            intents: SpanSet::default(),
+            intents: LockSpans::default(),
             all_written: true,
             has_record: false,
             loaded: false,

@@ -70,7 +70,7 @@ impl Session {
         let savepoint = &self.open.savepoints[at];
         let (mark, locked) = (savepoint.mark, savepoint.locked);
         let handle = self.open.handle.as_mut().ok_or_else(|| SqlError::internal("a savepoint without transaction"))?;
-        handle.transaction.roll_back_to(mark)?;
+        handle.transaction.roll_back_to(mark).await?;
         let undone = std::mem::replace(&mut handle.ddl, savepoint.ddl.clone());
         if let Some(undone) = undone {
             let kept = handle.ddl.as_ref().map(|ddl| &ddl.fresh);

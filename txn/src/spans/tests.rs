@@ -55,3 +55,17 @@ fn neighbours_with_the_longest_common_prefix_are_joined_first() {
     let pair = |start: &'static str, end: &'static str| (Bytes::from(start), Bytes::from(end));
     assert_eq!(starts, [pair("a1", "a3\0"), pair("b1", "b3\0"), pair("z", "")]);
 }
+
+#[test]
+fn what_others_cover_is_taken_out() {
+    let span = |start: &'static str, end: &'static str| Span { start: start.into(), end: end.into() };
+    let check = |spans: &[Span], others: &[Span], left: &[Span]| {
+        assert_eq!(subtract(spans.to_vec(), others), left, "{spans:?} less {others:?}");
+    };
+    check(&[span("b", "")], &[], &[span("b", "")]);
+    check(&[span("b", ""), span("c", "")], &[span("b", "")], &[span("c", "")]);
+    check(&[span("b", "f")], &[span("c", "d")], &[span("b", "c"), span("d", "f")]);
+    check(&[span("b", "f")], &[span("c", "")], &[span("b", "c"), span("c\0", "f")]);
+    check(&[span("b", "f"), span("h", "k")], &[span("a", "c"), span("e", "i")], &[span("c", "e"), span("i", "k")]);
+    check(&[span("b", "c"), span("d", "e")], &[span("a", "z")], &[]);
+}

@@ -309,6 +309,12 @@ impl Ranges {
 
     fn settle(&mut self, key: &Bytes, status: TxnStatus, at: Timestamp, ignored: &[SequenceSpan]) {
         let Some(intent) = self.intents.remove(key) else { return };
+        if status == TxnStatus::Pending {
+            if intent.newest(u32::MAX, ignored).is_some() {
+                self.intents.insert(key.clone(), intent);
+            }
+            return;
+        }
         self.locks.retain(|locked, holder| locked != key || *holder != intent.txn.id);
         if status == TxnStatus::Committed
             && let Some(value) = intent.newest(u32::MAX, ignored)

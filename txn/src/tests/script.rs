@@ -171,7 +171,7 @@ impl Runner {
                 Ok(String::new())
             }
             "rollback_to" => {
-                transaction.roll_back_to(open.savepoint(flags.first())?)?;
+                transaction.roll_back_to(open.savepoint(flags.first())?).await?;
                 Ok(String::new())
             }
             "release" => {

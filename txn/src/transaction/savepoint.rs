@@ -6,15 +6,20 @@
 //!                  └──────────────┘       rolled back to: the buffer restored, 3 to 5 ignored wherever they are intents
 //! ```
 //!
-//! Intents are not touched: readers of the transaction, and whoever resolves what it left, skip the ignored numbers, which every
-//! request and the record carry. So a write that arrives late cannot come back.
+//! Readers of the transaction, and whoever resolves what it left, skip the ignored numbers, which every request and the record
+//! carry. So a write that arrives late cannot come back. Intents in which nothing else is left are removed, as are locks, so that
+//! others need not wait for them; that is a courtesy, which nothing relies on.
 //!
 //! Names, and which of them shadows which, are the caller's business. Source: CockroachDB's `ignored_seqnums`.
 
-use kv::api::SequenceSpan;
+use clock::Timestamp;
+use kv::api::{ReleaseLocks, Request, RequestKind, ResolveIntents, SequenceSpan, Span, TxnStatus};
 
 use super::{State, Transaction};
 use crate::Error;
+
+/// Locks released in one batch.
+const RELEASED_A_BATCH: usize = 1_000;
 
 /// A place to go back to; see [`Transaction::savepoint`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,20 +40,41 @@ impl Transaction {
         let mut state = self.state.lock();
         state.check_active()?;
         let depth = state.buffer.set_savepoint();
+        state.locks.set_savepoint();
+        state.intents.set_savepoint();
         state.begin_statement(cap_bytes);
         Ok(Savepoint { depth, sequence: state.meta.sequence })
     }
 
-    /// Undoes what was written since the savepoint. It stays; those above it are gone. What was read, and locked, stays so.
+    /// Undoes what was written since the savepoint. It stays; those above it are gone. What was read stays read. What was locked,
+    /// and not before, be it by an intent, is released when this returns, if the ranges answer; by the end of the transaction at the
+    /// latest.
     ///
     /// # Errors
     /// The error that ended the transaction, when it cannot go on: a conflict is not undone by going back over its effects.
     ///
     /// # Panics
     /// When the savepoint is gone.
-    pub fn roll_back_to(&self, savepoint: Savepoint) -> Result<(), Error> {
+    pub async fn roll_back_to(&self, savepoint: Savepoint) -> Result<(), Error> {
+        let held = self.go_back_to(savepoint)?;
+        // What a span holds may be too much for one command. The range cuts it into pieces then, if it stands alone.
+        let alone = |request: &Request| matches!(&request.kind, Some(RequestKind::ResolveIntents(resolve)) if !resolve.span.end.is_empty());
+        let (spans, points): (Vec<Request>, Vec<Request>) = held.into_iter().partition(alone);
+        for batch in points.chunks(RELEASED_A_BATCH).chain(spans.chunks(1)) {
+            if let Err(error) = self.core.send(self.core.header(None), batch.to_vec()).await {
+                // Reads under them are refreshed like any others: that they stay costs others time, and nothing else.
+                tracing::debug!(%error, "locks stay until the end of their transaction");
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes back, and answers how what is held since is released.
+    fn go_back_to(&self, savepoint: Savepoint) -> Result<Vec<Request>, Error> {
         let cap_bytes = self.core.settings.read_span_bytes;
         let mut state = self.state.lock();
+        let state = &mut *state;
         if let Some(conflict) = state.must_rewind.take() {
             // The client has seen rows that do not hold at the snapshot the transaction has moved to.
             state.failure.get_or_insert(Error::Retry(conflict));
@@ -59,7 +85,25 @@ impl Transaction {
             state.ignore_above(savepoint.sequence);
         }
         state.begin_statement(cap_bytes);
-        Ok(())
+        let cap_bytes = self.core.settings.intent_span_bytes;
+        let locked = state.locks.roll_back_to(savepoint.depth, cap_bytes);
+        let written = state.intents.roll_back_to(savepoint.depth, cap_bytes);
+        state.all_written &= written.is_empty();
+        let meta = &state.meta;
+        let release = |span: Span| RequestKind::ReleaseLocks(ReleaseLocks { txn: meta.id, span }).into();
+        // Where nothing is left that counts, the intent goes.
+        let clear = |span: Span| {
+            let resolve = ResolveIntents {
+                span,
+                txn: meta.id,
+                epoch: meta.epoch,
+                status: TxnStatus::Pending as i32,
+                timestamp: Timestamp::MIN,
+                ignored: meta.ignored.clone(),
+            };
+            RequestKind::ResolveIntents(resolve).into()
+        };
+        Ok(locked.into_iter().map(release).chain(written.into_iter().map(clear)).collect())
     }
 
     /// Forgets the savepoint and those above it; what was written since stays.
@@ -70,11 +114,13 @@ impl Transaction {
     /// # Panics
     /// When the savepoint is gone.
     pub fn release(&self, savepoint: Savepoint) -> Result<(), Error> {
-        let cap_bytes = self.core.settings.read_span_bytes;
         let mut state = self.state.lock();
         state.check_active()?;
         state.buffer.release(savepoint.depth);
-        state.begin_statement(cap_bytes);
+        let cap_bytes = self.core.settings.intent_span_bytes;
+        state.locks.release(savepoint.depth, cap_bytes);
+        state.intents.release(savepoint.depth, cap_bytes);
+        state.begin_statement(self.core.settings.read_span_bytes);
         Ok(())
     }
 }
