@@ -29,7 +29,7 @@ use clock::mutation::{self, Mutant};
 
 pub(crate) use declare::{Declared, check_shape, declare, is_within};
 pub(crate) use end_txn::find_outcome;
-pub(crate) use records::{StoredRecord, TxnRecordStore};
+pub(crate) use records::{OldRecord, TxnRecordStore, find_old_records};
 
 use crate::api::*;
 use crate::command::{Command, Trigger};
@@ -101,6 +101,8 @@ pub(crate) enum LockUpdate {
     Key { key: Bytes, txn: TxnId, ended: bool, timestamp: Timestamp },
     /// The same of a span.
     Span { start: Bytes, end: Bytes, txn: TxnId, ended: bool, timestamp: Timestamp },
+    /// It has no intent on the key any more, and goes on.
+    Intent { key: Bytes, txn: TxnId },
     /// Its unreplicated locks in the span are released.
     Release { start: Bytes, end: Bytes, txn: TxnId },
 }
@@ -302,12 +304,12 @@ impl<'a> Evaluation<'a> {
                 Ok(done())
             }
             RequestKind::ClearSpan(clear) => self.clear_span(clear).map(|()| done()),
-            RequestKind::CollectGarbage(collect) => self.collect_garbage(collect).map(|()| done()),
             RequestKind::QueryIntent(_) | RequestKind::RecoverTxn(_) => {
                 Err(Refusal::Error(crate::replica::invalid("parallel commit is not supported yet: send EndTxn last")))
             }
-            RequestKind::SplitRange(_) | RequestKind::TransferLease(_) => {
-                Err(Refusal::Error(crate::replica::invalid("a split or a lease transfer is a batch of its own")))
+            RequestKind::SplitRange(_) | RequestKind::TransferLease(_) | RequestKind::CollectGarbage(_) => {
+                let message = "a split, a lease transfer or a garbage collection is a batch of its own";
+                Err(Refusal::Error(crate::replica::invalid(message)))
             }
         }
     }

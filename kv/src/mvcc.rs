@@ -45,10 +45,10 @@ use clock::Timestamp;
 use crate::api::TxnMeta;
 
 pub use clear::clear_span;
-pub use gc::{GcOutcome, collect_garbage};
+pub use gc::{Garbage, GarbageLimits, find_garbage, remove_garbage};
 pub use get::{GetOutcome, get, newest_version};
 pub use refresh::{RefreshOutcome, refresh};
-pub use resolve::{Resolution, ResolveOutcome, find_intent, resolve_key, resolve_span};
+pub use resolve::{Resolution, ResolveOutcome, find_intent, find_intents, resolve_key, resolve_span};
 pub use scan::{ScanLimits, ScanOutcome, scan};
 pub use split::find_split_key;
 pub use stats::{MvccStats, compute_stats};

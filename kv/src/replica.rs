@@ -29,8 +29,10 @@ mod lease;
 mod local;
 mod propose;
 mod proposer;
+mod resolve;
 mod send;
 pub mod state;
+mod touched;
 mod wait;
 
 use std::sync::{Arc, OnceLock, Weak};
@@ -144,6 +146,8 @@ pub struct Replica {
     locks: LockTable,
     reads: TimestampCache,
     waits: Waits,
+    upkeep: clean::Upkeep,
+    touched: touched::Touched,
 }
 
 impl Replica {
@@ -194,6 +198,8 @@ impl Replica {
             locks: LockTable::default(),
             reads: TimestampCache::new(low_water),
             waits: Waits::default(),
+            upkeep: clean::Upkeep::default(),
+            touched: touched::Touched::default(),
         }))
     }
 

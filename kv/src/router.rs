@@ -62,8 +62,8 @@ pub struct Router {
     cache: Mutex<RangeCache>,
     silence: Silence,
     first_range: RwLock<Option<RangeDescriptor>>,
-    /// One directory lookup at a time: the others find what it brought.
-    lookup: tokio::sync::Mutex<()>,
+    /// One directory lookup at a time, as long as each is short: the others find what it brought.
+    pub(crate) lookup: tokio::sync::Mutex<()>,
 }
 
 /// How a piece of a batch ended.
@@ -73,6 +73,9 @@ enum Routed {
     /// For good.
     Failed(KvError),
 }
+
+/// How long a lookup waits for another one that may bring what it looks for.
+const LOOKUP_PATIENCE: Duration = Duration::from_millis(50);
 
 /// How long a router waits, beyond the batch's own time, for a replica's words on why it took too long.
 const GRACE: Duration = Duration::from_millis(200);
@@ -108,6 +111,12 @@ impl Router {
             }
         }
         self.cache.lock().insert(descriptor.clone());
+    }
+
+    /// Forgets a range, as if it were never met.
+    #[cfg(test)]
+    pub(crate) fn forget(&self, descriptor: &RangeDescriptor) {
+        self.cache.lock().forget(descriptor);
     }
 
     /// The newest descriptor of the first range that this node knows.
@@ -170,7 +179,8 @@ impl Router {
             if key < &[keys::TABLE][..] {
                 self.discover_first_range(trip).await;
             } else {
-                let _one_at_a_time = self.lookup.lock().await;
+                // Not for long: one that hangs must not hold up everything that this node looks for.
+                let _one_at_a_time = tokio::time::timeout(LOOKUP_PATIENCE, self.lookup.lock()).await;
                 if let Some(range) = cached(&self.cache.lock()) {
                     return Ok(range);
                 }

@@ -117,10 +117,8 @@ pub(crate) fn declare(
             RequestKind::EnterRange(enter) => out.write(&enter.key, Timestamp::MIN),
             RequestKind::EndTxn(end) => {
                 out.record(batch.header.txn.as_ref(), LatchAccess::Write(Timestamp::MIN));
-                for span in end.intents.iter().filter(|span| is_span_within(span, range)) {
-                    let end = (!span.end.is_empty()).then(|| span.end.clone());
-                    out.latch(&span.start, end, LatchAccess::Write(Timestamp::MIN));
-                }
+                let points = end.intents.iter().filter(|span| span.end.is_empty() && is_span_within(span, range));
+                points.for_each(|point| out.latch(&point.start, None, LatchAccess::Write(Timestamp::MIN)));
             }
             RequestKind::HeartbeatTxn(_) => {
                 out.record(batch.header.txn.as_ref(), LatchAccess::Write(Timestamp::MIN));
@@ -136,9 +134,11 @@ pub(crate) fn declare(
                 let end = (!span.end.is_empty()).then(|| span.end.clone());
                 out.latch(&span.start, end, LatchAccess::Write(Timestamp::MIN));
             }
-            // Readers are not in the way of garbage collection: the threshold they check belongs to the snapshot they read.
-            RequestKind::CollectGarbage(_) | RequestKind::SplitRange(_) => out.whole(range),
-            RequestKind::ReleaseLocks(_) | RequestKind::TransferLease(_) => {}
+            // They latch what they need by themselves, or nothing.
+            RequestKind::CollectGarbage(_)
+            | RequestKind::SplitRange(_)
+            | RequestKind::ReleaseLocks(_)
+            | RequestKind::TransferLease(_) => {}
         }
     }
     out
@@ -177,12 +177,5 @@ impl Declared {
         if let Some(txn) = txn {
             self.latch(&keys::txn_record(&txn.anchor, txn.id), None, access);
         }
-    }
-
-    fn whole(&mut self, range: &RangeDescriptor) {
-        let access = LatchAccess::Write(Timestamp::MAX);
-        self.latch(&range.start, Some(range.end.clone()), access);
-        let (start, end) = keys::key_local_span(&range.start, &range.end);
-        self.latch(&start, Some(end), access);
     }
 }

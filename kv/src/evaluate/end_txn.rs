@@ -3,8 +3,8 @@
 //! ```text
 //!   one phase:   writes as committed versions ⧺ outcome record                      one command
 //!   two phases:  intents, here and elsewhere, in earlier batches; then EndTxn:
-//!                COMMITTED record ⧺ intents of this range resolved                  one command
-//!                the coordinator resolves those of other ranges, named in the record, behind
+//!                COMMITTED record ⧺ intents of this range resolved, where it knows the keys   one command
+//!                the coordinator resolves the others, named in the record, behind
 //! ```
 //!
 //! Every commit, one-phase too, leaves its record in its batch. Looking at it first is what makes a retry idempotent:
@@ -19,11 +19,10 @@ use super::records::{StoredRecord, TxnRecordStore};
 use super::{Evaluation, LaterCause, LockUpdate, Refusal};
 use crate::api::*;
 use crate::engine::{EngineError, Reader};
-use crate::keys;
 use crate::mvcc::{self, Resolution};
 
-/// Intents that are resolved in the batch of the end itself; those beyond are left to the coordinator.
-const RESOLVED_AT_ONCE: u64 = 4_096;
+/// Intents that are resolved in the batch of the end itself; those beyond, and spans, are left to the coordinator.
+const RESOLVED_AT_ONCE: usize = 4_096;
 /// Bytes of values after which no more of them are.
 const RESOLVED_BYTES: usize = 4 << 20;
 
@@ -138,23 +137,17 @@ impl Evaluation<'_> {
             mvcc::resolve_key(&mut self.overlay, &mut self.stats, key, &resolution)?;
         }
         for span in &end.intents {
-            if budget == 0
-                || self.overlay.put_bytes() >= RESOLVED_BYTES
-                || !is_span_within(span, &self.input.view.descriptor)
-            {
+            // A span is wide, and may hold few of them: walking over it is not what a commit should wait for.
+            let is_point = span.end.is_empty();
+            let is_enough = budget == 0 || self.overlay.put_bytes() >= RESOLVED_BYTES;
+            if is_enough || !is_point || !is_span_within(span, &self.input.view.descriptor) {
                 left.push(span.clone());
-            } else if span.end.is_empty() {
+            } else {
                 let found = mvcc::resolve_key(&mut self.overlay, &mut self.stats, &span.start, &resolution)?;
                 if !found && end.commit && end.all_written && !written.contains(&span.start) {
                     return Err(self.intent_gone(&span.start));
                 }
                 budget -= 1;
-            } else {
-                let (start, stop): (Bytes, Bytes) = keys::bounds(span);
-                let (overlay, stats) = (&mut self.overlay, &mut self.stats);
-                let outcome = mvcc::resolve_span(overlay, stats, &start, &stop, &resolution, budget, RESOLVED_BYTES)?;
-                budget = budget.saturating_sub(outcome.resolved);
-                left.extend(outcome.resume);
             }
         }
         Ok(left)

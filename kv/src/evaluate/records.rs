@@ -247,31 +247,85 @@ impl Evaluation<'_> {
     }
 }
 
-/// Records forgotten in one command.
-const RECORDS_A_PIECE: usize = 10_000;
+/// A record that is to go.
+#[derive(Clone, Debug)]
+pub(crate) struct OldRecord {
+    /// Where it stands.
+    pub key: Bytes,
+    anchor: Bytes,
+    id: TxnId,
+    record: StoredRecord,
+}
 
-impl Evaluation<'_> {
-    /// Drops records and tombstones of transactions that ended longer than `record_retention` ago and whose intents
-    /// are resolved.
-    pub(super) fn forget_records(&mut self, start: &[u8], end: &[u8]) -> Result<(), Refusal> {
-        let retention = Duration::from_millis(self.input.settings.record_retention_ms);
-        let before = self.input.now.minus(retention);
-        let (from, to) = keys::key_local_span(start, end);
-        let mut gone: Vec<Bytes> = Vec::new();
-        let mut cursor = self.input.reader.cursor(&from, &to, false);
-        while gone.len() < RECORDS_A_PIECE && cursor.advance()? {
-            if keys::decode_txn_record(cursor.key()).is_none() {
-                continue;
-            }
-            let record = TxnRecordStore::decode(cursor.value_bytes())?;
-            if record.intents.is_empty() && record.ended.is_some_and(|ended| ended < before) {
-                gone.push(Bytes::copy_from_slice(cursor.key()));
-            }
+/// What a walk over records found.
+#[derive(Debug)]
+pub(crate) struct OldRecords {
+    /// Those to go.
+    pub records: Vec<OldRecord>,
+    /// When the oldest of those that stay ended, or was heard of; `MAX` if none stays.
+    pub oldest_left: Timestamp,
+    /// Where to go on, when there were too many.
+    pub resume: Option<Bytes>,
+}
+
+/// Looks in an engine span for records of transactions that ended before a time, or were last heard of before it: at most so many.
+pub(crate) fn find_old_records(
+    reader: &dyn Reader,
+    from: &[u8],
+    to: &[u8],
+    before: Timestamp,
+    max: usize,
+) -> Result<OldRecords, EngineError> {
+    let mut found = OldRecords { records: Vec::new(), oldest_left: Timestamp::MAX, resume: None };
+    if from >= to {
+        return Ok(found);
+    }
+    let mut cursor = reader.cursor(from, to, false);
+    while cursor.advance()? {
+        let Some((anchor, id)) = keys::decode_txn_record(cursor.key()) else { continue };
+        if found.records.len() >= max {
+            found.resume = Some(Bytes::copy_from_slice(cursor.key()));
+            break;
         }
-        drop(cursor);
-        for key in gone {
-            self.overlay.delete(key);
+        let record = TxnRecordStore::decode(cursor.value_bytes())?;
+        let lived_until = record.ended.or(record.heartbeat).unwrap_or(Timestamp::MIN);
+        if lived_until < before {
+            let key = Bytes::copy_from_slice(cursor.key());
+            found.records.push(OldRecord { key, anchor: anchor.into(), id, record });
+        } else {
+            found.oldest_left = found.oldest_left.min(lived_until);
         }
-        Ok(())
+    }
+    Ok(found)
+}
+
+impl OldRecord {
+    /// Whether the transaction has ended, so that the record never changes again.
+    pub fn has_ended(&self) -> bool {
+        self.record.ended.is_some()
+    }
+
+    /// What must be done before the record may go: intents are resolved; a transaction that nobody has ended is pushed, which
+    /// gives it an end to be remembered first.
+    pub fn settling(&self) -> Vec<Request> {
+        let OldRecord { anchor, id, record, .. } = self;
+        if !self.has_ended() {
+            let txn = TxnMeta { id: *id, anchor: anchor.clone(), ..TxnMeta::default() };
+            let (epoch, priority, write_timestamp) = (record.epoch, record.priority, record.write_timestamp);
+            let pushee = TxnMeta { epoch, priority, write_timestamp, ..txn };
+            return vec![RequestKind::PushTxn(PushTxn { pushee, ..PushTxn::default() }).into()];
+        }
+        let resolve = |span: &Span| {
+            let resolve = ResolveIntents {
+                span: span.clone(),
+                txn: *id,
+                epoch: record.epoch,
+                status: record.status,
+                timestamp: record.write_timestamp,
+                ignored: record.ignored.clone(),
+            };
+            RequestKind::ResolveIntents(resolve).into()
+        };
+        record.intents.iter().map(resolve).collect()
     }
 }

@@ -1,10 +1,9 @@
-//! Requests on spans that are cut into pieces when much is to be done: resolution, clearing, garbage collection.
+//! Requests on spans that are cut into pieces when much is to be done: resolution, clearing.
 //!
 //! A piece is a command by itself; [`super::Evaluated::rest`] says what comes after it.
 
 use super::{Evaluation, LockUpdate, Refusal};
 use crate::api::*;
-use crate::command::{GcThreshold, Trigger};
 use crate::keys;
 use crate::mvcc::{self, Resolution};
 
@@ -14,8 +13,6 @@ const INTENTS_A_PIECE: u64 = 10_000;
 const PIECE_BYTES: usize = 4 << 20;
 /// Keys cleared in one command.
 const KEYS_A_PIECE: u64 = 10_000;
-/// Versions collected in one command.
-const VERSIONS_A_PIECE: u64 = 10_000;
 
 impl Evaluation<'_> {
     pub(super) fn resolve_intents(&mut self, resolve: &ResolveIntents) -> Result<(), Refusal> {
@@ -38,7 +35,13 @@ impl Evaluation<'_> {
                 // One of them may be larger than that; several are sent in smaller batches.
                 return Err(Refusal::Error(KvError::too_large(bytes, PIECE_BYTES)));
             }
-            self.out.lock_updates.push(LockUpdate::Key { key, txn, ended, timestamp });
+            let may_be_gone = !ended && !resolve.ignored.is_empty();
+            let stays = |intent: mvcc::Intent| intent.txn.id == txn;
+            let is_gone = may_be_gone && !mvcc::find_intent(&self.overlay, &key)?.is_some_and(stays);
+            self.out.lock_updates.push(match is_gone {
+                true => LockUpdate::Intent { key, txn },
+                false => LockUpdate::Key { key, txn, ended, timestamp },
+            });
             return Ok(());
         }
         let (start, end) = keys::bounds(&resolve.span);
@@ -53,35 +56,6 @@ impl Evaluation<'_> {
         let (start, end) = keys::bounds(&clear.span);
         let rest = mvcc::clear_span(&mut self.overlay, &mut self.stats, &start, &end, KEYS_A_PIECE)?;
         self.rest(rest.map(|span| RequestKind::ClearSpan(ClearSpan { span })))
-    }
-
-    /// First the threshold, by itself, so that it is replicated before anything below it goes; then a piece at a time, from the
-    /// start of the range. With the threshold in place already it begins at the key.
-    pub(super) fn collect_garbage(&mut self, collect: &CollectGarbage) -> Result<(), Refusal> {
-        let view = self.input.view;
-        if collect.threshold > view.gc_threshold {
-            if collect.threshold > self.input.now {
-                return Err(Refusal::Error(crate::replica::invalid("the threshold lies in the future")));
-            }
-            self.trigger = Some(Trigger::GcThreshold(GcThreshold { threshold: collect.threshold }));
-            let whole = CollectGarbage { key: view.descriptor.start.clone(), threshold: collect.threshold };
-            return self.rest(Some(RequestKind::CollectGarbage(whole)));
-        }
-        let start = collect.key.clone().max(view.descriptor.start.clone());
-        let end = view.descriptor.end.clone();
-        let outcome = mvcc::collect_garbage(
-            &mut self.overlay,
-            &mut self.stats,
-            &start,
-            &end,
-            collect.threshold,
-            VERSIONS_A_PIECE,
-        )?;
-        if outcome.resume.is_none() {
-            self.forget_records(&view.descriptor.start, &end)?;
-        }
-        let threshold = collect.threshold;
-        self.rest(outcome.resume.map(|span| RequestKind::CollectGarbage(CollectGarbage { key: span.start, threshold })))
     }
 
     fn rest(&mut self, kind: Option<RequestKind>) -> Result<(), Refusal> {

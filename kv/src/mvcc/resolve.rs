@@ -18,7 +18,8 @@ pub struct Resolution {
     pub txn: TxnId,
     /// The epoch whose intents count; those of others are removed when it ended, those of lower ones always.
     pub epoch: u32,
-    /// `Committed` makes versions of its intents, `Aborted` removes them, otherwise they are moved.
+    /// `Committed` makes versions of its intents, `Aborted` removes them, otherwise they are moved; or removed, where nothing that
+    /// they say counts.
     pub status: TxnStatus,
     /// The commit timestamp, or the one it was pushed to.
     pub timestamp: Timestamp,
@@ -80,6 +81,12 @@ pub fn resolve_key(
         TxnStatus::Pending | TxnStatus::Staging if intent.txn.epoch < resolution.epoch => {
             state.remove_intent(overlay, stats);
         }
+        // It has gone back over all that it wrote here.
+        TxnStatus::Pending
+            if intent.txn.epoch == resolution.epoch && intent.newest(u32::MAX, &resolution.ignored).is_none() =>
+        {
+            state.remove_intent(overlay, stats);
+        }
         TxnStatus::Pending | TxnStatus::Staging => {
             if resolution.timestamp > intent.write_timestamp() {
                 intent.txn.write_timestamp = resolution.timestamp;
@@ -88,6 +95,35 @@ pub fn resolve_key(
         }
     }
     Ok(true)
+}
+
+/// The keys in `[start, end)` on which the transaction has intents, at most so many, found among at most so many entries; and
+/// where to go on, `None` at the end.
+///
+/// # Errors
+/// [`EngineError`] when the store cannot be read.
+pub fn find_intents(
+    reader: &dyn Reader,
+    start: &[u8],
+    end: &[u8],
+    txn: TxnId,
+    max_intents: usize,
+    max_entries: usize,
+) -> Result<(Vec<Bytes>, Option<Bytes>), EngineError> {
+    let mut found: Vec<Bytes> = Vec::new();
+    let (mut entries, mut resume) = (0, None);
+    walk(reader, start, end, |entry| {
+        entries += 1;
+        if entry.first_of_key && (found.len() >= max_intents || entries > max_entries) {
+            resume = Some(key::unescaped(entry.prefix));
+            return Ok(false);
+        }
+        if entry.timestamp.is_none() && Intent::decode_from(entry.value)?.txn.id == txn {
+            found.push(key::unescaped(entry.prefix));
+        }
+        Ok(true)
+    })?;
+    Ok((found, resume))
 }
 
 /// Resolves the transaction's intents in `[start, end)`, at most `max_intents` of them (0 for no limit), and none once the overlay

@@ -3,9 +3,19 @@
 mod model;
 mod script;
 
-use super::key;
+use super::{Garbage, MvccStats, key, remove_garbage};
+use crate::engine::{EngineError, Overlay};
 use clock::Timestamp;
 use proptest::prelude::*;
+
+/// Removes all that a walk found; answers how many versions that is.
+fn remove_all(overlay: &mut Overlay<'_>, stats: &mut MvccStats, garbage: &Garbage) -> Result<u64, EngineError> {
+    let mut removed = 0;
+    for (key, versions) in &garbage.keys {
+        removed += remove_garbage(overlay, stats, key, versions)?;
+    }
+    Ok(removed)
+}
 
 macro_rules! scripts {
     ($($name:ident),* $(,)?) => {$(

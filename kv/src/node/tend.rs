@@ -11,16 +11,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bytes::Bytes;
 use raft_groups::{Class, GroupStatus, NodeId, ReplicaId};
 
 use super::Shared;
 use super::learners::{Learners, Standing};
 use super::message::{NodeRequest, NodeRequestKind, Removed};
-use crate::api::{BatchHeader, BatchRequest, CollectGarbage, KvError, RequestKind, Sender, SplitRange, TransferLease};
+use crate::api::{BatchHeader, BatchRequest, KvError, RequestKind, Sender, SplitRange, TransferLease};
 use crate::descriptor::{RangeDescriptor, ReplicaDescriptor, ReplicaRole};
 use crate::directory;
-use crate::mvcc;
 use crate::placement::{self, Action, NodeHealth, NodeView, RangeView};
 use crate::store::Held;
 
@@ -72,10 +70,6 @@ fn needs_entry(shared: &Shared, held: &Held) -> bool {
     !shared.keeper.is_entered(descriptor.range_id, descriptor.generation, lately)
 }
 
-fn is_worth_collecting(shared: &Shared, held: &Held) -> bool {
-    u64::try_from(held.replica.stats().garbage_bytes()).is_ok_and(|bytes| bytes > shared.settings.gc_garbage_bytes_min)
-}
-
 /// Whether a task should be started for the range.
 pub(super) fn has_something_to_do(shared: &Shared, held: &Held, nodes: &[NodeView]) -> bool {
     if needs_entry(shared, held) {
@@ -91,8 +85,7 @@ pub(super) fn has_something_to_do(shared: &Shared, held: &Held, nodes: &[NodeVie
 /// Whether it is time to collect garbage, and worth it; if so, it is taken for done.
 fn is_collection_due(shared: &Shared, held: &Held) -> bool {
     let interval = Duration::from_millis(shared.settings.gc_interval_ms);
-    is_worth_collecting(shared, held)
-        && shared.keeper.take_collection(held.replica.range_id(), shared.wall_now(), interval)
+    held.replica.is_upkeep_due() && shared.keeper.take_collection(held.replica.range_id(), shared.wall_now(), interval)
 }
 
 /// Does what the range needs until there is nothing left, or this node no longer leads it.
@@ -113,7 +106,7 @@ pub(super) async fn tend(shared: &Shared, range_id: u64, held: &Held) {
             Action::Nothing => break,
             Action::Wait => {
                 if is_collection_due(shared, held) {
-                    collect_garbage(shared, held).await;
+                    collect_garbage(held).await;
                 }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
@@ -133,8 +126,8 @@ pub(super) async fn tend(shared: &Shared, range_id: u64, held: &Held) {
             }
         }
     }
-    if is_worth_collecting(shared, held) {
-        collect_garbage(shared, held).await;
+    if held.replica.is_upkeep_due() {
+        collect_garbage(held).await;
     }
 }
 
@@ -203,7 +196,7 @@ async fn act(
             settle(shared, held, descriptor, |id| replicas.contains(&id)).await?;
         }
         Action::Settle => settle(shared, held, descriptor, |_| false).await?,
-        Action::Split => split(shared, held, &descriptor).await?,
+        Action::Split => split(shared, held).await?,
     }
     Ok(Next::Look)
 }
@@ -276,24 +269,15 @@ async fn change(held: &Held, mut next: RangeDescriptor) -> Result<(), String> {
 }
 
 /// Splits the range in its middle.
-async fn split(shared: &Shared, held: &Held, descriptor: &RangeDescriptor) -> Result<(), String> {
-    let half = u64::try_from(held.replica.stats().total_bytes() / 2).unwrap_or(0);
-    let (engine, bounds) = (shared.store.engine().clone(), (descriptor.start.clone(), descriptor.end.clone()));
-    let whole_key = |key: &Bytes| key.clone();
-    let found = shared
-        .tasks
-        .blocking(move || mvcc::find_split_key(&*engine.snapshot(), &bounds.0, &bounds.1, half, &whole_key))
-        .await;
-    let Some(key) = found.map_err(|error| error.to_string())? else {
+async fn split(shared: &Shared, held: &Held) -> Result<(), String> {
+    let Some(key) = held.replica.find_split_key().await.map_err(|error| error.to_string())? else {
         return Err("the range is large, but has no key to split at".to_owned());
     };
     shared.send_one(RequestKind::SplitRange(SplitRange { key })).await.map(|_| ()).map_err(|error| error.to_string())
 }
 
-async fn collect_garbage(shared: &Shared, held: &Held) {
-    let threshold = shared.wall_now().minus(Duration::from_millis(shared.settings.gc_ttl_ms));
-    let key = held.replica.descriptor().start;
-    if let Err(error) = shared.send_one(RequestKind::CollectGarbage(CollectGarbage { key, threshold })).await {
+async fn collect_garbage(held: &Held) {
+    if let Err(error) = held.replica.keep_up().await {
         tracing::debug!(range_id = held.replica.range_id(), %error, "garbage was not collected");
     }
 }

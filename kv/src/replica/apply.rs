@@ -147,6 +147,7 @@ impl Replica {
             return Ok(false);
         }
         self.audit_application(command.lease_sequence, staged.state.lease.sequence);
+        self.touched.note(&command.batch);
         staged.batch.append(command.batch);
         if let Some(delta) = &command.stats_delta {
             staged.state.stats.add(delta);

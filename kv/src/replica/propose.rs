@@ -174,6 +174,7 @@ impl Replica {
             LockUpdate::Span { start, end, txn, ended, timestamp } => {
                 self.locks.update_span(start, end, *txn, *ended, *timestamp);
             }
+            LockUpdate::Intent { key, txn } => self.locks.release_replicated(key, *txn),
             LockUpdate::Release { start, end, txn } => self.locks.release_unreplicated(start, end, *txn),
         }
     }

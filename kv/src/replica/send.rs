@@ -104,7 +104,7 @@ impl Replica {
         }
     }
 
-    async fn run(&self, mut batch: BatchRequest, phase: &Mutex<Phase>) -> Result<BatchResponse, KvError> {
+    async fn run(&self, batch: BatchRequest, phase: &Mutex<Phase>) -> Result<BatchResponse, KvError> {
         if let [Request { kind: Some(kind) }] = &batch.requests[..] {
             match kind {
                 RequestKind::SplitRange(split) => {
@@ -115,16 +115,32 @@ impl Replica {
                     Box::pin(self.transfer_lease(transfer.target_node)).await?;
                     return Ok(self.plain(ResponseKind::Done(Done {})));
                 }
+                RequestKind::CollectGarbage(collect) => {
+                    Box::pin(self.collect_garbage(collect)).await?;
+                    return Ok(self.plain(ResponseKind::Done(Done {})));
+                }
+                RequestKind::ResolveIntents(resolve) if !resolve.span.end.is_empty() => {
+                    Box::pin(self.resolve_span(&batch.header, resolve, phase)).await?;
+                    return Ok(self.plain(ResponseKind::Done(Done {})));
+                }
                 _ => {}
             }
         }
+        self.run_rounds(batch, phase).await
+    }
+
+    /// Evaluates a batch until it is done, piece by piece when it is cut.
+    pub(super) async fn run_rounds(
+        &self,
+        mut batch: BatchRequest,
+        phase: &Mutex<Phase>,
+    ) -> Result<BatchResponse, KvError> {
         loop {
             let mut attempt = Attempt::default();
             let rest = loop {
                 match self.round(&batch, &mut attempt, phase).await? {
                     Round::Answer(response) => {
                         self.audit_pushes(&batch, &response);
-                        self.clean_up_after(&batch);
                         return Ok(response);
                     }
                     Round::Rest(rest) => break rest,
@@ -222,7 +238,7 @@ impl Replica {
         }
     }
 
-    fn engine_failed(&self, error: &EngineError) -> KvError {
+    pub(super) fn engine_failed(&self, error: &EngineError) -> KvError {
         tracing::error!(range = self.range_id, %error, "the engine failed under a request");
         self.events.engine_failed(error);
         invalid(format!("the storage engine failed: {error}"))

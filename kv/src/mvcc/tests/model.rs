@@ -6,6 +6,7 @@ use bytes::Bytes;
 use clock::Timestamp;
 use proptest::prelude::*;
 
+use super::remove_all;
 use crate::api::{SequenceSpan, TxnId, TxnMeta, TxnStatus};
 use crate::engine::{Engine, MemoryEngine, Overlay};
 use crate::mvcc::*;
@@ -171,7 +172,7 @@ impl World {
                 if let Some(value) = written.values().last() {
                     key.versions.insert(timestamp, (*value, own.relaxed));
                 }
-            } else if status == TxnStatus::Pending && own.epoch == epoch {
+            } else if status == TxnStatus::Pending && own.epoch == epoch && !written.is_empty() {
                 own.write_timestamp = timestamp;
                 key.intent = Some((own, written));
             }
@@ -192,12 +193,12 @@ impl World {
                 key.versions = key.versions.split_off(&threshold);
             }
         }
-        let mut rest = Some((Bytes::new(), Bytes::new()));
-        while let Some((start, end)) = rest {
-            let outcome = self
-                .change(|overlay, stats| collect_garbage(overlay, stats, &start, &end, threshold, 2))
-                .expect("reads");
-            rest = outcome.resume.map(|span| (span.start, span.end));
+        let mut rest = Some(Bytes::new());
+        while let Some(start) = rest {
+            let limits = GarbageLimits { max_versions: 2, max_entries: 5 };
+            let garbage = find_garbage(&*self.engine.snapshot(), &start, b"", threshold, limits).expect("reads");
+            self.change(|overlay, stats| remove_all(overlay, stats, &garbage)).expect("reads");
+            rest = garbage.resume;
         }
     }
 

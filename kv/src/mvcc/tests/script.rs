@@ -18,6 +18,7 @@ use bytes::Bytes;
 use clock::Timestamp;
 use goldenscript::{Argument, Command, Context};
 
+use super::remove_all;
 use crate::api::{SequenceSpan, TxnId, TxnMeta, TxnStatus};
 use crate::engine::{Engine as _, MemoryEngine, Overlay};
 use crate::mvcc::*;
@@ -312,11 +313,16 @@ impl goldenscript::Runner for Runner {
             }
             "gc" => {
                 let (threshold, max) = (args.timestamp(0)?, args.number("max"));
-                let outcome =
-                    self.change(|overlay, stats| collect_garbage(overlay, stats, b"", b"", threshold, max))?;
-                let rest =
-                    outcome.resume.as_ref().map_or(String::new(), |rest| format!(", resume {}", show_span(rest)));
-                Ok(format!("{} removed{rest}", outcome.removed_versions))
+                let max_versions = if max == 0 { usize::MAX } else { max as usize };
+                let limits = GarbageLimits { max_versions, max_entries: usize::MAX };
+                let garbage = find_garbage(&*self.engine.snapshot(), b"", b"", threshold, limits)?;
+                let removed = self.change(|overlay, stats| remove_all(overlay, stats, &garbage))?;
+                let rest = garbage.resume.map_or(String::new(), |key| format!(", resume {}", show_key(&key)));
+                let next = match garbage.next_threshold {
+                    Timestamp::MAX => String::new(),
+                    next => format!(", more at {}", show(next)),
+                };
+                Ok(format!("{removed} removed{rest}{next}"))
             }
             "clear" => {
                 let (start, end) = (args.word(0)?.as_bytes(), args.word(1)?.as_bytes());

@@ -96,6 +96,24 @@ impl Runner {
                 let threshold = self.hlc.now()?;
                 kinds.push(RequestKind::CollectGarbage(CollectGarbage { key: key(""), threshold }));
             }
+            // Goes back over what was written above a sequence number: intents in which nothing else is left are removed.
+            "go_back" => {
+                let meta = txn.and_then(|txn| self.txns.get(txn)).ok_or("whose writes?")?;
+                let ignored = vec![SequenceSpan { above: sequence, through: meta.sequence }];
+                let resolve = |name: &String| {
+                    let span = Span { start: key(name), end: Bytes::new() };
+                    let status = TxnStatus::Pending as i32;
+                    let ignored = ignored.clone();
+                    RequestKind::ResolveIntents(ResolveIntents {
+                        span,
+                        txn: meta.id,
+                        status,
+                        ignored,
+                        ..Default::default()
+                    })
+                };
+                kinds.extend(words.iter().map(resolve));
+            }
             "heartbeat" => kinds.push(RequestKind::HeartbeatTxn(HeartbeatTxn { now: self.hlc.now()? })),
             "put" | "commit" | "rollback" => {}
             other => return Err(format!("no command {other}").into()),
