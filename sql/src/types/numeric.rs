@@ -73,6 +73,11 @@ impl Numeric {
         matches!(self, Numeric::Finite { unscaled, .. } if unscaled.is_zero())
     }
 
+    /// Whether this is the same number, whatever its scale; `==` looks at scales, too.
+    pub fn is_equal(&self, other: &Numeric) -> bool {
+        self.cmp(other).is_eq()
+    }
+
     /// Whether this is below zero.
     pub fn is_negative(&self) -> bool {
         match self {

@@ -213,7 +213,7 @@ impl Numeric {
     /// `self ^ exponent`.
     pub fn power(&self, exponent: &Numeric) -> Result<Numeric, SqlError> {
         let one = || Numeric::from(1);
-        if exponent.is_zero() || *self == one() {
+        if exponent.is_zero() || self.is_equal(&one()) {
             return Ok(one().rescale(16));
         }
         if matches!(self, Numeric::NaN) || matches!(exponent, Numeric::NaN) {
@@ -222,7 +222,7 @@ impl Numeric {
         if self.is_zero() && exponent.is_negative() {
             return Err(SqlError::new("2201F", "zero raised to a negative power is undefined"));
         }
-        let integer = exponent.to_i64().filter(|whole| Numeric::from(*whole) == *exponent);
+        let integer = exponent.to_i64().filter(|whole| Numeric::from(*whole).is_equal(exponent));
         if self.is_negative() && exponent.is_finite() && integer.is_none() {
             return Err(SqlError::new(
                 "2201F",
@@ -235,7 +235,7 @@ impl Numeric {
             }
             return Ok(of_limits(self.to_f64().powf(exponent.to_f64())));
         };
-        if self.abs() == one() {
+        if self.abs().is_equal(&one()) {
             return Ok(if whole % 2 == 0 { one() } else { self.clone() }.rescale(16.max(*scale)));
         }
         // Results of integer exponents have 16 digits after the point, no fewer than the base has.

@@ -44,7 +44,7 @@ impl Numeric {
     /// # Errors
     /// 22012 to the base 1.
     pub fn log(&self, base: &Numeric) -> Result<Numeric, SqlError> {
-        if *base == Numeric::from(1) {
+        if base.is_equal(&Numeric::from(1)) {
             return Err(SqlError::new("22012", "division by zero"));
         }
         if !base.is_finite() {
