@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{Expr, ObjectName};
 
 use crate::bind::{Binder, ParamTypes, Scope, name_parts};
 use crate::catalog::readable_key;
-use crate::dml::codec::put_key;
+use crate::dml::codec::{check_size, put_key};
 use crate::error::SqlError;
 use crate::session::{Column, Outcome, RowStream, RowsTag, Session, Statement, find_table};
 use crate::types::{Datum, PgType};
@@ -44,6 +44,7 @@ impl Session {
                 let value = binder.bind_assigned(expr, &column.name, column.ty, column.typmod)?;
                 put_key(&mut key, &value.eval(&running.eval_context())?, column.ty, part)?;
             }
+            check_size(&key, &table, &table.primary)?;
             keys.push(Bytes::from(key));
         }
         let mut split = Vec::with_capacity(keys.len());

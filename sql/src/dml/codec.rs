@@ -12,15 +12,66 @@
 use bytes::Bytes;
 
 use crate::catalog::{IndexColumn, IndexDescriptor, Table};
-use crate::error::SqlError;
+use crate::error::{SqlError, code};
 use crate::rowcodec::{KeyColumn, encode_key};
 use crate::types::{Datum, Numeric, PgType, format_type};
 
+/// What a key may take in the engine, whose keys end at 65,535 bytes: the rest is for what else is kept by key, such as a range's place in
+/// the directory, the record of a transaction, a version's timestamp.
+const KEY_BYTES_MAX: usize = 65_000;
+
 /// The key of a row.
+///
+/// # Errors
+/// 54000 when it is larger than the engine's keys.
 pub(crate) fn row_key(table: &Table, row: &[Datum]) -> Result<Bytes, SqlError> {
     let mut key = txn::keys::index_prefix(u64::from(table.id), u64::from(table.primary.index_id));
     put_key_columns(&mut key, table, &table.primary, row)?;
+    check_size(&key, table, &table.primary)?;
     Ok(Bytes::from(key))
+}
+
+/// Whether there can be a row or entry of this key.
+pub(crate) fn is_possible(key: &[u8]) -> bool {
+    key.len() <= KEY_BYTES_MAX && bytes_in_engine(key) <= KEY_BYTES_MAX
+}
+
+/// A span that holds the same of all possible keys, and perhaps more, with bounds that are possible keys themselves.
+pub(crate) fn possible_span(start: Vec<u8>, end: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
+    let end = match is_possible(&end) {
+        true => end,
+        false => txn::keys::prefix_end(&possible_prefix(end)).to_vec(),
+    };
+    (possible_prefix(start), end)
+}
+
+fn possible_prefix(mut key: Vec<u8>) -> Vec<u8> {
+    while !is_possible(&key) {
+        let over = bytes_in_engine(&key) - KEY_BYTES_MAX;
+        key.truncate(key.len() - over.div_ceil(2));
+    }
+    key
+}
+
+/// The engine escapes zeros.
+fn bytes_in_engine(key: &[u8]) -> usize {
+    key.len() + key.iter().filter(|byte| **byte == 0).count()
+}
+
+/// Whether there can be a row or entry of this key.
+///
+/// # Errors
+/// 54000 when it is larger than the engine's keys.
+pub(crate) fn check_size(key: &[u8], table: &Table, index: &IndexDescriptor) -> Result<(), SqlError> {
+    if is_possible(key) {
+        return Ok(());
+    }
+    let (bytes, name) = (bytes_in_engine(key), &index.name);
+    let message = format!("index row size {bytes} exceeds maximum {KEY_BYTES_MAX} for index \"{name}\"");
+    Err(SqlError::new(code::PROGRAM_LIMIT_EXCEEDED, message)
+        .hint("Index a hash of the value instead, such as its md5.")
+        .table(&table.name)
+        .constraint(name))
 }
 
 /// The key of the row that an index entry with this value belongs to.
@@ -31,6 +82,9 @@ pub(crate) fn row_key_of_entry(table: &Table, entry_value: &[u8]) -> Bytes {
 }
 
 /// The key and value of a row's entry in a secondary index, and whether another entry with this key is a violation.
+///
+/// # Errors
+/// 54000 when the key is larger than the engine's.
 pub(crate) fn index_entry(
     table: &Table,
     index: &IndexDescriptor,
@@ -48,6 +102,7 @@ pub(crate) fn index_entry(
     if !exclusive {
         key.extend_from_slice(&value);
     }
+    check_size(&key, table, index)?;
     Ok((Bytes::from(key), Bytes::from(value), exclusive))
 }
 

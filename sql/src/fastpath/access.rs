@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::bind::ParamTypes;
 use crate::catalog::{IndexDescriptor, Table};
-use crate::dml::codec::put_key;
+use crate::dml::codec::{is_possible, possible_span, put_key};
 use crate::error::SqlError;
 use crate::scalar::{Comparison, EvalContext, Scalar};
 use crate::types::{Datum, PgType};
@@ -287,8 +287,8 @@ impl Path {
             Path::Key(values) => {
                 let mut key = txn::keys::index_prefix(u64::from(table.id), u64::from(table.primary.index_id));
                 Ok(match put_values(&mut key, table, &table.primary, values, context)? {
-                    true => Target::Rows(vec![Bytes::from(key)]),
-                    false => Target::Nothing,
+                    true if is_possible(&key) => Target::Rows(vec![Bytes::from(key)]),
+                    _ => Target::Nothing,
                 })
             }
             Path::Keys(list) => {
@@ -308,6 +308,7 @@ impl Path {
                     put_key(&mut key, value, ty, part)?;
                     keys.push(Bytes::from(key));
                 }
+                keys.retain(|key| is_possible(key));
                 keys.sort_unstable();
                 keys.dedup();
                 Ok(if keys.is_empty() { Target::Nothing } else { Target::Rows(keys) })
@@ -358,6 +359,7 @@ impl SpanPath {
         if start >= end {
             return Ok(Target::Nothing);
         }
+        let (start, end) = possible_span(start, end);
         let (start, end) = (Bytes::from(start), Bytes::from(end));
         Ok(if self.index_id.is_none() { Target::Primary(start, end) } else { Target::Secondary(start, end) })
     }

@@ -23,7 +23,7 @@ use super::calls::{Call, Comparison, Kind};
 use super::errors::external;
 use crate::arrow::{datum_of, numeric_from_key};
 use crate::catalog::{IndexColumn, IndexDescriptor, Table};
-use crate::dml::codec::put_key;
+use crate::dml::codec::{is_possible, possible_span, put_key};
 use crate::types::{Datum, PgType, compare};
 
 /// Spans that equal values may multiply to.
@@ -268,10 +268,11 @@ impl Candidate {
         let mut spans = spans.unwrap_or_else(|| {
             prefixes.into_iter().map(|(prefix, _)| (prefix.clone(), txn::keys::prefix_end(&prefix).to_vec())).collect()
         });
-        spans.retain(|(start, end)| start < end);
+        let whole_key = equal == index.columns.len();
+        spans.retain(|(start, end)| start < end && (!whole_key || secondary || is_possible(start)));
+        let mut spans: Vec<_> = spans.into_iter().map(|(start, end)| possible_span(start, end)).collect();
         spans.sort();
         spans.dedup();
-        let whole_key = equal == index.columns.len();
         let label = match equal + bounds {
             0 => "all".to_owned(),
             _ => words.join(" ") + &more,
