@@ -23,9 +23,11 @@ mod startup;
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use clock::Tasks;
+use futures::FutureExt;
 use pgwire::messages::response::{ReadyForQuery, TransactionStatus as WireStatus};
 use pgwire::messages::startup::ParameterStatus;
 use sql::{CancelToken, Session, SqlError, SqlNode, TransactionStatus};
@@ -75,6 +77,8 @@ impl From<std::io::Error> for Failure {
     }
 }
 
+/// SQLSTATE of a broken promise inside.
+const INTERNAL_ERROR: &str = "XX000";
 /// SQLSTATE of whatever violates the protocol.
 const PROTOCOL_VIOLATION: &str = "08P01";
 
@@ -136,13 +140,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 continue;
             }
             let simple = matches!(message, Frontend::Query(_));
-            match self.handle(message).await {
-                Ok(()) => {}
-                Err(Failure::Wire(error)) => return Err(error),
-                Err(Failure::Sql(error)) => self.fail(&error, simple).await?,
+            match AssertUnwindSafe(self.handle(message)).catch_unwind().await {
+                Ok(Ok(())) => {}
+                Ok(Err(Failure::Wire(error))) => return Err(error),
+                Ok(Err(Failure::Sql(error))) => self.fail(&error, simple).await?,
+                Err(_) => return self.end_after_panic().await,
             }
         }
         Ok(())
+    }
+
+    /// Ends a connection in the middle of whose message something panicked, outside what a statement's own panic is an error of: what
+    /// state the conversation is in is not known. The panic's hook has said where it was.
+    async fn end_after_panic(&mut self) -> Result<(), WireError> {
+        tracing::error!("a connection panicked and is ended");
+        self.shared.metrics.statement_failed(INTERNAL_ERROR);
+        self.framed.send(&backend::error("FATAL", &SqlError::new(INTERNAL_ERROR, "internal error")));
+        Ok(self.framed.flush().await?)
     }
 
     /// The next message; none once the client has left, or has kept its transaction waiting for too long.

@@ -17,6 +17,7 @@ pub mod rowcodec;
 mod scalar;
 pub mod select;
 pub mod session;
+mod stack;
 pub mod types;
 
 pub use copy::{CopyFormat, CopyIn};

@@ -23,10 +23,12 @@
 mod aggregates;
 mod backward;
 mod calls;
+mod chain;
 mod errors;
 mod hidden;
 mod names;
 mod operators;
+mod optimize;
 mod plan;
 mod rewrite;
 mod rowset;
@@ -58,7 +60,8 @@ use crate::arrow::{self, type_of};
 use crate::error::SqlError;
 use crate::functions::FunctionContext;
 use crate::query::{QueryContext, QueryPlan, QueryPlanner};
-use crate::session::Column;
+use crate::session::{Column, levels_of};
+use crate::stack::{Deep, contained};
 use crate::types::PgType;
 use backward::ScanBackward;
 use errors::sql_error;
@@ -115,9 +118,23 @@ impl QueryPlanner for Planner {
         given_types: &[Option<PgType>],
         context: &QueryContext,
     ) -> Result<Arc<dyn QueryPlan>, SqlError> {
+        let levels = levels_of(query)?;
+        contained(levels, || self.planned(query, given_types, context, levels))
+    }
+}
+
+impl Planner {
+    fn planned(
+        &self,
+        query: &ast::Query,
+        given_types: &[Option<PgType>],
+        context: &QueryContext,
+        levels: usize,
+    ) -> Result<Arc<dyn QueryPlan>, SqlError> {
         let rewritten = rewrite::rewrite(query, &|name| scope::columns(context, name))?;
         let Logical { plan, params, tables, moves_sequences } = self.logical(&rewritten, given_types, context)?;
-        let plan = self.state.optimize(&plan).map_err(sql_error)?;
+        let plan = optimize::analyzed_and_optimized(&self.state, plan).map_err(sql_error)?;
+        let plan = Arc::new(Deep::new(levels, plan));
         let columns = columns(&plan);
         if columns.iter().any(|column| matches!(column.ty, PgType::Record | PgType::RecordArray)) {
             return Err(SqlError::unsupported("a row as a value"));
@@ -162,7 +179,9 @@ impl Planner {
             if learnt && pass + 1 < MAX_PASSES {
                 continue;
             }
-            let plan = typing::settle_plan(&operators, plan?).map_err(sql_error)?;
+            let plan = plan?;
+            optimize::check_size(&plan).map_err(sql_error)?;
+            let plan = typing::settle_plan(&operators, plan).map_err(sql_error)?;
             let moves_sequences = scope.moves_sequences()?;
             let learnt = learn(&mut types, &operators.inferred.lock());
             let unknown = types.iter().any(Option::is_none);

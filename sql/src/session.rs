@@ -39,7 +39,7 @@ pub use statement::Statement;
 pub use timeouts::Timeouts;
 pub use view::{AskedSettings, RowIds, SessionBase, SessionView};
 
-pub(crate) use parse::{parse_expression, position_of};
+pub(crate) use parse::{check_kept, levels_of, parse_expression, position_of, tree_of};
 pub(crate) use plan::find_table;
 pub(crate) use running::{Running, Source};
 pub(crate) use timeouts::{Deadline, timed_out};

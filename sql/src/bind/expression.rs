@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::Location;
 use super::{BindError, BindResult, Binder, normalize};
 use crate::error::{SqlError, code};
 use crate::scalar::{CastTo, Comparison, EvalContext, Function, LikeOptions, Scalar, Sequences};
+use crate::stack::level;
 use crate::types::{CastContext, Datum, PgType, cast_context, format_type, from_sqlparser, parse_text};
 
 /// A bound expression and its type. `Unknown` for string literals, NULL and parameters that have met nothing yet.
@@ -34,6 +35,10 @@ impl Bound {
 impl Binder<'_> {
     /// Binds an expression; its type may be left `Unknown`.
     pub fn bind(&mut self, expr: &Expr) -> BindResult<Bound> {
+        level(|| self.bind_level(expr))
+    }
+
+    fn bind_level(&mut self, expr: &Expr) -> BindResult<Bound> {
         match expr {
             Expr::Nested(inner) => self.bind(inner),
             Expr::Identifier(ident) => self.identifier(ident),
@@ -283,8 +288,10 @@ impl Binder<'_> {
     }
 
     fn between(&mut self, expr: &Expr, low: &Expr, high: &Expr, negated: bool) -> BindResult<Bound> {
-        let (value, low) = self.comparable(expr, low)?;
-        let (same, high) = self.comparable(expr, high)?;
+        let bound = self.bind(expr)?;
+        let (low, high) = (self.bind(low)?, self.bind(high)?);
+        let (value, low) = self.compared(bound.clone(), low)?;
+        let (same, high) = self.compared(bound, high)?;
         let both = Scalar::And(vec![
             Scalar::Compare(Comparison::GreaterOrEqual, Box::new((value, low))),
             Scalar::Compare(Comparison::LessOrEqual, Box::new((same, high))),
@@ -293,10 +300,12 @@ impl Binder<'_> {
     }
 
     fn in_list(&mut self, expr: &Expr, list: &[Expr], negated: bool) -> BindResult<Bound> {
+        let bound = self.bind(expr)?;
         let mut value = None;
         let mut candidates = Vec::with_capacity(list.len());
         for candidate in list {
-            let (left, right) = self.comparable(expr, candidate)?;
+            let candidate = self.bind(candidate)?;
+            let (left, right) = self.compared(bound.clone(), candidate)?;
             if value.get_or_insert_with(|| left.clone()) != &left {
                 return Err(BindError::Elsewhere("IN over values of different types".into()));
             }
@@ -333,13 +342,15 @@ impl Binder<'_> {
         conditions: &[ast::CaseWhen],
         otherwise: Option<&Expr>,
     ) -> BindResult<Bound> {
+        let operand = operand.map(|operand| self.bind(operand)).transpose()?;
         let mut tests = Vec::with_capacity(conditions.len());
         let mut results = Vec::with_capacity(conditions.len() + 1);
         for branch in conditions {
-            tests.push(match operand {
+            tests.push(match &operand {
                 None => self.bind_condition(&branch.condition)?,
                 Some(operand) => {
-                    let (left, right) = self.comparable(operand, &branch.condition)?;
+                    let condition = self.bind(&branch.condition)?;
+                    let (left, right) = self.compared(operand.clone(), condition)?;
                     Scalar::Compare(Comparison::Equal, Box::new((left, right)))
                 }
             });

@@ -119,6 +119,12 @@ impl Binder<'_> {
     /// Both sides of a comparison, brought to types that compare.
     pub(super) fn comparable(&mut self, left: &Expr, right: &Expr) -> BindResult<(Scalar, Scalar)> {
         let (left, right) = (self.bind(left)?, self.bind(right)?);
+        self.compared(left, right)
+    }
+
+    /// The same of sides that are bound: one that is compared several times is bound once, or its own parts would be twice as often for
+    /// each level.
+    pub(super) fn compared(&mut self, left: Bound, right: Bound) -> BindResult<(Scalar, Scalar)> {
         let (left_type, right_type) = (left.ty, right.ty);
         match (left_type, right_type) {
             (PgType::Unknown, PgType::Unknown) => Ok((self.settle(left)?.scalar, self.settle(right)?.scalar)),

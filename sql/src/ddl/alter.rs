@@ -352,6 +352,7 @@ impl Session {
         let column = &mut descriptor.columns[position];
         match operation {
             AlterColumnOperation::SetDefault { value } => {
+                crate::session::check_kept(value)?;
                 column.default = Some(value.to_string());
                 let (_, catalog, view) = self.ddl();
                 let builder = TableBuilder::of(table.descriptor().clone(), &view, &catalog, &statement.text);

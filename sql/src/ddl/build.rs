@@ -142,6 +142,7 @@ impl<'a> TableBuilder<'a> {
             ColumnOption::NotNull => self.column_mut(column)?.nullable = false,
             ColumnOption::Default(expr) => {
                 self.verify_default(column, expr)?;
+                crate::session::check_kept(expr)?;
                 self.column_mut(column)?.default = Some(expr.to_string());
             }
             ColumnOption::PrimaryKey(primary) => {
@@ -286,6 +287,7 @@ impl<'a> TableBuilder<'a> {
                 .expect("the numbers do not end"),
         };
         let id = manager.allocate_id().await?;
+        crate::session::check_kept(expr)?;
         self.table.checks.push(CheckDescriptor { id, name, expression: expr.to_string(), not_valid: false });
         Ok(())
     }

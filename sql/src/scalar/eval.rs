@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use super::{Comparison, Function, Scalar, like};
 use crate::error::{SqlError, code};
 use crate::session::SessionView;
+use crate::stack::level;
 use crate::types::{Datum, arithmetic, cast, compare, compare_sql, negate};
 
 /// What an expression is evaluated in.
@@ -115,7 +116,7 @@ impl Scalar {
             Scalar::Param(number) => context.params.get(*number).map(Cow::Borrowed).ok_or_else(|| {
                 SqlError::new(code::UNDEFINED_PARAMETER, format!("there is no parameter ${}", number + 1))
             }),
-            _ => self.compute(context).map(Cow::Owned),
+            _ => level(|| self.compute(context)).map(Cow::Owned),
         }
     }
 

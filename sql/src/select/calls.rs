@@ -44,6 +44,8 @@ pub(super) enum Kind {
     Cast(PgType, i32),
     /// `+ - * / % ^`.
     Arithmetic(BinaryOperator),
+    /// `||` of two texts.
+    Concat,
     /// Unary minus.
     Negate,
     /// A comparison of values that Arrow compares otherwise.
@@ -149,6 +151,7 @@ impl Call {
         let name = match kind {
             Kind::Cast(ty, typmod) => format!("cast[{}]", types::format_type(ty, typmod)),
             Kind::Arithmetic(operator) => operator.symbol().to_owned(),
+            Kind::Concat => "||".to_owned(),
             Kind::Negate => "-".to_owned(),
             Kind::Compare(comparison) => comparison.symbol().to_owned(),
             Kind::Quantified(comparison, false, _) => format!("{} ANY", comparison.symbol()),
@@ -259,6 +262,7 @@ impl ScalarUDFImpl for Call {
             Kind::Compare(_) => arrow::field(&self.name, PgType::Bool, -1, nullable),
             Kind::Quantified(..) => arrow::field(&self.name, PgType::Bool, -1, true),
             Kind::NumericKey => Field::new(&self.name, DataType::Binary, nullable),
+            Kind::Concat => Field::new(&self.name, DataType::Utf8, nullable),
             Kind::Coalesce | Kind::Extreme(_) => {
                 let nullable = args.arg_fields.iter().all(|field| field.is_nullable());
                 arrow::field(&self.name, self.meeting(&args)?, -1, nullable)
@@ -324,8 +328,11 @@ impl Column {
 }
 
 impl Call {
-    /// The common arithmetic on plain numbers, without a detour through datums.
+    /// Texts, and the common arithmetic on plain numbers, without a detour through datums.
     fn by_kernel(&self, args: &ScalarFunctionArgs) -> Result<Option<ColumnarValue>> {
+        if self.kind == Kind::Concat {
+            return compute::concat(&args.args, args.number_rows).map(Some);
+        }
         let Kind::Arithmetic(operator) = self.kind else { return Ok(None) };
         let types = (args.arg_fields[0].data_type(), args.arg_fields[1].data_type());
         if !matches!(types, (DataType::Int32, DataType::Int32) | (DataType::Int64, DataType::Int64)) {
@@ -406,7 +413,7 @@ impl Call {
                 let equal = types::compare_sql(&first, &second(1)?).is_some_and(std::cmp::Ordering::is_eq);
                 Ok(if equal { Datum::Null } else { first })
             }
-            Kind::NumericKey | Kind::Coalesce | Kind::Extreme(_) => Ok(Datum::Null),
+            Kind::NumericKey | Kind::Concat | Kind::Coalesce | Kind::Extreme(_) => Ok(Datum::Null),
         };
         value.map_err(external)
     }

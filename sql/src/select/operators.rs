@@ -21,6 +21,7 @@ use datafusion::sql::sqlparser::ast;
 use parking_lot::Mutex;
 
 use super::calls::{Call, Comparison, Kind, no_operator};
+use super::chain;
 use super::errors::external;
 use crate::arrow::{self, scalar_of, type_of};
 use crate::functions::{self, FunctionContext};
@@ -61,7 +62,15 @@ impl Operators {
             Expr::Literal(ScalarValue::Utf8(_) | ScalarValue::Null, None) => Known::Unknown,
             Expr::Placeholder(Placeholder { field: None, .. }) => Known::Unknown,
             Expr::Alias(alias) => return self.known(&alias.expr, schema),
+            Expr::BinaryExpr(BinaryExpr { op, .. }) if op.is_logic_operator() || is_comparison(*op) => {
+                Known::Type(PgType::Bool)
+            }
             other => {
+                if let Expr::ScalarFunction(function) = other
+                    && let Some(known) = self.result_of(function, schema)
+                {
+                    return Some(known);
+                }
                 let field = match (other.to_field(schema), other) {
                     (Ok((_, field)), _) => field,
                     // A column that USING merges is of one type on both sides.
@@ -76,6 +85,39 @@ impl Operators {
                 }
             }
         })
+    }
+
+    /// The type of a function's result, where what is known of its arguments tells; without the library, which asks for the name of all that
+    /// is below, for each of its levels.
+    fn result_of(&self, function: &ScalarFunction, schema: &DFSchema) -> Option<Known> {
+        let argument = |place: usize| self.known(function.args.get(place)?, schema);
+        let ty = |place: usize| argument(place).map(type_or_unknown);
+        let result = match Call::kind_of(&function.func) {
+            Some(Kind::Cast(to, _)) => to,
+            Some(Kind::Compare(_) | Kind::Quantified(..)) => PgType::Bool,
+            Some(Kind::Concat) => PgType::Text,
+            Some(Kind::Arithmetic(operator)) => arithmetic_result(operator, ty(0)?, ty(1)?)?,
+            Some(Kind::Negate) => ty(0).filter(|ty| *ty != PgType::Unknown)?,
+            Some(_) => return None,
+            None => match chain::steps_of(&function.func) {
+                Some(steps) => {
+                    let mut result = ty(0)?;
+                    for (place, step) in steps.iter().enumerate() {
+                        result = match Call::kind_of(step)? {
+                            Kind::Arithmetic(operator) => arithmetic_result(operator, result, ty(place + 1)?)?,
+                            _ => PgType::Text,
+                        };
+                    }
+                    result
+                }
+                None => {
+                    let name = functions::name_of(&function.func)?;
+                    let types = (0..function.args.len()).map(ty).collect::<Option<Vec<PgType>>>()?;
+                    functions::resolve(name, &types).ok()?.result
+                }
+            },
+        };
+        Some(if result == PgType::Unknown { Known::Unknown } else { Known::Type(result) })
     }
 
     /// Gives an operand of no type yet a type; leaves others as they are.
@@ -215,7 +257,7 @@ impl Operators {
                 }
             }
         };
-        Ok(self.call(Kind::Arithmetic(operator), vec![fold(left), fold(right)]))
+        Ok(chain::append(fold(left), Kind::Arithmetic(operator), fold(right), &self.settings))
     }
 
     /// `||`: of two texts as the library does it, of everything else by a function.
@@ -229,7 +271,22 @@ impl Operators {
             Known::Type(_) => Ok(expr),
             Known::Unknown => self.settle(expr, PgType::Text),
         };
-        let joined = binary(text(left, known.0)?, Operator::StringConcat, text(right, known.1)?);
+        let (left, right) = (text(left, known.0)?, text(right, known.1)?);
+        let left = match left {
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right }) => {
+                self.call(Kind::Concat, vec![*left, *right])
+            }
+            other => other,
+        };
+        let is_joined = |call: &ScalarFunction| {
+            Call::kind_of(&call.func) == Some(Kind::Concat) || chain::steps_of(&call.func).is_some()
+        };
+        let joined = match left {
+            Expr::ScalarFunction(call) if is_joined(&call) => {
+                chain::append(Expr::ScalarFunction(call), Kind::Concat, right, &self.settings)
+            }
+            left => binary(left, Operator::StringConcat, right),
+        };
         // Of two literals comes a text, not another literal.
         Ok(match known {
             (Known::Unknown, Known::Unknown) => self.call(Kind::Cast(PgType::Text, -1), vec![joined]),
@@ -297,6 +354,19 @@ impl ExprPlanner for Operators {
             self.arithmetic(operator, left, right, known)
         };
         planned.map(PlannerResult::Planned)
+    }
+}
+
+/// Whether an operator compares, as [`Operators::comparison`] makes it.
+pub(super) fn is_comparison(op: Operator) -> bool {
+    matches!(op, Operator::Eq | Operator::NotEq | Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq)
+}
+
+/// The type that arithmetic results in, a literal of no type taking the other's.
+fn arithmetic_result(operator: BinaryOperator, left: PgType, right: PgType) -> Option<PgType> {
+    match (left, right) {
+        (PgType::Unknown, other) | (other, PgType::Unknown) => Some(other),
+        _ => types::result_type(operator, left, right),
     }
 }
 

@@ -15,17 +15,19 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::errors::sql_error;
 use super::hidden::Hidden;
+use super::optimize::optimized;
 use super::scan::Run;
 use crate::arrow::{datum_at, scalar_of};
 use crate::error::SqlError;
 use crate::query::{ExplainOptions, QueryContext, QueryPlan};
 use crate::session::{Column, Row, RowStream};
+use crate::stack::{Deep, DeepStream, contained, contained_async};
 use crate::types::{Datum, PgType};
 
 /// A planned query.
 pub(super) struct PlannedQuery {
     pub state: Arc<SessionState>,
-    pub plan: LogicalPlan,
+    pub plan: Arc<Deep<LogicalPlan>>,
     pub columns: Arc<[Column]>,
     pub params: Vec<PgType>,
     /// Parameters the query has without naming them; they follow the others.
@@ -53,18 +55,24 @@ impl QueryPlan for PlannedQuery {
     }
 
     async fn execute(&self, context: &QueryContext) -> Result<RowStream, SqlError> {
-        let physical = self.physical(context).await?;
+        let physical = Deep::new(self.plan.levels(), self.physical(context).await?);
         let task = self.task(context);
         let types: Arc<[PgType]> = self.columns.iter().map(|column| column.ty).collect();
-        let batches = execute_stream(physical, task).map_err(sql_error)?;
+        let batches = contained(self.plan.levels(), || execute_stream(physical.clone(), task).map_err(sql_error))?;
         let rows = batches.map(move |batch| match batch {
             Ok(batch) => rows_of(&batch, &types),
             Err(error) => Err(sql_error(error)),
         });
-        Ok(RowStream::Stream(Box::pin(rows)))
+        Ok(RowStream::Stream(Box::pin(DeepStream::new(self.plan.levels(), rows))))
     }
 
     async fn explain(&self, context: &QueryContext, options: ExplainOptions) -> Result<Vec<String>, SqlError> {
+        contained_async(self.plan.levels(), self.explained(context, options)).await
+    }
+}
+
+impl PlannedQuery {
+    async fn explained(&self, context: &QueryContext, options: ExplainOptions) -> Result<Vec<String>, SqlError> {
         let physical = self.physical(context).await?;
         if !options.analyze {
             return Ok(crate::explain::plan_lines(&*physical, options.verbose));
@@ -78,15 +86,17 @@ impl QueryPlan for PlannedQuery {
         }
         Ok(measured.finish(&*physical, rows, options.verbose))
     }
-}
 
-impl PlannedQuery {
     /// The plan with its parameters filled in, made executable.
     async fn physical(&self, context: &QueryContext) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
-        let mut plan = self.plan.clone();
+        contained_async(self.plan.levels(), self.executable(context)).await
+    }
+
+    async fn executable(&self, context: &QueryContext) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
+        let mut plan = LogicalPlan::clone(&self.plan);
         if !self.params.is_empty() || !self.hidden.is_empty() {
             plan = plan.with_param_values(self.values(context)?).map_err(sql_error)?;
-            plan = self.state.optimizer().optimize(plan, &*self.state, |_, _| {}).map_err(sql_error)?;
+            plan = optimized(&self.state, plan).map_err(sql_error)?;
         }
         self.state.query_planner().create_physical_plan(&plan, &*self.state).await.map_err(sql_error)
     }

@@ -3,18 +3,19 @@
 //! A literal or parameter of no type yet takes the type of its likes: of the other members of an IN list, the other branches
 //! of a CASE, the target of a cast.
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::{InList, Like, Placeholder, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 
 mod union;
 mod window;
 
 use super::calls::{Call, Kind};
-use super::operators::{Known, Operators};
+use super::chain;
+use super::operators::{Known, Operators, is_comparison};
 use crate::functions;
 use crate::types::PgType;
 
@@ -36,58 +37,79 @@ pub(super) fn settle_plan(operators: &Operators, plan: LogicalPlan) -> Result<Lo
             let settled = settle(operators, expr, &schema)?;
             Ok(settled.update_data(|expr| name.restore(expr)))
         })?;
-        if changed.transformed {
-            return Ok(Transformed::yes(changed.data.recompute_schema()?));
+        if !changed.transformed {
+            return Ok(changed);
         }
-        Ok(changed)
+        let plan = changed.data.recompute_schema()?;
+        let plan = if let LogicalPlan::Window(window) = plan { window::without_twins(window)? } else { plan };
+        Ok(Transformed::yes(plan))
     })?;
     Ok(settled.data)
 }
 
-/// Settles what an operand consists of, before its own type is asked for.
+/// Settles what an operand consists of, before its own type is asked for. What an operator has made of its own operands is settled already.
 pub(super) fn settle_inside(operators: &Operators, expr: Expr, schema: &DFSchema) -> Result<Expr> {
-    Ok(settle(operators, expr, schema)?.data)
+    let down = |expr: Expr| {
+        let known = is_of_operator(&expr);
+        Ok(Transformed::new(expr, false, if known { TreeNodeRecursion::Jump } else { TreeNodeRecursion::Continue }))
+    };
+    Ok(expr.transform_down_up(down, |expr| settle_one(operators, expr, schema))?.data)
+}
+
+fn is_of_operator(expr: &Expr) -> bool {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { op, .. }) => {
+            op.is_logic_operator() || *op == Operator::StringConcat || is_comparison(*op)
+        }
+        Expr::ScalarFunction(function) => match Call::kind_of(&function.func) {
+            Some(kind) => matches!(kind, Kind::Arithmetic(_) | Kind::Concat | Kind::Compare(_)),
+            None => chain::steps_of(&function.func).is_some(),
+        },
+        _ => false,
+    }
 }
 
 fn settle(operators: &Operators, expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    expr.transform_up(|expr| {
-        Ok(match expr {
-            Expr::InList(list) => Transformed::yes(in_list(operators, list, schema)?),
-            Expr::Case(mut case) => {
-                let mut branches: Vec<Expr> = case.when_then_expr.iter().map(|(_, then)| (**then).clone()).collect();
-                let otherwise = case.else_expr.is_some();
-                branches.extend(case.else_expr.take().map(|expr| *expr));
-                let (mut branches, _) = operators.unify(branches, schema)?;
-                if otherwise {
-                    case.else_expr = branches.pop().map(Box::new);
-                }
-                for ((_, then), branch) in case.when_then_expr.iter_mut().zip(branches) {
-                    **then = branch;
-                }
-                if let Some(operand) = case.expr.take() {
-                    let mut compared = vec![*operand];
-                    compared.extend(case.when_then_expr.iter().map(|(when, _)| (**when).clone()));
-                    let (compared, ty) = operators.unify(compared, schema)?;
-                    let mut compared = keys(operators, compared, ty).into_iter();
-                    case.expr = compared.next().map(Box::new);
-                    for ((when, _), value) in case.when_then_expr.iter_mut().zip(compared) {
-                        **when = value;
-                    }
-                }
-                Transformed::yes(Expr::Case(case))
+    expr.transform_up(|expr| settle_one(operators, expr, schema))
+}
+
+fn settle_one(operators: &Operators, expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    Ok(match expr {
+        Expr::InList(list) => Transformed::yes(in_list(operators, list, schema)?),
+        Expr::Case(mut case) => {
+            let mut branches: Vec<Expr> = case.when_then_expr.iter().map(|(_, then)| (**then).clone()).collect();
+            let otherwise = case.else_expr.is_some();
+            branches.extend(case.else_expr.take().map(|expr| *expr));
+            let (mut branches, _) = operators.unify(branches, schema)?;
+            if otherwise {
+                case.else_expr = branches.pop().map(Box::new);
             }
-            Expr::ScalarFunction(function) => call(operators, function, schema)?,
-            Expr::WindowFunction(mut window) => Transformed::yes({
-                window::count_peers(&mut window.params.window_frame);
-                Expr::WindowFunction(window)
-            }),
-            Expr::Like(Like { negated, expr, pattern, escape_char, case_insensitive }) => {
-                let expr = Box::new(operators.settle(*expr, PgType::Text)?);
-                let pattern = Box::new(operators.settle(*pattern, PgType::Text)?);
-                Transformed::yes(Expr::Like(Like { negated, expr, pattern, escape_char, case_insensitive }))
+            for ((_, then), branch) in case.when_then_expr.iter_mut().zip(branches) {
+                **then = branch;
             }
-            other => Transformed::no(other),
-        })
+            if let Some(operand) = case.expr.take() {
+                let mut compared = vec![*operand];
+                compared.extend(case.when_then_expr.iter().map(|(when, _)| (**when).clone()));
+                let (compared, ty) = operators.unify(compared, schema)?;
+                let mut compared = keys(operators, compared, ty).into_iter();
+                case.expr = compared.next().map(Box::new);
+                for ((when, _), value) in case.when_then_expr.iter_mut().zip(compared) {
+                    **when = value;
+                }
+            }
+            Transformed::yes(Expr::Case(case))
+        }
+        Expr::ScalarFunction(function) => call(operators, function, schema)?,
+        Expr::WindowFunction(mut window) => Transformed::yes({
+            window::count_peers(&mut window.params.window_frame);
+            Expr::WindowFunction(window)
+        }),
+        Expr::Like(Like { negated, expr, pattern, escape_char, case_insensitive }) => {
+            let expr = Box::new(operators.settle(*expr, PgType::Text)?);
+            let pattern = Box::new(operators.settle(*pattern, PgType::Text)?);
+            Transformed::yes(Expr::Like(Like { negated, expr, pattern, escape_char, case_insensitive }))
+        }
+        other => Transformed::no(other),
     })
 }
 

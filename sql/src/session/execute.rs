@@ -13,6 +13,7 @@ use super::utility::tell_commit;
 use super::{Column, ExecuteOptions, Outcome, Prepared, RowStream, RowsTag, Session, Statement};
 use crate::dml::change::Changed;
 use crate::error::{RetryScope, SqlError, code};
+use crate::stack::contained_async;
 use crate::types::{Datum, PgType};
 
 /// How often a statement, or an implicit transaction, is tried before its client hears of a conflict.
@@ -54,7 +55,7 @@ impl Session {
         params: Vec<Datum>,
         options: &ExecuteOptions,
     ) -> Result<Outcome, SqlError> {
-        match &*prepared.statement.kind {
+        match &**prepared.statement.kind {
             StatementKind::Empty => Ok(Outcome::Empty),
             StatementKind::Sql(statement) => match self.control(statement).await {
                 Some(done) => done,
@@ -272,7 +273,7 @@ impl Session {
             biased;
             () = options.cancel.cancelled() => Err(SqlError::cancelled()),
             () = deadline.reached() => Err(timed_out()),
-            result = self.run(&planned, &prepared.statement, params) => result,
+            result = contained_async(planned.levels, self.run(&planned, &prepared.statement, params)) => result,
         };
         match result {
             Err(error) if error.retry == RetryScope::Statement => {
@@ -306,7 +307,7 @@ impl Session {
             Plan::Utility => Box::pin(self.run_utility(statement, params)).await,
             Plan::Rows(source) => {
                 let running = self.running(params.clone());
-                let mut rows = source.execute(&running).await?;
+                let mut rows = source.execute(&running).await?.with_room(planned.levels);
                 // Until the first rows are there, the statement can still be executed again.
                 rows.prime().await?;
                 Ok(Outcome::Rows { columns: columns(), rows, tag: RowsTag::Counted("SELECT") })

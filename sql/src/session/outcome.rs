@@ -7,6 +7,7 @@ use futures::{Stream, StreamExt};
 
 use crate::copy::CopyIn;
 use crate::error::SqlError;
+use crate::stack::DeepStream;
 use crate::types::{Datum, PgType};
 
 /// One row: a datum for each column.
@@ -106,6 +107,14 @@ impl RowStream {
     /// No rows.
     pub fn empty() -> Self {
         RowStream::Ready(Vec::new())
+    }
+
+    /// The same, computed with trees of so many levels; a panic ends it with an error.
+    pub(crate) fn with_room(self, levels: usize) -> Self {
+        match self {
+            RowStream::Ready(rows) => RowStream::Ready(rows),
+            RowStream::Stream(stream) => RowStream::Stream(Box::pin(DeepStream::new(levels, stream))),
+        }
     }
 
     /// The next batch, never empty; `None` at the end.

@@ -1,6 +1,8 @@
 //! The way from text to statements: tokenize once, cut at semicolons, recognise what the parser library does not know.
 
 mod as_of;
+mod dialect;
+mod levels;
 mod mend;
 mod tidy;
 
@@ -12,8 +14,12 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace, Word};
 
+use self::dialect::Postgres;
 use super::statement::{Statement, StatementKind};
 use crate::error::{SqlError, code};
+use crate::stack::{Deep, KEPT_LEVELS_MAX, LEVELS_MAX, contained, too_deep};
+
+pub(crate) use levels::tree_of;
 
 const DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
 const AT_END: &str = "syntax error at end of input";
@@ -36,18 +42,39 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
             .find(|token| !is_blank(&token.token))
             .and_then(|token| offset_of(text, token.span.end))
             .unwrap_or(text.len());
-        let as_of = as_of::cut(&mut part, text)?;
-        let mut kind = match statement(&mut part, text, as_of.is_some()) {
-            Ok(kind) => kind,
-            Err(error) => mended(text, number, error).map_err(|error| before_semicolon(error, text, semicolon))?,
-        };
-        if let (true, StatementKind::Sql(statement)) = (powers, &mut kind) {
-            tidy::bind_minus_first(statement);
-        }
+        let (kind, as_of) = contained(levels::while_parsed(&part)?, || {
+            let as_of = as_of::cut(&mut part, text)?;
+            let chains = levels::has_chains(&part);
+            let mut kind = match statement(&mut part, text, as_of.is_some()) {
+                Ok(kind) => kind,
+                Err(error) => mended(text, number, error).map_err(|error| before_semicolon(error, text, semicolon))?,
+            };
+            if let (true, StatementKind::Sql(statement)) = (chains, &mut kind) {
+                levels::balance(statement);
+            }
+            if let (true, StatementKind::Sql(statement)) = (powers, &mut kind) {
+                tidy::bind_minus_first(statement);
+            }
+            Ok((Deep::new(measured(&kind, as_of.as_deref())?, kind), as_of))
+        })?;
         let sql = if start == 0 && end == text.len() { whole.clone() } else { Arc::from(&text[start..end.max(start)]) };
         statements.push(Statement { text: whole.clone(), sql, kind: Arc::new(kind), as_of });
     }
     Ok(statements)
+}
+
+/// How deep a statement nests.
+fn measured(kind: &StatementKind, as_of: Option<&ast::Expr>) -> Result<usize, SqlError> {
+    if let Some(as_of) = as_of
+        && levels::measured(as_of)? > KEPT_LEVELS_MAX
+    {
+        return Err(too_deep());
+    }
+    match kind {
+        StatementKind::Sql(statement) => levels::measured(statement),
+        StatementKind::SplitAt { rows, .. } => levels::measured(rows),
+        _ => Ok(0),
+    }
 }
 
 fn tokenized(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
@@ -94,10 +121,37 @@ fn before_semicolon(error: SqlError, text: &str, semicolon: Option<Location>) ->
 
 /// Parses one expression: a default or a check as the catalog keeps it.
 pub(crate) fn parse_expression(text: &str) -> Result<ast::Expr, SqlError> {
-    Parser::new(&DIALECT)
-        .try_with_sql(text)
-        .and_then(|mut parser| parser.parse_expr())
-        .map_err(|error| syntax_error(&error, text))
+    let tokens = tokenized(text)?;
+    contained(levels::while_parsed(&tokens)?, || {
+        let chains = levels::has_chains(&tokens);
+        let dialect = Postgres::for_tokens(tokens.len());
+        let mut expr = parser(&dialect, tokens).parse_expr().map_err(|error| syntax_error(&error, text))?;
+        if chains {
+            levels::balance(&mut expr);
+        }
+        check_kept(&expr)?;
+        Ok(expr)
+    })
+}
+
+/// Whether a table can keep an expression.
+///
+/// # Errors
+/// 54001 when it nests too deeply.
+pub(crate) fn check_kept(expr: &ast::Expr) -> Result<(), SqlError> {
+    if levels::measured(expr)? > KEPT_LEVELS_MAX { Err(too_deep()) } else { Ok(()) }
+}
+
+/// How deep a query nests.
+///
+/// # Errors
+/// 54001 when that is more than is followed.
+pub(crate) fn levels_of(query: &ast::Query) -> Result<usize, SqlError> {
+    levels::measured(query)
+}
+
+fn parser(dialect: &Postgres, tokens: Vec<TokenWithSpan>) -> Parser<'_> {
+    Parser::new(dialect).with_recursion_limit(LEVELS_MAX).with_tokens_with_locations(tokens)
 }
 
 /// The position, in characters from 1, of a location in a text.
@@ -189,7 +243,8 @@ fn statement(tokens: &mut Vec<TokenWithSpan>, text: &str, as_of: bool) -> Result
         ("create", "sequence") => order_sequence_options(tokens),
         _ => {}
     }
-    let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(std::mem::take(tokens));
+    let dialect = Postgres::for_tokens(tokens.len());
+    let mut parser = parser(&dialect, std::mem::take(tokens));
     let parsed = parser.parse_statement().map_err(|error| syntax_error(&error, text))?;
     at_end(&mut parser, text)?;
     Ok(StatementKind::Sql(tidy::with_into_query(parsed)))
@@ -206,7 +261,8 @@ fn at_end(parser: &mut Parser<'_>, text: &str) -> Result<(), SqlError> {
 
 /// `SHOW …`, in all the forms that are answered.
 fn show(tokens: &mut Vec<TokenWithSpan>, text: &str, what: &str) -> Result<StatementKind, SqlError> {
-    let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(std::mem::take(tokens));
+    let dialect = Postgres::for_tokens(tokens.len());
+    let mut parser = parser(&dialect, std::mem::take(tokens));
     let wrong = |error: ParserError| syntax_error(&error, text);
     parser.next_token();
     let from_table = |parser: &mut Parser<'_>| -> Result<Option<ast::ObjectName>, ParserError> {
@@ -261,7 +317,8 @@ fn split_at(tokens: &[TokenWithSpan], text: &str) -> Result<Option<StatementKind
     if !is_split {
         return Ok(None);
     }
-    let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(tokens.to_vec());
+    let dialect = Postgres::for_tokens(tokens.len());
+    let mut parser = parser(&dialect, tokens.to_vec());
     let wrong = |error: ParserError| syntax_error(&error, text);
     parser.next_token();
     parser.next_token();
@@ -351,7 +408,7 @@ fn syntax_error(error: &ParserError, text: &str) -> SqlError {
     let message = match error {
         ParserError::ParserError(message) | ParserError::TokenizerError(message) => message,
         ParserError::RecursionLimitExceeded => {
-            return SqlError::new(code::PROGRAM_LIMIT_EXCEEDED, "the statement is nested too deeply");
+            return too_deep();
         }
     };
     let (what, location) = match message.rsplit_once(" at Line: ") {

@@ -17,6 +17,7 @@ use crate::node::{SessionSequences, Shared};
 use crate::pg_catalog;
 use crate::query::QueryContext;
 use crate::scalar::Sequences;
+use crate::stack::{contained_async, with_room};
 use crate::types::PgType;
 
 /// What executes a statement.
@@ -43,6 +44,15 @@ pub(crate) struct Planned {
     pub catalog_version: u64,
     /// The session's settings it was bound to.
     pub settings_version: u64,
+    /// How deep its statement nests.
+    pub levels: usize,
+}
+
+impl Drop for Planned {
+    fn drop(&mut self) {
+        let plan = std::mem::replace(&mut self.plan, Plan::Empty);
+        with_room(self.levels, || drop(plan));
+    }
 }
 
 impl std::fmt::Debug for Planned {
@@ -63,8 +73,12 @@ pub(crate) struct Planner<'a> {
 impl Planner<'_> {
     /// Plans a statement.
     pub async fn plan(&self, statement: &Statement, given: &[Option<PgType>]) -> Result<Planned, SqlError> {
+        contained_async(statement.levels(), self.bound(statement, given)).await
+    }
+
+    async fn bound(&self, statement: &Statement, given: &[Option<PgType>]) -> Result<Planned, SqlError> {
         let mut params = ParamTypes::given(given);
-        let (plan, columns) = match &*statement.kind {
+        let (plan, columns) = match &**statement.kind {
             StatementKind::Empty => (Plan::Empty, None),
             StatementKind::Sql(ast::Statement::Query(query)) => {
                 let source = self.source(query, statement, &mut params).await?;
@@ -116,6 +130,7 @@ impl Planner<'_> {
             tables,
             catalog_version: self.catalog.version,
             settings_version: self.settings_version,
+            levels: statement.levels(),
         })
     }
 

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast;
 
+use crate::stack::Deep;
+
 /// One parsed statement.
 #[derive(Clone, Debug)]
 pub struct Statement {
@@ -16,7 +18,7 @@ pub struct Statement {
     /// Its text, without the semicolon.
     pub(crate) sql: Arc<str>,
     /// What it says.
-    pub(crate) kind: Arc<StatementKind>,
+    pub(crate) kind: Arc<Deep<StatementKind>>,
     /// The past that it reads, or that its transaction is to read.
     pub(crate) as_of: Option<Arc<ast::Expr>>,
 }
@@ -54,32 +56,42 @@ impl Statement {
 
     /// What the parser library makes of it, if it knows it.
     pub(crate) fn ast(&self) -> Option<&ast::Statement> {
-        match &*self.kind {
+        match &**self.kind {
             StatementKind::Sql(statement) => Some(statement),
             _ => None,
         }
     }
 
+    /// How deep it nests: what is done with it needs room on the stack for that.
+    pub(crate) fn levels(&self) -> usize {
+        self.kind.levels()
+    }
+
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        matches!(*self.kind, StatementKind::Empty)
+        matches!(**self.kind, StatementKind::Empty)
     }
 
     /// A statement without text.
     pub fn empty() -> Self {
         let nothing: Arc<str> = Arc::from("");
-        Statement { text: nothing.clone(), sql: nothing, kind: Arc::new(StatementKind::Empty), as_of: None }
+        Statement {
+            text: nothing.clone(),
+            sql: nothing,
+            kind: Arc::new(Deep::new(0, StatementKind::Empty)),
+            as_of: None,
+        }
     }
 
     /// A statement within another: what PREPARE prepares, what EXPLAIN explains.
     pub(crate) fn inner(&self, statement: ast::Statement) -> Self {
-        let kind = Arc::new(StatementKind::Sql(statement));
+        let kind = Arc::new(Deep::new(self.levels(), StatementKind::Sql(statement)));
         Statement { text: self.text.clone(), sql: self.sql.clone(), kind, as_of: None }
     }
 
     /// Whether it may be executed in a failed transaction: COMMIT, ROLLBACK and their kin.
     pub fn ends_transaction(&self) -> bool {
-        matches!(&*self.kind, StatementKind::Sql(ast::Statement::Commit { .. } | ast::Statement::Rollback { .. }))
+        matches!(&**self.kind, StatementKind::Sql(ast::Statement::Commit { .. } | ast::Statement::Rollback { .. }))
     }
 
     /// Its first word, in capitals, for messages.
@@ -106,12 +118,12 @@ impl Statement {
 
     /// Whether it is SET TRANSACTION.
     pub(crate) fn sets_transaction(&self) -> bool {
-        matches!(&*self.kind, StatementKind::Ignored { tag: "SET", .. })
+        matches!(&**self.kind, StatementKind::Ignored { tag: "SET", .. })
             || matches!(self.ast(), Some(ast::Statement::Set(ast::Set::SetTransaction { .. })))
     }
 
     /// Whether it is BEGIN or one of its kin.
     pub fn begins_transaction(&self) -> bool {
-        matches!(&*self.kind, StatementKind::Sql(ast::Statement::StartTransaction { .. }))
+        matches!(&**self.kind, StatementKind::Sql(ast::Statement::StartTransaction { .. }))
     }
 }

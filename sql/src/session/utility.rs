@@ -21,7 +21,7 @@ pub(super) fn columns(statement: &Statement) -> Option<Arc<[Column]>> {
     let texts = |names: &[&str]| -> Option<Arc<[Column]>> {
         Some(names.iter().map(|name| Column::computed(*name, PgType::Text)).collect())
     };
-    match &*statement.kind {
+    match &**statement.kind {
         StatementKind::ShowSetting { .. }
         | StatementKind::ShowObjects { .. }
         | StatementKind::ShowRanges { .. }
@@ -38,7 +38,7 @@ impl Session {
         statement: &Statement,
         params: &Arc<[Datum]>,
     ) -> Result<Outcome, SqlError> {
-        match &*statement.kind {
+        match &**statement.kind {
             StatementKind::Empty => Ok(Outcome::Empty),
             StatementKind::Ignored { tag, notice } => {
                 if let Some(notice) = notice {

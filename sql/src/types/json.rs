@@ -7,8 +7,16 @@ use serde_json::Value;
 
 use super::Numeric;
 use crate::SqlError;
+use crate::error::code;
+
+/// How deep the library reads.
+const NESTING_MAX: usize = 127;
 
 fn invalid(error: &serde_json::Error) -> SqlError {
+    if error.to_string().starts_with("recursion limit exceeded") {
+        return SqlError::new(code::STATEMENT_TOO_COMPLEX, "stack depth limit exceeded")
+            .detail(format!("JSON nests {NESTING_MAX} levels deep at most."));
+    }
     SqlError::new("22P02", "invalid input syntax for type json")
         .detail(format!("The input is not valid JSON: {error}."))
 }

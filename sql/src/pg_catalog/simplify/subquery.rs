@@ -19,6 +19,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::{aggregates, parse, same, system_table};
+use crate::session::tree_of;
 
 /// What stands for a scalar subquery on system tables that depends on the query around it.
 pub(super) fn scalar(query: &Query) -> Option<Expr> {
@@ -185,11 +186,7 @@ fn settle(select: &mut Select, own: &BTreeSet<String>) -> Vec<Expr> {
         }
         kept.push(condition);
     }
-    select.selection = kept.into_iter().reduce(|left, right| Expr::BinaryOp {
-        left: Box::new(left),
-        op: BinaryOperator::And,
-        right: Box::new(right),
-    });
+    select.selection = (!kept.is_empty()).then(|| tree_of(kept, &BinaryOperator::And));
     outer
 }
 

@@ -15,8 +15,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::last_part;
-use super::rows::combine;
 use crate::bind::normalize;
+use crate::session::tree_of;
 
 /// Rewrites the conditions, and takes out those that are on the outer query alone.
 pub(super) fn loosen(query: &mut Query) -> Option<Expr> {
@@ -33,9 +33,9 @@ pub(super) fn loosen(query: &mut Query) -> Option<Expr> {
         }
     }
     let (outer, rest): (Vec<Expr>, Vec<Expr>) = conjuncts.into_iter().partition(|conjunct| is_outer(conjunct, &inner));
-    let and = |left, right| combine(left, BinaryOperator::And, right);
-    select.selection = rest.into_iter().reduce(and);
-    outer.into_iter().reduce(and)
+    let all = |conjuncts: Vec<Expr>| (!conjuncts.is_empty()).then(|| tree_of(conjuncts, &BinaryOperator::And));
+    select.selection = all(rest);
+    all(outer)
 }
 
 /// The subquery where the condition holds, else NULL.

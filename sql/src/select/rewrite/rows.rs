@@ -4,6 +4,7 @@ use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value
 
 use super::{call, calls, last_part};
 use crate::error::SqlError;
+use crate::session::tree_of;
 use crate::types::PgType;
 
 /// `(a, b) op (c, d)`; anything else stays as it is.
@@ -55,8 +56,7 @@ fn ordered(pairs: Vec<(Expr, Expr)>, strict: BinaryOperator, last: BinaryOperato
 }
 
 fn join(parts: Vec<Expr>, op: BinaryOperator) -> Expr {
-    let joined = parts.into_iter().reduce(|left, right| combine(left, op.clone(), right));
-    nested(joined.unwrap_or_else(|| Expr::value(Value::Boolean(op == BinaryOperator::And))))
+    nested(tree_of(parts, &op))
 }
 
 pub(super) fn combine(left: Expr, op: BinaryOperator, right: Expr) -> Expr {

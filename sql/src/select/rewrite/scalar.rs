@@ -73,6 +73,36 @@ pub(super) fn aggregate(query: &mut Query) -> bool {
     true
 }
 
+/// What a subquery of no table has for its one value: `(SELECT 1 + x)` is `(1 + x)`. Only what is computed from numbers and columns, by operators
+/// and casts: functions may differ from call to call, and a literal of no type yet would take one that it does not have as a subquery.
+pub(super) fn bare_value(query: &Query) -> Option<&Expr> {
+    let SetExpr::Select(select) = &*query.body else { return None };
+    let is_bare = query.with.is_none()
+        && query.order_by.is_none()
+        && query.limit_clause.is_none()
+        && query.fetch.is_none()
+        && select.from.is_empty()
+        && select.selection.is_none()
+        && select.having.is_none()
+        && select.distinct.is_none()
+        && matches!(&select.group_by, GroupByExpr::Expressions(exprs, _) if exprs.is_empty());
+    let [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }] = &select.projection[..] else {
+        return None;
+    };
+    (is_bare && is_computed(expr)).then_some(expr)
+}
+
+fn is_computed(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) => is_computed(inner),
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Cast { .. } => true,
+        Expr::Value(value) => matches!(value.value, Value::Number(..) | Value::Boolean(_)),
+        Expr::UnaryOp { expr, .. } => is_computed(expr),
+        Expr::BinaryOp { left, right, .. } => is_computed(left) && is_computed(right),
+        _ => false,
+    }
+}
+
 /// A scalar subquery that may have no row has NULL then, whatever its column is made of: the planner library goes by the column.
 pub(super) fn allow_none(body: &mut SetExpr) {
     match body {

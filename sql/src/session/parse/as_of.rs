@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast;
-use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::{DIALECT, at_location, is_blank, syntax_error};
+use super::{Postgres, at_location, is_blank, parser, syntax_error};
 use crate::error::SqlError;
 
 const WORDS: [&str; 4] = ["as", "of", "system", "time"];
@@ -19,7 +18,8 @@ pub(super) fn cut(tokens: &mut Vec<TokenWithSpan>, text: &str) -> Result<Option<
     let mut found: Option<ast::Expr> = None;
     while let Some((mut start, after)) = find(tokens) {
         let place = tokens[start].span.start;
-        let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(tokens[after..].to_vec());
+        let dialect = Postgres::for_tokens(tokens.len());
+        let mut parser = parser(&dialect, tokens[after..].to_vec());
         let expr = parser.parse_expr().map_err(|error| syntax_error(&error, text))?;
         let end = after + parser.index().min(tokens.len() - after);
         if found.as_ref().is_some_and(|earlier| *earlier != expr) {

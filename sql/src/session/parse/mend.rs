@@ -51,15 +51,17 @@ pub(super) fn mend(tokens: &mut Vec<TokenWithSpan>) -> Option<Mended> {
     let mut mended = Mended::default();
     let mut changed = false;
     let mut remove = |tokens: &mut Vec<TokenWithSpan>, wanted: &[&str], from: usize| {
-        let mut found = false;
-        while let Some(start) = find(&words(tokens), wanted) {
-            let words = words(tokens);
-            let (first, last) = (words[start + from].0, words[start + wanted.len() - 1].0);
-            tokens.drain(first..=last);
-            found = true;
+        let words = words(tokens);
+        let mut todo = &words[..];
+        let mut found = Vec::new();
+        while let Some(start) = find(todo, wanted) {
+            let last = start + wanted.len() - 1;
+            found.push((todo[start + from].0, todo[last].0));
+            todo = &todo[last + 1..];
         }
-        changed |= found;
-        found
+        found.iter().rev().for_each(|(first, last)| drop(tokens.drain(*first..=*last)));
+        changed |= !found.is_empty();
+        !found.is_empty()
     };
     // trim(LEADING FROM x) is trim(LEADING x), trim(FROM x) is trim(x).
     for side in ["leading", "trailing", "both"] {

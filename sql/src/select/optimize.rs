@@ -1,0 +1,157 @@
+//! The planner library's rules, applied in time and memory that grow with the plan.
+//!
+//! ```text
+//!   WITH a …, b (a, a), c (b, b) …        counted as the library copies it ─▶ 54001 above so many nodes
+//!   (SELECT … (SELECT … (SELECT …)))      a few levels: the library's own driver     more: the same rules, with the checks made once
+//! ```
+//!
+//! Before and after its rules the library verifies that subqueries are where its rules can see to them. It does that for every subquery, and
+//! within each again for all that are within it: twice the time for every level. Where subqueries nest deeply, the same is verified here,
+//! once for each; those that depend on the queries around them are refused there, as more than their place would have to be verified.
+
+use datafusion::common::Result;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion, TreeNodeRewriter};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
+use datafusion::logical_expr::logical_plan::{Subquery, check_subquery_expr};
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::optimizer::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
+
+use super::errors::external;
+use crate::error::{SqlError, code};
+use crate::stack::level;
+
+/// The levels of subqueries that are left to the library.
+const NESTING_MAX: usize = 8;
+/// The most nodes of a plan.
+const NODES_MAX: usize = 50_000;
+
+/// Whether a plan is of a size that can be worked on.
+///
+/// # Errors
+/// 54001 when it is larger.
+pub(super) fn check_size(plan: &LogicalPlan) -> Result<()> {
+    let mut nodes = 0;
+    plan.apply_with_subqueries(|_| {
+        nodes += 1;
+        Ok(if nodes > NODES_MAX { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    if nodes <= NODES_MAX {
+        return Ok(());
+    }
+    let message = format!("the query's plan has more than {NODES_MAX} nodes");
+    Err(external(SqlError::new(code::STATEMENT_TOO_COMPLEX, message).hint(
+        "Each use of a query named by WITH adds its whole plan. Use it fewer times, or keep its rows in a table.",
+    )))
+}
+
+/// The plan as it came, analyzed and optimized.
+pub(super) fn analyzed_and_optimized(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
+    if nesting(&plan)? <= NESTING_MAX {
+        return state.optimize(&plan);
+    }
+    let mut plan = plan;
+    for rule in &state.analyzer().rules {
+        plan = rule.analyze(plan, state.config_options())?;
+    }
+    check_subqueries(&plan)?;
+    optimized(state, plan)
+}
+
+/// An analyzed plan, optimized.
+pub(super) fn optimized(state: &SessionState, mut plan: LogicalPlan) -> Result<LogicalPlan> {
+    if nesting(&plan)? <= NESTING_MAX {
+        return state.optimizer().optimize(plan, state, |_, _| {});
+    }
+    for _ in 0..state.config_options().optimizer.max_passes {
+        let mut changed = false;
+        for rule in &state.optimizer().rules {
+            let applied = match rule.apply_order() {
+                Some(order) => plan.rewrite_with_subqueries(&mut Applied { order, rule: &**rule, state })?,
+                None => rule.rewrite(plan, state)?,
+            };
+            changed |= applied.transformed;
+            plan = applied.data;
+        }
+        if !changed {
+            break;
+        }
+    }
+    Ok(plan)
+}
+
+/// A rule on its way through a plan.
+struct Applied<'a> {
+    order: ApplyOrder,
+    rule: &'a dyn OptimizerRule,
+    state: &'a SessionState,
+}
+
+impl TreeNodeRewriter for Applied<'_> {
+    type Node = LogicalPlan;
+
+    fn f_down(&mut self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+        match self.order {
+            ApplyOrder::TopDown => self.rule.rewrite(plan, self.state as &dyn OptimizerConfig),
+            ApplyOrder::BottomUp => Ok(Transformed::no(plan)),
+        }
+    }
+
+    fn f_up(&mut self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+        match self.order {
+            ApplyOrder::TopDown => Ok(Transformed::no(plan)),
+            ApplyOrder::BottomUp => self.rule.rewrite(plan, self.state as &dyn OptimizerConfig),
+        }
+    }
+}
+
+fn subquery_of(expr: &Expr) -> Option<&Subquery> {
+    match expr {
+        Expr::Exists(Exists { subquery, .. })
+        | Expr::InSubquery(InSubquery { subquery, .. })
+        | Expr::SetComparison(SetComparison { subquery, .. })
+        | Expr::ScalarSubquery(subquery) => Some(subquery),
+        _ => None,
+    }
+}
+
+/// Calls `visit` for each subquery in the expressions of a plan, but not for those within subqueries.
+fn for_each_subquery(
+    plan: &LogicalPlan,
+    mut visit: impl FnMut(&LogicalPlan, &Expr, &Subquery) -> Result<()>,
+) -> Result<()> {
+    plan.apply(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Some(subquery) = subquery_of(expr) {
+                    visit(node, expr, subquery)?;
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })
+    .map(drop)
+}
+
+/// How deep subqueries stand within each other.
+fn nesting(plan: &LogicalPlan) -> Result<usize> {
+    let mut deepest = 0;
+    for_each_subquery(plan, |_, _, subquery| {
+        deepest = deepest.max(1 + level(|| nesting(&subquery.subquery))?);
+        Ok(())
+    })?;
+    Ok(deepest)
+}
+
+fn check_subqueries(plan: &LogicalPlan) -> Result<()> {
+    for_each_subquery(plan, |node, expr, subquery| {
+        if !subquery.outer_ref_columns.is_empty() {
+            let what =
+                format!("a subquery with columns of the query around it, {NESTING_MAX} levels of subqueries deep,");
+            return Err(external(SqlError::unsupported(what)));
+        }
+        // What is within an independent subquery is a matter of its own.
+        check_subquery_expr(node, &LogicalPlan::default(), expr)?;
+        level(|| check_subqueries(&subquery.subquery))
+    })
+}
