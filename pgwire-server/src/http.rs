@@ -54,18 +54,24 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-/// 200 while the node takes part in the cluster, 503 when it refuses writes.
+/// 200 while the node takes part in the cluster, 503 when it refuses writes, or cannot go on.
 async fn health(State(state): State<HttpState>) -> Response {
     let Some(admin) = state.admin.upgrade() else { return stopped() };
     let status = admin.status();
+    let (code, words) = match (&status.failure, status.disk_full) {
+        (Some(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "failed"),
+        (None, true) => (StatusCode::SERVICE_UNAVAILABLE, "disk full"),
+        (None, false) => (StatusCode::OK, "ok"),
+    };
     let body = serde_json::json!({
-        "status": if status.disk_full { "disk full" } else { "ok" },
+        "status": words,
+        "reason": status.failure,
         "cluster_id": format!("{:032x}", status.cluster_id),
         "node_id": status.node_id,
         "replicas": status.replicas,
         "leases": status.leases,
+        "ranges_underreplicated": status.underreplicated,
     });
-    let code = if status.disk_full { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     (code, [(header::CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
 }
 

@@ -78,7 +78,7 @@ impl Metrics {
         registry.register("leases", "Leases this node holds", metrics.leases.clone());
         registry.register(
             "ranges_underreplicated",
-            "Ranges led from here with fewer live voters than wanted",
+            "Ranges led from here with fewer voters that answer than wanted",
             metrics.underreplicated.clone(),
         );
         registry.register("disk_free_bytes", "Free room on the store's disk", metrics.disk_free_bytes.clone());

@@ -47,6 +47,9 @@ const QUERY_MEMORY_BYTES: usize = 256 << 20;
 /// How long a runtime may take to end what it runs.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long a node that cannot go on may take to end: an engine that failed may never let go of a thread.
+const ABANDON_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Where everything of a process runs.
 pub struct Runtimes {
     /// Raft, its log, the network between nodes.
@@ -306,6 +309,26 @@ impl RunningNode {
     /// Returns once the node has stopped serving because its clock must not be relied on: it must be shut down then.
     pub async fn fenced(&self) -> ClockFault {
         self.kv.fenced().await
+    }
+
+    /// Returns once the node cannot go on, with the reason: it must be [abandoned](RunningNode::abandon) then.
+    pub async fn failed(&self) -> String {
+        self.kv.failed().await
+    }
+
+    /// Stops at once, as a process that is killed: what the node would still say or write may be wrong. Readiness is gone
+    /// before, and the HTTP port, which says so, goes last.
+    pub async fn abandon(self) {
+        let ending = async {
+            self.kv.halt().await;
+            self.connections.stop().await;
+            self.client_tasks.stop().await;
+            self.transport.close();
+            self.raft_tasks.stop().await;
+        };
+        if tokio::time::timeout(ABANDON_TIMEOUT, ending).await.is_err() {
+            tracing::warn!("something still runs that does not end: the process ends without it");
+        }
     }
 
     /// Stops in order: no more clients, leases handed over, everything durable. On return nothing of the node runs any more,

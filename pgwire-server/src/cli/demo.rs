@@ -27,9 +27,11 @@ pub(super) fn run(demo: &Demo) -> Result<()> {
         let nodes = start(demo, &path, &runtimes).await?;
         println!("{}", welcome(demo, &nodes, temporary));
         let fenced = futures::future::select_all(nodes.iter().map(|node| Box::pin(node.fenced())));
+        let failed = futures::future::select_all(nodes.iter().map(|node| Box::pin(node.failed())));
         tokio::select! {
             signal = stop_signal() => signal?,
             (fault, _, _) = fenced => println!("\nthe clock must not be relied on: {fault}"),
+            (failure, index, _) = failed => println!("\nnode {} cannot go on: {failure}", index + 1),
         }
         println!("stopping");
         for node in nodes {

@@ -53,6 +53,10 @@ fn run_node(start: Start, beginning: Beginning) -> Result<()> {
                 None
             }
             fault = node.fenced() => Some(fault),
+            failure = node.failed() => {
+                node.abandon().await;
+                bail!("this node cannot go on, and must be started again: {failure}");
+            }
         };
         node.shutdown().await?;
         match fault {
