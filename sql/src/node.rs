@@ -48,6 +48,8 @@ pub struct RangeView {
     pub replicas: Vec<u64>,
     /// Those of them that vote.
     pub voters: Vec<u64>,
+    /// Those of the voters that answer the range's leader, where it says so.
+    pub live_voters: Option<Vec<u64>>,
     /// The node that holds the lease, where known.
     pub leaseholder: Option<u64>,
     /// Bytes of keys and values, where known.

@@ -29,6 +29,8 @@ pub struct RangeInfo {
     pub descriptor: RangeDescriptor,
     /// The node that holds the lease, as far as is known.
     pub leaseholder: Option<u64>,
+    /// The nodes of the voters that answer the range's leader; `None` when it did not say.
+    pub live_voters: Option<Vec<u64>>,
     /// Bytes of keys and values, live and not; `None` when the leaseholder did not answer.
     pub bytes: Option<u64>,
     /// Live keys; `None` when the leaseholder did not answer.
@@ -133,10 +135,13 @@ impl Shared {
             {
                 let leaseholder = (measured.leaseholder != 0).then_some(measured.leaseholder);
                 let descriptor = if newest.generation > descriptor.generation { newest } else { descriptor };
-                return RangeInfo { descriptor, leaseholder, bytes: Some(measured.bytes), keys: Some(measured.keys) };
+                // Whoever leads hears itself.
+                let live_voters = (!measured.live_voters.is_empty()).then_some(measured.live_voters);
+                let (bytes, keys) = (Some(measured.bytes), Some(measured.keys));
+                return RangeInfo { descriptor, leaseholder, live_voters, bytes, keys };
             }
         }
-        RangeInfo { descriptor, leaseholder: believed, bytes: None, keys: None }
+        RangeInfo { descriptor, leaseholder: believed, live_voters: None, bytes: None, keys: None }
     }
 
     async fn measure_at(&self, node: u64, range_id: u64) -> Option<Measured> {

@@ -123,6 +123,7 @@ impl Shared {
             keys: count(stats.live_count),
             descriptor: Some(held.replica.descriptor()),
             lease_expiration: lease.expiration,
+            live_voters: held.live_voters(self.answers_within()).unwrap_or_default(),
         }
     }
 }

@@ -196,6 +196,9 @@ pub struct Measured {
     /// Until when the lease runs.
     #[prost(message, required, tag = "5")]
     pub lease_expiration: Timestamp,
+    /// The nodes of the voters that answer, if the replica leads; none otherwise.
+    #[prost(uint64, repeated, tag = "6")]
+    pub live_voters: Vec<u64>,
 }
 
 impl NodeRequest {

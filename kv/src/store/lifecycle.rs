@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use raft_groups::{GroupEnd, GroupId, ReplicaId, initial_state};
@@ -36,7 +37,7 @@ pub enum StoreError {
 }
 
 /// What the worker is asked to do.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Work {
     /// A message came for a replica that does not run here.
     Wanted { range_id: u64, replica_id: u64 },
@@ -237,7 +238,11 @@ impl Store {
         let mut batch = WriteBatch::new();
         snapshot::put_record(replica_id, &descriptor, &mut batch);
         self.parts.engine.write(batch)?;
-        self.start_replica(range_id).await.map(|_| ())
+        let started = self.start_replica(range_id).await;
+        if started.is_err() {
+            self.claims.give_up(range_id);
+        }
+        started.map(|_| ())
     }
 
     /// The right side of a split: its state is in the engine. A replica without data, which came into being by a
@@ -297,12 +302,25 @@ impl Store {
     }
 }
 
+/// How long the worker waits for a clock that does not answer: its ceiling may wait for room on the disk.
+const CLOCK_PAUSE: Duration = Duration::from_secs(1);
+
 async fn work_through(store: Weak<Store>, mut worker: mpsc::UnboundedReceiver<Work>) {
     while let Some(work) = worker.recv().await {
-        let Some(store) = store.upgrade() else { return };
-        let what = format!("{work:?}");
-        if let Err(error) = store.work(work).await {
-            store.failure.tell_error(&what, &error);
+        loop {
+            let Some(store) = store.upgrade() else { return };
+            match store.work(work.clone()).await {
+                Ok(()) => break,
+                Err(StoreError::Replica(ReplicaError::Clock(error))) => {
+                    tracing::warn!(%error, ?work, "a replica waits for the clock");
+                }
+                Err(error) => {
+                    store.failure.tell_error(&format!("{work:?}"), &error);
+                    break;
+                }
+            }
+            drop(store);
+            tokio::time::sleep(CLOCK_PAUSE).await;
         }
     }
 }

@@ -33,6 +33,7 @@ impl ClusterView for View {
             .map(|range| RangeView {
                 range_id: range.descriptor.range_id,
                 voters: range.descriptor.voters().map(|replica| replica.node_id).collect(),
+                live_voters: range.live_voters,
                 start: range.descriptor.start,
                 end: range.descriptor.end,
                 replicas: range.descriptor.replicas.iter().map(|replica| replica.node_id).collect(),
