@@ -186,6 +186,36 @@ impl Tasks {
         }
     }
 
+    /// Starts a task that may compute for long between the places where it waits, on a thread of its own: the system shares the
+    /// processors out among such threads, where tasks would wait for one another. It cannot be aborted; [`Tasks::stop`] waits for
+    /// its end. In simulation it is a task as any other.
+    #[allow(clippy::disallowed_methods, reason = "this is the seam")]
+    pub fn compute<F>(&self, name: &'static str, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let member = match &self.scope {
+            Some(scope) => {
+                let mut running = scope.running.lock();
+                (!running.is_stopped).then(|| scope.enter(&mut running))
+            }
+            None => None,
+        };
+        // A scope that has stopped ends the task at once.
+        if self.inline_blocking || (self.scope.is_some() && member.is_none()) {
+            drop(member);
+            return self.spawn(name, future);
+        }
+        tracing::trace!(name, "computing started");
+        let runtime = self.runtime.clone();
+        self.runtime.spawn_blocking(move || {
+            let value = runtime.block_on(future);
+            drop(member);
+            value
+        })
+    }
+
     /// Runs work that blocks on a disk, and waits for it.
     #[allow(clippy::disallowed_methods, reason = "this is the seam")]
     pub async fn blocking<T, W>(&self, work: W) -> T

@@ -29,6 +29,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     crate::logging::start(arguments.log_format, arguments.log_directives());
     raise_file_limit();
+    sql::install_meter(crate::allocator::held_bytes);
     let result = match arguments.command {
         Command::Demo(demo) => demo::run(&demo),
         Command::StartSingleNode(start) => start::run_single(start),

@@ -187,7 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         // What is not the way of a prepared statement is boxed, so that its state does not make that way's future larger, which is
         // moved for every message.
         match message {
-            Frontend::Query(text) => Box::pin(self.simple_query(&text)).await,
+            Frontend::Query(text) => Box::pin(self.simple_query(text)).await,
             Frontend::Parse(parse) => Box::pin(self.parse(parse)).await,
             Frontend::Bind(bind) => self.bind(bind),
             Frontend::Describe(target) => self.describe(&target),

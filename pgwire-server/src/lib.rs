@@ -7,6 +7,7 @@
 //!
 //! [`node`] assembles a node from all the crates; [`connection`] serves one client; [`wire`] is the protocol.
 
+pub mod allocator;
 pub mod cancel;
 pub mod cli;
 pub mod connection;

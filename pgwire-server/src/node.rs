@@ -6,10 +6,11 @@
 //!   network ─┘                       └─▶ HTTP port
 //! ```
 //!
-//! Two runtimes: one for Raft, its log and the network between nodes, one for everything that serves clients, so that a
-//! big query causes no election. Their threads are named after them.
+//! Three [runtimes](Runtimes): one for Raft, its log and the network between nodes, one for everything that serves clients, one for
+//! queries.
 
 mod cluster_view;
+mod runtimes;
 mod sql_port;
 mod storage;
 
@@ -39,47 +40,14 @@ use crate::connection::Shared;
 use crate::faults::{FaultyDir, FaultyTime, FaultyTransport, Hooks};
 use crate::http::{self, HttpState};
 use crate::metrics::Metrics;
+pub use runtimes::Runtimes;
 use storage::Storage;
 
 /// Memory that all queries of a node may use together for sorting, joining and grouping.
 const QUERY_MEMORY_BYTES: usize = 256 << 20;
 
-/// How long a runtime may take to end what it runs.
-const STOP_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// How long a node that cannot go on may take to end: an engine that failed may never let go of a thread.
 const ABANDON_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Where everything of a process runs.
-pub struct Runtimes {
-    /// Raft, its log, the network between nodes.
-    pub raft: Runtime,
-    /// Clients.
-    pub clients: Runtime,
-}
-
-impl Runtimes {
-    /// Starts both, with a thread for each processor.
-    ///
-    /// # Errors
-    /// When the system has no threads left.
-    pub fn start() -> Result<Runtimes> {
-        let start = |name: &str| {
-            tokio::runtime::Builder::new_multi_thread()
-                .thread_name(format!("meridian-{name}"))
-                .enable_all()
-                .build()
-                .with_context(|| format!("the {name} runtime did not start"))
-        };
-        Ok(Runtimes { raft: start("raft")?, clients: start("sql")? })
-    }
-
-    /// Ends both, whatever still runs on them.
-    pub fn stop(self) {
-        self.clients.shutdown_timeout(STOP_TIMEOUT);
-        self.raft.shutdown_timeout(STOP_TIMEOUT);
-    }
-}
 
 /// How a node begins.
 pub enum Beginning {
@@ -129,6 +97,8 @@ pub struct RunningNode {
     connections: Tasks,
     /// What else runs for clients.
     client_tasks: Tasks,
+    /// Queries.
+    query_tasks: Tasks,
     /// Everything that serves other nodes.
     raft_tasks: Tasks,
     /// Given back when everything else has stopped.
@@ -145,6 +115,7 @@ pub struct StartingNode {
     rpc_address: String,
     raft: Tasks,
     clients: Tasks,
+    queries: Tasks,
     random: Random,
 }
 
@@ -155,7 +126,7 @@ impl StartingNode {
     /// When the directory cannot be used, or the address is taken.
     pub async fn open(options: NodeOptions, runtimes: &Runtimes) -> Result<StartingNode> {
         let scope = |runtime: &Runtime| Tasks::on(runtime.handle().clone()).scope();
-        let (raft, clients) = (scope(&runtimes.raft), scope(&runtimes.clients));
+        let (raft, clients, queries) = (scope(&runtimes.raft), scope(&runtimes.clients), scope(&runtimes.queries));
         let clock = options.fault_hooks.then(|| FaultyTime::new(Arc::clone(&options.time)));
         let time = clock.clone().map_or_else(|| Arc::clone(&options.time), |clock| clock as Arc<dyn TimeSource>);
         let (path, error) = (options.data.clone(), options.max_clock_error);
@@ -172,7 +143,7 @@ impl StartingNode {
             Hooks { links, clock, disk }
         });
         let random = Random::from_entropy();
-        Ok(StartingNode { options, storage, transport, faults, hooks, rpc_address, raft, clients, random })
+        Ok(StartingNode { options, storage, transport, faults, hooks, rpc_address, raft, clients, queries, random })
     }
 
     /// Where other nodes reach this one.
@@ -233,6 +204,7 @@ impl StartingNode {
             cluster: cluster_view::of(&kv.admin()),
             node_id: kv.node_id(),
             tasks: self.clients.clone(),
+            query_tasks: self.queries.clone(),
             random: self.random.fork("sql"),
             settings: SqlSettings { query_memory_bytes: QUERY_MEMORY_BYTES, ..SqlSettings::default() },
         });
@@ -257,6 +229,7 @@ impl StartingNode {
             http_addr,
             connections,
             client_tasks: self.clients,
+            query_tasks: self.queries,
             raft_tasks: self.raft,
             _lock: self.storage.lock,
         })
@@ -339,6 +312,8 @@ impl RunningNode {
     pub async fn shutdown(self) -> Result<()> {
         // Clients first: what their transactions hold can still be let go while the rest says goodbye.
         self.connections.stop().await;
+        // Nobody waits for them any more, which has told them to end.
+        self.query_tasks.stop().await;
         let stopped = self.kv.shutdown().await;
         self.client_tasks.stop().await;
         self.transport.close();

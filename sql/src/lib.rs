@@ -1,5 +1,6 @@
 //! Text to rows.
 
+mod apart;
 pub mod arrow;
 mod bind;
 pub mod catalog;
@@ -10,6 +11,8 @@ pub mod error;
 mod explain;
 mod fastpath;
 pub mod functions;
+mod interrupt;
+mod memory;
 pub mod node;
 pub mod pg_catalog;
 pub mod query;
@@ -22,6 +25,7 @@ pub mod types;
 
 pub use copy::{CopyFormat, CopyIn};
 pub use error::SqlError;
+pub use memory::{Meter, install_meter};
 pub use node::{ClusterView, NodeView, RangeView, SqlNode, SqlNodeConfig, SqlSettings};
 pub use query::{ExplainOptions, QueryContext, QueryPlan, QueryPlanner};
 pub use select::Planner;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::apart::Apart;
 use crate::catalog::CatalogManager;
 use crate::error::SqlError;
 use crate::query::QueryPlanner;
@@ -81,6 +82,8 @@ pub struct SqlNodeConfig {
     pub node_id: u64,
     /// Where tasks run.
     pub tasks: clock::Tasks,
+    /// Where queries are planned and run, apart from what serves clients.
+    pub query_tasks: clock::Tasks,
     /// Randomness.
     pub random: clock::Random,
     /// Numbers.
@@ -124,6 +127,7 @@ pub(crate) struct Shared {
     pub row_ids: Arc<RowIds>,
     pub sequences: Arc<NodeSequences>,
     pub planner: Arc<dyn QueryPlanner>,
+    pub apart: Apart,
     next_session: AtomicU64,
 }
 
@@ -139,10 +143,11 @@ impl SqlNode {
     /// # Errors
     /// When the catalog cannot be read.
     pub async fn start(config: SqlNodeConfig) -> Result<SqlNode, SqlError> {
-        let SqlNodeConfig { database, cluster, node_id, tasks, random, settings } = config;
+        let SqlNodeConfig { database, cluster, node_id, tasks, query_tasks, random, settings } = config;
         let manager = CatalogManager::start(database.clone(), node_id, &tasks, settings.clone()).await?;
         let row_ids = Arc::new(RowIds::new(node_id, database.now()?.wall_ns));
-        let planner: Arc<dyn QueryPlanner> = Arc::new(Planner::new(settings.query_memory_bytes)?);
+        let apart = Apart::new(query_tasks);
+        let planner: Arc<dyn QueryPlanner> = Arc::new(Planner::new(settings.query_memory_bytes, apart.clone())?);
         let shared = Shared {
             sequences: Arc::new(NodeSequences::new(database.clone(), settings.sequence_cache)),
             database,
@@ -152,6 +157,7 @@ impl SqlNode {
             random,
             row_ids,
             planner,
+            apart,
             next_session: AtomicU64::new(1),
         };
         Ok(SqlNode { shared: Arc::new(shared) })

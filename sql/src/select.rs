@@ -21,10 +21,12 @@
 //! Knows nothing of sessions beyond [`crate::query::QueryContext`], nor of how rows are written.
 
 mod aggregates;
+mod append;
 mod backward;
 mod calls;
 mod chain;
 mod errors;
+mod guard;
 mod hidden;
 mod names;
 mod operators;
@@ -56,9 +58,11 @@ use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
 
+use crate::apart::Apart;
 use crate::arrow::{self, type_of};
 use crate::error::SqlError;
 use crate::functions::FunctionContext;
+use crate::interrupt;
 use crate::query::{QueryContext, QueryPlan, QueryPlanner};
 use crate::session::{Column, levels_of};
 use crate::stack::{Deep, contained};
@@ -73,17 +77,23 @@ use scope::Scope;
 /// How often a query is planned again because a parameter's type was learnt late.
 const MAX_PASSES: usize = 4;
 
+/// What the sorts and joins of all queries may put on disk together when there is no room for it in memory.
+const SPILLED_BYTES_MAX: u64 = 8 << 30;
+
 /// Plans the queries of a node's sessions.
+#[derive(Clone)]
 pub struct Planner {
     state: Arc<SessionState>,
+    apart: Apart,
 }
 
 impl Planner {
-    /// A planner whose queries together may hold that many bytes in sorts, joins and groups; beyond that they fail with 53200.
+    /// A planner whose queries together may hold that many bytes in sorts, joins and groups; beyond that they fail with 53200. It
+    /// plans, and its plans run, apart.
     ///
     /// # Errors
     /// XX000 when the library cannot be set up.
-    pub fn new(memory_bytes: usize) -> Result<Planner, SqlError> {
+    pub(crate) fn new(memory_bytes: usize, apart: Apart) -> Result<Planner, SqlError> {
         let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
         let options = config.options_mut();
         options.sql_parser.map_string_types_to_utf8view = false;
@@ -92,6 +102,7 @@ impl Planner {
         options.execution.collect_statistics = false;
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(GreedyMemoryPool::new(memory_bytes)))
+            .with_max_temp_directory_size(SPILLED_BYTES_MAX)
             .build_arc()
             .map_err(sql_error)?;
         let state = SessionStateBuilder::new()
@@ -100,7 +111,7 @@ impl Planner {
             .with_default_features()
             .with_physical_optimizer_rule(Arc::new(ScanBackward))
             .build();
-        Ok(Planner { state: Arc::new(state) })
+        Ok(Planner { state: Arc::new(state), apart })
     }
 }
 
@@ -119,29 +130,10 @@ impl QueryPlanner for Planner {
         context: &QueryContext,
     ) -> Result<Arc<dyn QueryPlan>, SqlError> {
         let levels = levels_of(query)?;
-        contained(levels, || self.planned(query, given_types, context, levels))
-    }
-}
-
-impl Planner {
-    fn planned(
-        &self,
-        query: &ast::Query,
-        given_types: &[Option<PgType>],
-        context: &QueryContext,
-        levels: usize,
-    ) -> Result<Arc<dyn QueryPlan>, SqlError> {
-        let rewritten = rewrite::rewrite(query, &|name| scope::columns(context, name))?;
-        let Logical { plan, params, tables, moves_sequences } = self.logical(&rewritten, given_types, context)?;
-        let plan = optimize::analyzed_and_optimized(&self.state, plan).map_err(sql_error)?;
-        let plan = Arc::new(Deep::new(levels, plan));
-        let columns = columns(&plan);
-        if columns.iter().any(|column| matches!(column.ty, PgType::Record | PgType::RecordArray)) {
-            return Err(SqlError::unsupported("a row as a value"));
-        }
-        let state = self.state.clone();
-        let hidden = rewritten.hidden;
-        Ok(Arc::new(PlannedQuery { state, plan, columns, params, hidden, tables, moves_sequences }))
+        let (planner, query) = (self.clone(), query.clone());
+        let (given_types, context) = (given_types.to_vec(), context.clone());
+        let planned = async move { contained(levels, || planner.plan_here(&query, &given_types, &context, levels)) };
+        Ok(Arc::new(self.apart.run(planned).await?))
     }
 }
 
@@ -157,6 +149,28 @@ struct Logical {
 }
 
 impl Planner {
+    fn plan_here(
+        &self,
+        query: &ast::Query,
+        given_types: &[Option<PgType>],
+        context: &QueryContext,
+        levels: usize,
+    ) -> Result<PlannedQuery, SqlError> {
+        let work = self.apart.work(interrupt::current(), &self.state.runtime_env().memory_pool);
+        let _entered = interrupt::enter(&work);
+        let rewritten = rewrite::rewrite(query, &|name| scope::columns(context, name))?;
+        let Logical { plan, params, tables, moves_sequences } = self.logical(&rewritten, given_types, context)?;
+        let plan = optimize::analyzed_and_optimized(&self.state, plan).map_err(sql_error)?;
+        let plan = Arc::new(Deep::new(levels, plan));
+        let columns = columns(&plan);
+        if columns.iter().any(|column| matches!(column.ty, PgType::Record | PgType::RecordArray)) {
+            return Err(SqlError::unsupported("a row as a value"));
+        }
+        let (apart, state) = (self.apart.clone(), self.state.clone());
+        let hidden = rewritten.hidden;
+        Ok(PlannedQuery { apart, state, plan, columns, params, hidden, tables, moves_sequences })
+    }
+
     fn logical(
         &self,
         rewritten: &Rewritten,

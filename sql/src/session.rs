@@ -60,6 +60,9 @@ pub(crate) const VERSION: &str = concat!("PostgreSQL 15.0 (Meridian ", env!("CAR
 /// `server_version`.
 pub(crate) const SERVER_VERSION: &str = "15.0";
 
+/// A text that is longer than this is parsed and bound apart.
+const LONG_TEXT_BYTES: usize = 16 << 10;
+
 /// Who opens a session.
 #[derive(Clone, Debug, Default)]
 pub struct SessionParams {
@@ -83,6 +86,8 @@ pub struct ExecuteOptions {
     pub end_of_implicit: bool,
     /// Stops the statement.
     pub cancel: CancelToken,
+    /// When the client asked for it, from which its time counts; now if it is not given.
+    pub begun: Option<tokio::time::Instant>,
 }
 
 /// Where a session's transaction stands, as ReadyForQuery tells it.
@@ -158,11 +163,38 @@ impl Session {
         parse::parse(sql)
     }
 
+    /// [`Session::parse`], with long texts apart from what serves clients.
+    ///
+    /// # Errors
+    /// As [`Session::parse`]; 57014.
+    pub async fn parse_in_time(&self, sql: String, options: &ExecuteOptions) -> Result<Vec<Statement>, SqlError> {
+        if sql.len() <= LONG_TEXT_BYTES {
+            return parse::parse(&sql);
+        }
+        let parsed = self.shared.apart.run(async move { parse::parse(&sql) });
+        self.deadline(options).hold(&options.cancel, parsed).await
+    }
+
+    /// When a statement that is executed so has to be over.
+    fn deadline(&self, options: &ExecuteOptions) -> Deadline {
+        Deadline::since(options.begun, self.settings.timeouts().statement)
+    }
+
     /// Binds a statement to the catalog. `param_types` are those the client fixed; more parameters than that are inferred.
     ///
     /// # Errors
-    /// Unknown names, types that do not fit, 42P18 for a parameter whose type cannot be inferred, 25P02.
+    /// Unknown names, types that do not fit, 42P18 for a parameter whose type cannot be inferred, 25P02; 57014.
     pub async fn prepare(
+        &mut self,
+        statement: &Statement,
+        param_types: &[Option<PgType>],
+        options: &ExecuteOptions,
+    ) -> Result<Arc<Prepared>, SqlError> {
+        let mut deadline = self.deadline(options);
+        deadline.hold(&options.cancel, self.prepare_at_length(statement, param_types)).await
+    }
+
+    async fn prepare_at_length(
         &mut self,
         statement: &Statement,
         param_types: &[Option<PgType>],

@@ -63,6 +63,7 @@ impl Runner {
                 database,
                 cluster: Arc::new(OneRange),
                 node_id: 1,
+                query_tasks: tasks.clone(),
                 tasks,
                 random: random.fork("sql"),
                 settings: SqlSettings::default(),
@@ -149,8 +150,8 @@ async fn simple_query(session: &mut Session, text: &str, copying: &mut Option<Co
         let statements = session.parse(text)?;
         let count = statements.len();
         for (at, statement) in statements.iter().enumerate() {
-            let prepared = session.prepare(statement, &[]).await?;
             let options = ExecuteOptions { end_of_implicit: at + 1 == count, ..ExecuteOptions::default() };
+            let prepared = session.prepare(statement, &[], &options).await?;
             match session.execute(&prepared, Vec::new(), options).await? {
                 Outcome::Empty => out.push_str("(empty)\n"),
                 Outcome::Command { tag } => out.push_str(&format!("{tag}\n")),

@@ -85,3 +85,28 @@ fn what_has_ended_by_itself_is_not_waited_for() {
         scope.stop().await;
     });
 }
+
+#[test]
+fn what_computes_keeps_no_task_from_running_and_is_waited_for() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("threads start");
+    runtime.block_on(async {
+        let scope = Tasks::on(Handle::current()).scope();
+        let (enough, held) = (Arc::new(AtomicBool::new(false)), Arc::new(()));
+        for _ in 0..4 {
+            let (enough, mine) = (enough.clone(), held.clone());
+            drop(scope.compute("never pauses", async move {
+                while !enough.load(Ordering::SeqCst) {
+                    std::hint::spin_loop();
+                }
+                drop(mine);
+            }));
+        }
+        // With four threads busy and one worker, a task runs all the same.
+        let told = enough.clone();
+        scope.spawn("ends it", async move { told.store(true, Ordering::SeqCst) }).await.expect("it runs");
+        scope.stop().await;
+        assert_eq!(Arc::strong_count(&held), 1, "scope_ends_whole: what computes has not let go of what it held");
+        let late = scope.compute("late", std::future::pending::<()>());
+        assert!(late.await.is_err_and(|error| error.is_cancelled()), "a stopped scope starts nothing");
+    });
+}

@@ -86,6 +86,7 @@ pub(super) async fn start_sql(parts: &Parts, node: &Arc<Node>) -> Result<SqlNode
             cluster: Arc::new(View(node.admin())),
             node_id: node.node_id(),
             tasks: parts.tasks.clone(),
+            query_tasks: parts.tasks.clone(),
             random: parts.random.fork("sql"),
             settings: SqlSettings { query_memory_bytes: QUERY_MEMORY_BYTES, ..SqlSettings::default() },
         });

@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use clock::{Random, SimulatedTime, Tasks};
 use parking_lot::Mutex;
-use sql::{CancelToken, ExecuteOptions, Outcome, Session, SessionParams, SqlError, SqlNode, TransactionStatus, types};
+use sql::{ExecuteOptions, Outcome, Session, SessionParams, SqlError, SqlNode, TransactionStatus, types};
 use tokio::sync::oneshot;
 
 use super::watch::Watch;
@@ -220,8 +220,8 @@ async fn run_all(session: &mut Session, text: &str) -> Result<Rows, SqlError> {
     let last = statements.len().saturating_sub(1);
     let mut answer = Rows::new();
     for (index, statement) in statements.iter().enumerate() {
-        let prepared = session.prepare(statement, &[]).await?;
-        let options = ExecuteOptions { end_of_implicit: index == last, cancel: CancelToken::new() };
+        let options = ExecuteOptions { end_of_implicit: index == last, ..ExecuteOptions::default() };
+        let prepared = session.prepare(statement, &[], &options).await?;
         if let Outcome::Rows { columns, mut rows, .. } = session.execute(&prepared, Vec::new(), options).await? {
             let settings = session.view().types.clone();
             answer.clear();

@@ -1,6 +1,6 @@
 //! `meridian demo`: a cluster in this process.
 //!
-//! The nodes are whole nodes, with logs, engines and a network of their own; they share the process, its clock and the two runtimes.
+//! The nodes are whole nodes, with logs, engines and a network of their own; they share the process, its clock and the runtimes.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -7,7 +7,7 @@ use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
 use sql::types::{self, Datum, PgType, TypeSettings};
-use sql::{Column, ExecuteOptions, Outcome, Prepared, Row, RowStream, RowsTag, SqlError, Statement, TransactionStatus};
+use sql::{Column, Outcome, Prepared, Row, RowStream, RowsTag, SqlError, Statement, TransactionStatus};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::rows::{Formats, append_rows, describe_columns, next_batch};
@@ -51,12 +51,16 @@ impl Portal {
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     pub(super) async fn parse(&mut self, parse: Parse) -> Result<(), Failure> {
         let types = parse.types.iter().map(|oid| parameter_type(*oid)).collect::<Result<Vec<_>, _>>()?;
-        let mut statements = self.session.parse(&parse.query)?;
+        let mut statements = self.parse_text(parse.query).await?;
         if statements.len() > 1 {
             return Err(SqlError::new("42601", "cannot insert multiple commands into a prepared statement").into());
         }
         let statement = statements.pop().unwrap_or_else(Statement::empty);
-        let prepared = self.session.prepare(&statement, &types).await?;
+        let cancel = self.begin_cancellable();
+        let options = self.options(false, &cancel);
+        let prepared = watched(&mut self.framed, &cancel, self.session.prepare(&statement, &types, &options)).await;
+        self.end_cancellable();
+        let prepared = prepared?;
         if parse.name.is_empty() {
             // Each Parse replaces the unnamed statement; a named one must be closed first.
             self.session.close_prepared("");
@@ -125,7 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let end_of_implicit = self.framed.peek_kind() == Some(b'S');
         if matches!(portal.progress, Progress::Bound) {
             let params = std::mem::take(&mut portal.params);
-            let options = ExecuteOptions { end_of_implicit, cancel: cancel.clone() };
+            let options = self.options(end_of_implicit, cancel);
             portal.progress = Progress::Done;
             let work = self.session.execute(&portal.prepared, params, options);
             let tag = match watched(&mut self.framed, cancel, work).await? {

@@ -9,11 +9,11 @@ use super::{Connection, Failure, watched};
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     /// Runs all statements of a string, in one implicit transaction unless they say otherwise.
-    pub(super) async fn simple_query(&mut self, text: &str) -> Result<(), Failure> {
+    pub(super) async fn simple_query(&mut self, text: String) -> Result<(), Failure> {
         // The unnamed statement and portal do not outlive a simple query.
         self.session.close_prepared("");
         self.portals.remove("");
-        let statements = self.session.parse(text)?;
+        let statements = self.parse_text(text).await?;
         if statements.is_empty() {
             self.framed.send(&EmptyQueryResponse::new());
         }
@@ -26,24 +26,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     async fn simple_statement(&mut self, statement: Statement, is_last: bool) -> Result<(), Failure> {
-        let prepared = self.session.prepare(&statement, &[]).await?;
+        let cancel = self.begin_cancellable();
+        let result = self.run_statement(statement, is_last, &cancel).await;
+        self.end_cancellable();
+        result
+    }
+
+    async fn run_statement(
+        &mut self,
+        statement: Statement,
+        is_last: bool,
+        cancel: &sql::CancelToken,
+    ) -> Result<(), Failure> {
+        let options = self.options(is_last, cancel);
+        let prepared = watched(&mut self.framed, cancel, self.session.prepare(&statement, &[], &options)).await?;
         if let Some(index) = prepared.params.len().checked_sub(1) {
             return Err(SqlError::new("42P02", format!("there is no parameter ${}", index + 1)).into());
         }
-        let cancel = self.begin_cancellable();
-        let options = ExecuteOptions { end_of_implicit: is_last, cancel: cancel.clone() };
         let work = self.session.execute(&prepared, Vec::new(), options);
-        let outcome = watched(&mut self.framed, &cancel, work).await;
-        let outcome = match outcome {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                self.end_cancellable();
-                return Err(error.into());
-            }
-        };
-        let result = self.send_outcome(outcome, is_last, &cancel).await;
+        let outcome = watched(&mut self.framed, cancel, work).await?;
+        self.send_outcome(outcome, is_last, cancel).await
+    }
+
+    /// Cuts a text into statements.
+    pub(super) async fn parse_text(&mut self, text: String) -> Result<Vec<Statement>, Failure> {
+        let cancel = self.begin_cancellable();
+        let options = self.options(false, &cancel);
+        let parsed = watched(&mut self.framed, &cancel, self.session.parse_in_time(text, &options)).await;
         self.end_cancellable();
-        result
+        Ok(parsed?)
+    }
+
+    /// How the statement at hand is executed.
+    pub(super) fn options(&self, end_of_implicit: bool, cancel: &sql::CancelToken) -> ExecuteOptions {
+        ExecuteOptions { end_of_implicit, cancel: cancel.clone(), begun: Some(self.begun) }
     }
 
     async fn send_outcome(

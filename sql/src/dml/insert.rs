@@ -109,6 +109,8 @@ impl InsertPlan {
                 let context = running.eval_context();
                 let mut built = Vec::with_capacity(rows.len());
                 for row in rows {
+                    // However many there are, others have their turn.
+                    tokio::task::coop::consume_budget().await;
                     built.push(self.build(row, &context)?);
                 }
                 self.write(running, built, &mut changed).await?;

@@ -47,6 +47,7 @@ impl Writer<'_> {
         let mut claims = Vec::new();
         let mut writes = Vec::with_capacity(rows.len());
         for row in rows {
+            tokio::task::coop::consume_budget().await;
             writes.push(self.entries(row, &mut claims)?);
         }
         self.verify_unique(&claims).await?;

@@ -23,6 +23,7 @@ use super::registry::FunctionContext;
 use super::udf::external;
 use crate::SqlError;
 use crate::arrow::{datum_at, field, scalar_of, type_of};
+use crate::interrupt;
 use crate::types::{Datum, PgType, format_type};
 
 mod accumulate;
@@ -210,6 +211,7 @@ impl Accumulator for Rows {
             return Ok(());
         }
         for row in 0..first.len() {
+            interrupt::check().map_err(external)?;
             let row = self.row(values, row)?;
             if let Some(seen) = &mut self.seen {
                 match seen.binary_search_by(|known| crate::types::compare(known, &row[0])) {

@@ -1,7 +1,9 @@
 //! Functions of arrays.
 
 use super::registry::{Arg, Call, Registry, Ret};
+use super::strings::bounded;
 use crate::SqlError;
+use crate::interrupt;
 use crate::types::{Datum, PgType, compare, to_text};
 
 use PgType::{Bool, Int4, Text, TextArray};
@@ -128,7 +130,9 @@ fn strings(r: &mut Registry) {
             true => null.map(str::to_owned),
             false => Some(to_text(value, element, -1, call.settings())),
         });
-        Ok(Datum::Text(written.collect::<Vec<_>>().join(text(&a[1]))))
+        let written: Vec<String> = written.collect();
+        bounded(written.iter().map(|part| part.len() + text(&a[1]).len()).sum())?;
+        Ok(Datum::Text(written.join(text(&a[1]))))
     };
     r.polymorphic("array_to_string", &[Arg::AnyArray, Arg::Is(Text)], Ret::Is(Text), join).called_on_null().stable();
     r.polymorphic("array_to_string", &[Arg::AnyArray, Arg::Is(Text), Arg::Is(Text)], Ret::Is(Text), join)
@@ -142,13 +146,21 @@ fn strings(r: &mut Registry) {
 
 fn split(call: &Call<'_>, a: &[Datum]) -> Result<Datum, SqlError> {
     let Some(whole) = a[0].as_str() else { return Ok(Datum::Null) };
-    let parts: Vec<String> = match a[1].as_str() {
-        _ if whole.is_empty() => Vec::new(),
-        None => whole.chars().map(String::from).collect(),
-        Some("") => vec![whole.to_owned()],
-        Some(delimiter) => whole.split(delimiter).map(str::to_owned).collect(),
-    };
     let null = a.get(2).and_then(Datum::as_str);
-    let value = |part: String| if null == Some(part.as_str()) { Datum::Null } else { Datum::Text(part) };
-    array(call, parts.into_iter().map(value).collect())
+    let mut values = Vec::new();
+    let mut push = |part: &str| {
+        // A part of one byte takes far more than its text did.
+        if values.len().is_multiple_of(1024) {
+            interrupt::check()?;
+        }
+        values.push(if null == Some(part) { Datum::Null } else { Datum::Text(part.to_owned()) });
+        Ok::<(), SqlError>(())
+    };
+    match a[1].as_str() {
+        _ if whole.is_empty() => {}
+        None => whole.split("").filter(|part| !part.is_empty()).try_for_each(&mut push)?,
+        Some("") => push(whole)?,
+        Some(delimiter) => whole.split(delimiter).try_for_each(&mut push)?,
+    }
+    array(call, values)
 }

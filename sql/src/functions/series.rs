@@ -2,6 +2,7 @@
 
 use super::registry::{Call, Registry};
 use crate::SqlError;
+use crate::interrupt;
 use crate::types::datetime::is_infinite;
 use crate::types::{Datum, Interval, Numeric, PgType, add_interval, add_interval_in_zone};
 
@@ -13,8 +14,19 @@ use PgType::{
 /// As many rows as are held at once.
 const MOST: usize = 10_000_000;
 
+/// After as many rows it is looked whether to go on.
+const LOOK_ROWS: usize = 1024;
+
 fn too_many() -> SqlError {
     SqlError::new("54000", format!("generate_series of more than {MOST} rows is not supported in this place"))
+}
+
+/// Whether one row more can be held, and whether to go on.
+fn room(rows: usize) -> Result<(), SqlError> {
+    if rows == MOST {
+        return Err(too_many());
+    }
+    if rows.is_multiple_of(LOOK_ROWS) { interrupt::check() } else { Ok(()) }
 }
 
 pub(super) fn register(r: &mut Registry) {
@@ -54,9 +66,7 @@ fn integers(a: &[Datum]) -> Result<Datum, SqlError> {
     let mut rows = Vec::new();
     let mut next = Some(from);
     while let Some(value) = next.filter(|value| if step > 0 { *value <= to } else { *value >= to }) {
-        if rows.len() == MOST {
-            return Err(too_many());
-        }
+        room(rows.len())?;
         rows.push(if narrow { Datum::Int4(value as i32) } else { Datum::Int8(value) });
         next = value.checked_add(step);
     }
@@ -83,9 +93,7 @@ fn numbers(a: &[Datum]) -> Result<Datum, SqlError> {
     let mut rows = Vec::new();
     let mut value = from;
     while if step.is_negative() { value >= to } else { value <= to } {
-        if rows.len() == MOST {
-            return Err(too_many());
-        }
+        room(rows.len())?;
         let next = value.add(&step)?;
         rows.push(Datum::Numeric(value.rescale(scale)));
         value = next;
@@ -109,7 +117,8 @@ fn moments(
     let mut rows = Vec::new();
     let mut value = from;
     while if sign.is_gt() { value <= to } else { value >= to } {
-        if rows.len() == MOST || is_infinite(value) {
+        room(rows.len())?;
+        if is_infinite(value) {
             return Err(too_many());
         }
         rows.push(datum(value));

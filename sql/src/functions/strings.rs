@@ -3,6 +3,7 @@
 use super::format::format;
 use super::registry::{Arg, Call, Registry, Ret};
 use crate::SqlError;
+use crate::interrupt;
 use crate::types::{Datum, PgType};
 
 use PgType::{Bytea, Int4, Int8, Name, Text};
@@ -20,6 +21,21 @@ fn bytes(datum: &Datum) -> &[u8] {
         Datum::Bytea(bytes) => bytes,
         _ => &[],
     }
+}
+
+/// The longest a value can be: PostgreSQL's 1 GB less one byte, and less its header.
+const LONGEST_BYTES: usize = 0x3fff_ffff - 4;
+
+fn too_long() -> SqlError {
+    SqlError::new("54000", "requested length too large")
+}
+
+/// Whether a value of that many bytes can be made.
+pub(super) fn bounded(bytes: usize) -> Result<(), SqlError> {
+    if bytes > LONGEST_BYTES {
+        return Err(SqlError::new("XX000", format!("invalid memory alloc request size {}", bytes.saturating_add(4))));
+    }
+    interrupt::room_for(bytes)
 }
 
 fn string(value: impl Into<String>) -> Result<Datum, SqlError> {
@@ -115,10 +131,9 @@ fn pieces(r: &mut Registry) {
     r.strict("rpad", &[Text, Int4, Text], Text, |_, a| pad(text(&a[0]), int(&a[1]), text(&a[2]), false));
     r.strict("repeat", &[Text, Int4], Text, |_, a| {
         let times = int(&a[1]).max(0) as usize;
-        match text(&a[0]).len().checked_mul(times) {
-            Some(size) if size < 1 << 30 => string(text(&a[0]).repeat(times)),
-            _ => Err(SqlError::new("54000", "requested length too large")),
-        }
+        let size = text(&a[0]).len().checked_mul(times).filter(|size| *size <= LONGEST_BYTES);
+        interrupt::room_for(size.ok_or_else(too_long)?)?;
+        string(text(&a[0]).repeat(times))
     });
     r.strict("split_part", &[Text, Text, Int4], Text, |_, a| split_part(text(&a[0]), text(&a[1]), int(&a[2])));
     r.strict("overlay", &[Text, Text, Int4], Text, |_, a| {
@@ -170,9 +185,11 @@ fn overlay(value: &str, with: &str, start: i64, length: i64) -> Result<Datum, Sq
 }
 
 fn pad(value: &str, length: i64, fill: &str, left: bool) -> Result<Datum, SqlError> {
-    if length > 1 << 28 {
-        return Err(SqlError::new("54000", "requested length too large"));
+    // PostgreSQL counts with the longest encoding of each character.
+    if length > LONGEST_BYTES as i64 / 4 {
+        return Err(too_long());
     }
+    interrupt::room_for(length.max(0) as usize)?;
     let (length, present) = (length.max(0) as usize, value.chars().count());
     if present >= length || fill.is_empty() {
         return string(value.chars().take(length).collect::<String>());
@@ -203,7 +220,14 @@ fn searches(r: &mut Registry) {
     }
     r.strict("replace", &[Text, Text, Text], Text, |_, a| match text(&a[1]) {
         "" => string(text(&a[0])),
-        from => string(text(&a[0]).replace(from, text(&a[2]))),
+        from => {
+            let (whole, to) = (text(&a[0]), text(&a[2]));
+            if to.len() > from.len() {
+                let grown = whole.matches(from).count().saturating_mul(to.len() - from.len());
+                bounded(whole.len().saturating_add(grown))?;
+            }
+            string(whole.replace(from, to))
+        }
     });
     r.strict("translate", &[Text, Text, Text], Text, |_, a| {
         let (from, to): (Vec<char>, Vec<char>) = (text(&a[1]).chars().collect(), text(&a[2]).chars().collect());
@@ -216,14 +240,26 @@ fn searches(r: &mut Registry) {
 }
 
 fn joins(r: &mut Registry) {
-    r.strict("||", &[Text, Text], Text, |_, a| string(text(&a[0]).to_owned() + text(&a[1])));
-    r.strict("||", &[Bytea, Bytea], Bytea, |_, a| Ok(Datum::Bytea([bytes(&a[0]), bytes(&a[1])].concat())));
+    r.strict("||", &[Text, Text], Text, |_, a| {
+        bounded(text(&a[0]).len() + text(&a[1]).len())?;
+        string(text(&a[0]).to_owned() + text(&a[1]))
+    });
+    r.strict("||", &[Bytea, Bytea], Bytea, |_, a| {
+        bounded(bytes(&a[0]).len() + bytes(&a[1]).len())?;
+        Ok(Datum::Bytea([bytes(&a[0]), bytes(&a[1])].concat()))
+    });
     // text || anything, through the anything's text.
-    let join = |call: &Call<'_>, a: &[Datum]| string(call.text(a, 0) + &call.text(a, 1));
+    let join = |call: &Call<'_>, a: &[Datum]| {
+        let (left, right) = (call.text(a, 0), call.text(a, 1));
+        bounded(left.len() + right.len())?;
+        string(left + &right)
+    };
     r.polymorphic("||", &[Arg::Is(Text), Arg::Any], Ret::Is(Text), join).stable();
     r.polymorphic("||", &[Arg::Any, Arg::Is(Text)], Ret::Is(Text), join).stable();
     r.polymorphic("concat", &[Arg::Any, Arg::Any], Ret::Is(Text), |call, a| {
-        string((0..a.len()).map(|place| call.text(a, place)).collect::<String>())
+        let parts: Vec<String> = (0..a.len()).map(|place| call.text(a, place)).collect();
+        bounded(parts.iter().map(String::len).sum())?;
+        string(parts.concat())
     })
     .variadic()
     .called_on_null()
@@ -233,7 +269,9 @@ fn joins(r: &mut Registry) {
             return Ok(Datum::Null);
         }
         let parts = (1..a.len()).filter(|place| !a[*place].is_null()).map(|place| call.text(a, place));
-        string(parts.collect::<Vec<_>>().join(text(&a[0])))
+        let parts: Vec<String> = parts.collect();
+        bounded(parts.iter().map(|part| part.len() + text(&a[0]).len()).sum())?;
+        string(parts.join(text(&a[0])))
     })
     .variadic()
     .called_on_null()

@@ -14,6 +14,7 @@ use datafusion::scalar::ScalarValue;
 use super::registry::{FunctionContext, Resolved, Volatile, no_function, resolve, table};
 use crate::SqlError;
 use crate::arrow::{DatumBuilder, datum_at, field, is_settled, type_of};
+use crate::interrupt;
 use crate::types::{CastContext, Datum, PgType, cast};
 
 /// A function of the table, under all its overloads.
@@ -151,6 +152,8 @@ impl ScalarUDFImpl for PgFunction {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        // Planning asks over and over.
+        interrupt::check().map_err(external)?;
         let literals = args.scalar_arguments.iter().map(Option::is_some);
         let types: Vec<PgType> =
             args.arg_fields.iter().zip(literals).map(|(field, literal)| argument_type(field, literal)).collect();
@@ -190,11 +193,17 @@ impl PgFunction {
         rows: usize,
     ) -> Result<datafusion::arrow::array::ArrayRef> {
         let (result, _) = type_of(&args.return_field);
-        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        // A value that is the same for all rows is not written out for each.
+        let arrays = args.args.iter().map(|arg| match arg {
+            ColumnarValue::Array(array) => Ok(array.clone()),
+            ColumnarValue::Scalar(scalar) => scalar.to_array(),
+        });
+        let arrays = arrays.collect::<Result<Vec<_>>>()?;
         let constant = |place: usize| matches!(args.args[place], ColumnarValue::Scalar(_));
         let typmods: Vec<i32> = args.arg_fields.iter().map(|field| type_of(field).1).collect();
         let mut builder = DatumBuilder::new(result, rows);
         for row in 0..rows {
+            interrupt::check().map_err(external)?;
             let values = arrays.iter().enumerate().map(|(place, array)| {
                 if *array.data_type() == DataType::Null {
                     return Ok(Datum::Null);

@@ -25,6 +25,7 @@ use datafusion::sql::sqlparser::ast;
 use super::errors::external;
 use crate::arrow::{self, DatumBuilder, datum_at, type_of};
 use crate::error::SqlError;
+use crate::interrupt;
 use crate::types::{self, BinaryOperator, CastContext, Datum, PgType, TypeSettings};
 
 mod compute;
@@ -234,6 +235,8 @@ impl ScalarUDFImpl for Call {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        // Planning asks over and over.
+        interrupt::check().map_err(external)?;
         let ty = |place: usize| args.arg_fields.get(place).map_or(PgType::Unknown, |field| type_of(field).0);
         let nullable = args.arg_fields.iter().any(|field| field.is_nullable());
         let field = match self.kind {
@@ -383,6 +386,7 @@ impl Call {
         let (result, _) = type_of(field);
         let mut builder = DatumBuilder::new(result, rows);
         for row in 0..rows {
+            interrupt::check().map_err(external)?;
             let value = self.value(columns, row, result).and_then(|value| builder.push(&value).map_err(external));
             value?;
         }

@@ -86,7 +86,7 @@ fn foreign(error: &DataFusionError, position: Option<u32>) -> SqlError {
         DataFusionError::Plan(message) => placed(plan_error(message)),
         DataFusionError::SQL(parser, _) => placed(SqlError::syntax(parser.to_string())),
         DataFusionError::ResourcesExhausted(message) => {
-            SqlError::new("53200", "out of memory").detail(first_line(message))
+            SqlError::new(code::OUT_OF_MEMORY, "out of memory").detail(first_line(message))
         }
         // The library awaits functions in lists of columns, conditions and aggregates only.
         DataFusionError::Internal(message) if message.starts_with("async functions should not be called directly") => {

@@ -14,18 +14,23 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{StreamExt, TryStreamExt};
 
 use super::errors::sql_error;
+use super::guard::guarded;
 use super::hidden::Hidden;
 use super::optimize::optimized;
 use super::scan::Run;
+use crate::apart::{Apart, Items};
 use crate::arrow::{datum_at, scalar_of};
 use crate::error::SqlError;
+use crate::interrupt::{self, Work};
 use crate::query::{ExplainOptions, QueryContext, QueryPlan};
-use crate::session::{Column, Row, RowStream};
+use crate::session::{CancelToken, Column, Row, RowStream};
 use crate::stack::{Deep, DeepStream, contained, contained_async};
 use crate::types::{Datum, PgType};
 
 /// A planned query.
+#[derive(Clone)]
 pub(super) struct PlannedQuery {
+    pub apart: Apart,
     pub state: Arc<SessionState>,
     pub plan: Arc<Deep<LogicalPlan>>,
     pub columns: Arc<[Column]>,
@@ -55,29 +60,44 @@ impl QueryPlan for PlannedQuery {
     }
 
     async fn execute(&self, context: &QueryContext) -> Result<RowStream, SqlError> {
-        let physical = Deep::new(self.plan.levels(), self.physical(context).await?);
-        let task = self.task(context);
-        let types: Arc<[PgType]> = self.columns.iter().map(|column| column.ty).collect();
-        let batches = contained(self.plan.levels(), || execute_stream(physical.clone(), task).map_err(sql_error))?;
-        let rows = batches.map(move |batch| match batch {
-            Ok(batch) => rows_of(&batch, &types),
-            Err(error) => Err(sql_error(error)),
-        });
-        Ok(RowStream::Stream(Box::pin(DeepStream::new(self.plan.levels(), rows))))
+        let (plan, context) = (self.clone(), context.clone());
+        Ok(RowStream::Stream(self.apart.stream(|token| async move { plan.rows(&context, token).await })))
     }
 
     async fn explain(&self, context: &QueryContext, options: ExplainOptions) -> Result<Vec<String>, SqlError> {
-        contained_async(self.plan.levels(), self.explained(context, options)).await
+        let (plan, context) = (self.clone(), context.clone());
+        let levels = self.plan.levels();
+        let explained = async move { contained_async(levels, plan.explained(&context, options)).await };
+        self.apart.run(explained).await
     }
 }
 
 impl PlannedQuery {
-    async fn explained(&self, context: &QueryContext, options: ExplainOptions) -> Result<Vec<String>, SqlError> {
+    /// Its rows, until the token is set.
+    async fn rows(self, context: &QueryContext, token: CancelToken) -> Result<Items<Vec<Row>>, SqlError> {
+        let (work, levels) = (self.work(token), self.plan.levels());
+        let physical = interrupt::scope(work.clone(), self.physical(context)).await?;
+        let physical = contained(levels, || guarded(physical).map_err(sql_error))?;
+        let physical = Deep::new(levels, physical);
+        let types: Arc<[PgType]> = self.columns.iter().map(|column| column.ty).collect();
+        let task = self.task(context, &work);
+        let batches = contained(levels, || execute_stream(physical.clone(), task).map_err(sql_error))?;
+        let rows = batches.map(move |batch| match (batch, &work.account) {
+            // Whoever takes the rows frees them.
+            (Ok(batch), Some(account)) => account.aside(|| rows_of(&batch, &types)),
+            (Ok(batch), None) => rows_of(&batch, &types),
+            (Err(error), _) => Err(sql_error(error)),
+        });
+        Ok(Box::pin(DeepStream::new(levels, rows)))
+    }
+
+    async fn explained(self, context: &QueryContext, options: ExplainOptions) -> Result<Vec<String>, SqlError> {
         let physical = self.physical(context).await?;
         if !options.analyze {
             return Ok(crate::explain::plan_lines(&*physical, options.verbose));
         }
-        let task = self.task(context);
+        let physical = guarded(physical).map_err(sql_error)?;
+        let task = self.task(context, &self.work(interrupt::current()));
         let measured = crate::explain::Measured::start(context);
         let mut batches = execute_stream(physical.clone(), task).map_err(sql_error)?;
         let mut rows = 0;
@@ -85,6 +105,11 @@ impl PlannedQuery {
             rows += batch.num_rows() as u64;
         }
         Ok(measured.finish(&*physical, rows, options.verbose))
+    }
+
+    /// What an execution on the calling thread answers to. In simulation, all queries have one thread.
+    fn work(&self, token: CancelToken) -> Work {
+        self.apart.work(token, &self.state.runtime_env().memory_pool)
     }
 
     /// The plan with its parameters filled in, made executable.
@@ -114,8 +139,12 @@ impl PlannedQuery {
         Ok(ParamValues::Map(values))
     }
 
-    fn task(&self, context: &QueryContext) -> Arc<TaskContext> {
-        let run = Arc::new(Run { context: context.clone() });
+    fn task(&self, context: &QueryContext, work: &Work) -> Arc<TaskContext> {
+        let run = Arc::new(Run { context: context.clone(), work: work.clone() });
+        let mut environment = (**self.state.runtime_env()).clone();
+        if let Some(account) = &work.account {
+            environment.memory_pool = account.clone();
+        }
         Arc::new(TaskContext::new(
             None,
             String::new(),
@@ -124,7 +153,7 @@ impl PlannedQuery {
             HashMap::new(),
             HashMap::new(),
             HashMap::new(),
-            self.state.runtime_env().clone(),
+            Arc::new(environment),
         ))
     }
 }

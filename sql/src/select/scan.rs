@@ -38,6 +38,7 @@ use crate::arrow::DatumBuilder;
 use crate::catalog::Table;
 use crate::dml::codec::{decode_row, row_key_of_entry};
 use crate::error::SqlError;
+use crate::interrupt::Work;
 use crate::query::QueryContext;
 use crate::types::PgType;
 
@@ -51,6 +52,8 @@ const MOST_ENTRIES: u64 = 1024;
 /// What a task runs in: handed to its scans beside the plan.
 pub(super) struct Run {
     pub context: QueryContext,
+    /// What it answers to.
+    pub work: Work,
 }
 
 /// Reads a table.

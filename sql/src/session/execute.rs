@@ -7,10 +7,10 @@ use datafusion::sql::sqlparser::ast;
 
 use super::plan::{Plan, Planned, Planner};
 use super::statement::StatementKind;
-use super::timeouts::{Deadline, timed_out};
+use super::timeouts::Deadline;
 use super::transaction::Open;
 use super::utility::tell_commit;
-use super::{Column, ExecuteOptions, Outcome, Prepared, RowStream, RowsTag, Session, Statement};
+use super::{Column, ExecuteOptions, LONG_TEXT_BYTES, Outcome, Prepared, RowStream, RowsTag, Session, Statement};
 use crate::dml::change::Changed;
 use crate::error::{RetryScope, SqlError, code};
 use crate::stack::contained_async;
@@ -193,7 +193,7 @@ impl Session {
         options: &ExecuteOptions,
     ) -> Result<Outcome, SqlError> {
         let mut attempt = 0;
-        let mut deadline = Deadline::after(self.settings.timeouts().statement);
+        let mut deadline = self.deadline(options);
         loop {
             attempt += 1;
             if options.cancel.is_cancelled() {
@@ -254,9 +254,7 @@ impl Session {
         options: &ExecuteOptions,
         deadline: &mut Deadline,
     ) -> Result<Outcome, SqlError> {
-        self.handle().await?;
-        let planned = self.current_plan(prepared).await?;
-        self.use_tables(&planned.tables).await?;
+        let planned = deadline.hold(&options.cancel, self.begin(prepared)).await?;
         if self.is_read_only()
             && let Some(what) = planned.plan.writes(&prepared.statement)
         {
@@ -269,12 +267,8 @@ impl Session {
         transaction.set_lock_timeout(lock_timeout);
         let catalog = handle.ddl.as_ref().map(|ddl| ddl.writer.catalog.clone());
         let mark = transaction.statement();
-        let result = tokio::select! {
-            biased;
-            () = options.cancel.cancelled() => Err(SqlError::cancelled()),
-            () = deadline.reached() => Err(timed_out()),
-            result = contained_async(planned.levels, self.run(&planned, &prepared.statement, params)) => result,
-        };
+        let run = contained_async(planned.levels, self.run(&planned, &prepared.statement, params));
+        let result = deadline.hold(&options.cancel, run).await;
         match result {
             Err(error) if error.retry == RetryScope::Statement => {
                 let handle = self.open.handle.as_mut();
@@ -292,6 +286,14 @@ impl Session {
             }
             result => result,
         }
+    }
+
+    /// Begins the transaction that a statement runs in, with the plan it runs by.
+    async fn begin(&mut self, prepared: &Arc<Prepared>) -> Result<Arc<Planned>, SqlError> {
+        self.handle().await?;
+        let planned = self.current_plan(prepared).await?;
+        self.use_tables(&planned.tables).await?;
+        Ok(planned)
     }
 
     pub(super) async fn run(
@@ -353,7 +355,10 @@ impl Session {
             };
             let (shared, sequences) = (&self.shared, &self.sequences);
             let planner = Planner { shared, catalog: &catalog, view: &view, sequences, settings_version };
-            let result = planner.plan(statement, given).await;
+            let result = match statement.text.len() > LONG_TEXT_BYTES {
+                true => planner.plan_apart(statement, given).await,
+                false => planner.plan(statement, given).await,
+            };
             let missing = matches!(&result, Err(error) if is_missing(error));
             // The past has what it had: a newer catalog is not the one to plan by.
             let settled =

@@ -71,6 +71,18 @@ pub(crate) struct Planner<'a> {
 }
 
 impl Planner<'_> {
+    /// Plans a statement of a long text, apart from what serves clients.
+    pub async fn plan_apart(&self, statement: &Statement, given: &[Option<PgType>]) -> Result<Planned, SqlError> {
+        let (shared, catalog, view) = (self.shared.clone(), self.catalog.clone(), self.view.clone());
+        let (sequences, settings_version) = (self.sequences.clone(), self.settings_version);
+        let (statement, given) = (statement.clone(), given.to_vec());
+        let planned = async move {
+            let (shared, catalog, view, sequences) = (&shared, &catalog, &view, &sequences);
+            Planner { shared, catalog, view, sequences, settings_version }.plan(&statement, &given).await
+        };
+        self.shared.apart.run(planned).await
+    }
+
     /// Plans a statement.
     pub async fn plan(&self, statement: &Statement, given: &[Option<PgType>]) -> Result<Planned, SqlError> {
         contained_async(statement.levels(), self.bound(statement, given)).await

@@ -7,9 +7,9 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
-use super::{Outcome, RowStream};
+use super::{CancelToken, Outcome, RowStream};
 use crate::error::{SqlError, code};
 
 /// The limits in force; `None` for none.
@@ -70,11 +70,39 @@ impl Deadline {
         Deadline(limit.map(|limit| Box::pin(tokio::time::sleep(limit))))
     }
 
+    /// That long from a moment, which is now if it is not given; or never.
+    pub fn since(begun: Option<Instant>, limit: Option<Duration>) -> Self {
+        match (begun, limit) {
+            // A limit beyond all time is none.
+            (Some(begun), Some(limit)) => {
+                Deadline(begun.checked_add(limit).map(|end| Box::pin(tokio::time::sleep_until(end))))
+            }
+            (_, limit) => Deadline::after(limit),
+        }
+    }
+
     /// Returns when the time is up.
     pub async fn reached(&mut self) {
         match &mut self.0 {
             Some(sleep) => sleep.await,
             None => std::future::pending().await,
+        }
+    }
+
+    /// What some work comes to, unless it is cancelled or the time is up first.
+    ///
+    /// # Errors
+    /// Those of the work; 57014.
+    pub async fn hold<T>(
+        &mut self,
+        cancel: &CancelToken,
+        work: impl Future<Output = Result<T, SqlError>>,
+    ) -> Result<T, SqlError> {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(SqlError::cancelled()),
+            () = self.reached() => Err(timed_out()),
+            result = work => result,
         }
     }
 

@@ -1,4 +1,5 @@
 //! What tests of nodes and sessions have in common: nodes on one unreplicated range in memory.
+#![allow(dead_code, reason = "each file of tests uses a part of it")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,9 +29,14 @@ impl ClusterView for OneRange {
 
 /// As many nodes as asked for, all on one range.
 pub async fn nodes(count: u64, seed: u64, settings: SqlSettings) -> Vec<SqlNode> {
+    let tasks = Tasks::deterministic(tokio::runtime::Handle::current());
+    nodes_on(count, seed, settings, tasks.clone(), tasks).await
+}
+
+/// Likewise, with their tasks and queries there.
+pub async fn nodes_on(count: u64, seed: u64, settings: SqlSettings, tasks: Tasks, query_tasks: Tasks) -> Vec<SqlNode> {
     let time = SimulatedTime::starting_at(1_790_000_000_000_000_000, Duration::ZERO);
     let hlc = Arc::new(Hlc::new(Arc::new(time), Duration::ZERO, Arc::new(VolatileCeiling), clock::Timestamp::MIN));
-    let tasks = Tasks::deterministic(tokio::runtime::Handle::current());
     let random = Random::from_seed(seed);
     let sender = kv::local_range(hlc.clone(), tasks.clone(), random.fork("kv"), kv::Settings::default());
     let mut nodes = Vec::new();
@@ -40,7 +46,15 @@ pub async fn nodes(count: u64, seed: u64, settings: SqlSettings) -> Vec<SqlNode>
         let txn = txn::Settings::default();
         let database = txn::Database::new(sender, hlc, tasks.clone(), random.fork("txn"), node_id, txn);
         let (cluster, settings) = (Arc::new(OneRange), settings.clone());
-        let config = SqlNodeConfig { database, cluster, node_id, tasks, random: random.fork("sql"), settings };
+        let config = SqlNodeConfig {
+            database,
+            cluster,
+            node_id,
+            tasks,
+            query_tasks: query_tasks.clone(),
+            random: random.fork("sql"),
+            settings,
+        };
         nodes.push(SqlNode::start(config).await.expect("the node starts"));
     }
     nodes
@@ -59,8 +73,9 @@ pub async fn run_until(session: &mut Session, text: &str, cancel: &CancelToken) 
         let statements = session.parse(text)?;
         let last = statements.len() - 1;
         for (at, statement) in statements.iter().enumerate() {
-            let prepared = session.prepare(statement, &[]).await?;
-            let options = ExecuteOptions { end_of_implicit: at == last, cancel: cancel.clone() };
+            let options =
+                ExecuteOptions { end_of_implicit: at == last, cancel: cancel.clone(), ..ExecuteOptions::default() };
+            let prepared = session.prepare(statement, &[], &options).await?;
             if let Outcome::Rows { rows: stream, .. } = session.execute(&prepared, Vec::new(), options).await? {
                 rows = stream.collect().await?;
             }

@@ -1,0 +1,174 @@
+//! What queries hold in memory, counted whole.
+//!
+//! ```text
+//!   operators ── reserve ──────────▶ Account ──▶ the node's pool, which refuses what is too much: spilled, or 53200
+//!   the thread's allocations ── settle() ──▶ Account: what is held and nobody has reserved, reserved as well
+//! ```
+//!
+//! The library's sorts, joins and groups reserve what they hold; its windows, work tables and arrays taken apart do not, nor does what
+//! a function makes of one row. A query has a thread of its own, so what that thread has allocated and not freed is what the query
+//! holds, whoever holds it. It is looked at wherever a query looks whether to go on ([`crate::interrupt`]).
+//!
+//! Invariant (`held_is_reserved`): what a query holds on its thread is reserved, but for [`SLACK_BYTES`] and what it allocates between
+//! two looks.
+//!
+//! Deliberately not counted: what the storage engine allocates on a query's thread while it reads, most of which is its block cache's;
+//! rows on their way to the client, of which there are two batches at most.
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::ThreadId;
+
+use datafusion::common::Result;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
+use parking_lot::Mutex;
+
+/// What a query may hold without having reserved it: its plan, and batches between operators.
+const SLACK_BYTES: i64 = 4 << 20;
+/// A change of less than this is not worth a look.
+const STEP_BYTES: i64 = 1 << 20;
+
+/// Bytes that the calling thread has allocated and not freed; less than zero where it has freed what others allocated.
+pub type Meter = fn() -> i64;
+
+static METER: OnceLock<Meter> = OnceLock::new();
+
+/// Says how to find out what a thread holds; the first one stays. Without one, only what operators reserve is counted.
+pub fn install_meter(meter: Meter) {
+    let _ = METER.set(meter);
+}
+
+fn held_by_thread() -> Option<i64> {
+    METER.get().map(|meter| meter())
+}
+
+/// What one query holds.
+pub(crate) struct Account {
+    pool: Arc<dyn MemoryPool>,
+    /// What its operators have reserved.
+    reserved: AtomicUsize,
+    /// What the thread held at the last look.
+    seen: AtomicI64,
+    rest: Mutex<Rest>,
+}
+
+/// What is held beyond what is reserved.
+struct Rest {
+    /// Whose allocations are the query's.
+    thread: ThreadId,
+    /// What the thread held before the query, or less.
+    before: i64,
+    reservation: MemoryReservation,
+}
+
+impl Account {
+    /// Of a query that runs on the calling thread.
+    pub fn open(pool: &Arc<dyn MemoryPool>) -> Arc<Account> {
+        let before = held_by_thread().unwrap_or(0);
+        let reservation = MemoryConsumer::new("what a query holds").register(pool);
+        let rest = Mutex::new(Rest { thread: std::thread::current().id(), before, reservation });
+        Arc::new(Account { pool: pool.clone(), reserved: AtomicUsize::new(0), seen: AtomicI64::new(before), rest })
+    }
+
+    /// Reserves what is held and not reserved yet, and gives back what is no longer held.
+    ///
+    /// # Errors
+    /// When the pool refuses.
+    pub fn settle(&self) -> Result<()> {
+        let Some(held) = held_by_thread() else { return Ok(()) };
+        if (held - self.seen.load(Ordering::Relaxed)).abs() < STEP_BYTES {
+            return Ok(());
+        }
+        let mut rest = self.rest.lock();
+        if rest.thread != std::thread::current().id() {
+            return Ok(());
+        }
+        self.seen.store(held, Ordering::Relaxed);
+        rest.before = rest.before.min(held);
+        let reserved = i64::try_from(self.reserved.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+        let rest_bytes = (held - rest.before).saturating_sub(reserved).saturating_sub(SLACK_BYTES);
+        rest.reservation.try_resize(usize::try_from(rest_bytes).unwrap_or(0))
+    }
+
+    /// Whether so much more could be reserved.
+    ///
+    /// # Errors
+    /// When the pool would refuse.
+    pub fn room_for(&self, bytes: usize) -> Result<()> {
+        if bytes < STEP_BYTES as usize {
+            return Ok(());
+        }
+        let rest = self.rest.lock();
+        rest.reservation.try_grow(bytes)?;
+        rest.reservation.shrink(bytes);
+        Ok(())
+    }
+
+    /// Does some work whose allocations are somebody else's.
+    pub fn aside<T>(&self, work: impl FnOnce() -> T) -> T {
+        let before = held_by_thread();
+        let value = work();
+        if let (Some(before), Some(after)) = (before, held_by_thread()) {
+            let mut rest = self.rest.lock();
+            if rest.thread == std::thread::current().id() {
+                rest.before += after - before;
+                self.seen.fetch_add(after - before, Ordering::Relaxed);
+            }
+        }
+        value
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account").field("reserved", &self.reserved).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a query's account")
+    }
+}
+
+impl MemoryPool for Account {
+    fn name(&self) -> &str {
+        "account"
+    }
+
+    fn register(&self, consumer: &MemoryConsumer) {
+        self.pool.register(consumer);
+    }
+
+    fn unregister(&self, consumer: &MemoryConsumer) {
+        self.pool.unregister(consumer);
+    }
+
+    fn grow(&self, reservation: &MemoryReservation, additional: usize) {
+        self.pool.grow(reservation, additional);
+        self.reserved.fetch_add(additional, Ordering::Relaxed);
+    }
+
+    fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
+        self.pool.shrink(reservation, shrink);
+        self.reserved.fetch_sub(shrink, Ordering::Relaxed);
+    }
+
+    fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
+        self.pool.try_grow(reservation, additional)?;
+        self.reserved.fetch_add(additional, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn reserved(&self) -> usize {
+        self.pool.reserved()
+    }
+
+    fn memory_limit(&self) -> MemoryLimit {
+        self.pool.memory_limit()
+    }
+}
+
+#[cfg(test)]
+mod tests;

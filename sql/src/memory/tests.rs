@@ -1,0 +1,70 @@
+use std::cell::Cell;
+
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+
+use super::*;
+
+thread_local! {
+    static HELD: Cell<i64> = const { Cell::new(0) };
+}
+
+const MIB: i64 = 1 << 20;
+
+/// An account in a pool of 100 MiB, on a thread that holds what the test says.
+fn account() -> (Arc<dyn MemoryPool>, Arc<Account>) {
+    install_meter(|| HELD.get());
+    let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(100 << 20));
+    let account = Account::open(&pool);
+    (pool, account)
+}
+
+fn hold(mib: i64) {
+    HELD.set(HELD.get() + mib * MIB);
+}
+
+#[test]
+fn what_nobody_has_reserved_is_reserved_and_given_back() {
+    hold(1_000);
+    let (pool, account) = account();
+    hold(50);
+    account.settle().unwrap();
+    assert_eq!(pool.reserved(), 46 << 20, "all but the slack; what the thread held before is not the query's");
+    let operator = MemoryConsumer::new("sort").register(&(account.clone() as Arc<dyn MemoryPool>));
+    operator.try_grow(40 << 20).unwrap();
+    hold(2);
+    account.settle().unwrap();
+    assert_eq!(pool.reserved(), 48 << 20, "what an operator has reserved is not reserved twice");
+    hold(-30);
+    account.settle().unwrap();
+    assert_eq!(pool.reserved(), 40 << 20, "what an operator has reserved stays");
+    drop((operator, account));
+    assert_eq!(pool.reserved(), 0);
+}
+
+#[test]
+fn a_query_that_holds_too_much_is_refused() {
+    let (pool, account) = account();
+    hold(90);
+    account.settle().unwrap();
+    hold(90);
+    assert!(account.settle().is_err());
+    drop(account);
+    assert_eq!(pool.reserved(), 0);
+}
+
+#[test]
+fn what_is_freed_for_others_does_not_make_room() {
+    let (_, account) = account();
+    hold(-500);
+    account.settle().unwrap();
+    hold(120);
+    assert!(account.settle().is_err(), "freeing pages that another thread has allocated is no credit");
+}
+
+#[test]
+fn what_the_engine_allocates_is_not_the_querys() {
+    let (pool, account) = account();
+    account.aside(|| hold(150));
+    account.settle().unwrap();
+    assert_eq!(pool.reserved(), 0);
+}
