@@ -10,6 +10,7 @@ mod hostile;
 mod limits;
 mod losses;
 mod rust_driver;
+mod storm;
 mod tools;
 
 use std::future::Future;
@@ -52,6 +53,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("half-open connections", |cluster, _| Box::pin(hostile::half_open(cluster))),
     ("idle connections", |cluster, arguments| Box::pin(hostile::idle(cluster, arguments))),
     ("a statement is cancelled", |cluster, _| Box::pin(tools::cancel(cluster))),
+    ("a storm of statements", |cluster, _| Box::pin(storm::check(cluster))),
     ("pgbench, simple", |cluster, _| Box::pin(short_pgbench(cluster, Mode::Simple))),
     ("pgbench, extended", |cluster, _| Box::pin(short_pgbench(cluster, Mode::Extended))),
     ("pgbench, prepared", |cluster, _| Box::pin(short_pgbench(cluster, Mode::Prepared))),
