@@ -68,6 +68,11 @@ impl CancelRegistry {
         }
     }
 
+    /// Cancels whatever runs.
+    pub fn cancel_all(&self) {
+        self.state.lock().running.values().flatten().for_each(CancelToken::cancel);
+    }
+
     /// How many connections there are.
     pub fn connections(&self) -> usize {
         self.state.lock().running.len()

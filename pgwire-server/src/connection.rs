@@ -17,6 +17,7 @@
 
 mod copy;
 mod extended;
+mod farewell;
 mod rows;
 mod simple;
 mod startup;
@@ -37,6 +38,8 @@ use crate::cancel::{CancelKey, CancelRegistry};
 use crate::metrics::Metrics;
 use crate::wire::{Framed, Frontend, WireError, backend};
 use extended::Portal;
+pub use farewell::Farewell;
+use farewell::Guest;
 use rows::Scratch;
 
 /// What the connections of a node share.
@@ -49,6 +52,17 @@ pub struct Shared {
     pub tasks: Tasks,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Tells clients that the node stops.
+    pub farewell: Farewell,
+}
+
+impl Shared {
+    /// Says goodbye to all clients, and returns once they have left, or have had time enough to hear it.
+    pub async fn stop(&self) {
+        self.farewell.say();
+        self.cancels.cancel_all();
+        self.farewell.all_left().await;
+    }
 }
 
 /// Why a message was not handled to its end.
@@ -87,6 +101,7 @@ struct Connection<S> {
     session: Session,
     shared: Arc<Shared>,
     key: CancelKey,
+    guest: Guest,
     portals: HashMap<String, Portal>,
     scratch: Scratch,
     /// When the statement at hand began.
@@ -103,8 +118,18 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let mut framed = Framed::new(socket);
+    let mut guest = shared.farewell.welcome();
     let key = shared.cancels.register();
-    let Some(session) = startup::start(&mut framed, Arc::clone(&shared), key).await else {
+    let session = tokio::select! {
+        biased;
+        session = startup::start(&mut framed, Arc::clone(&shared), key) => session,
+        () = guest.told() => {
+            framed.send(&backend::error("FATAL", &farewell::shutting_down()));
+            let _ = framed.flush().await;
+            None
+        }
+    };
+    let Some(session) = session else {
         shared.cancels.remove(key);
         return;
     };
@@ -113,6 +138,7 @@ where
         session,
         shared: Arc::clone(&shared),
         key,
+        guest,
         portals: HashMap::new(),
         scratch: Scratch::default(),
         begun: tokio::time::Instant::now(),
@@ -143,6 +169,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             match AssertUnwindSafe(self.handle(message)).catch_unwind().await {
                 Ok(Ok(())) => {}
                 Ok(Err(Failure::Wire(error))) => return Err(error),
+                // It was cancelled for that, most likely.
+                Ok(Err(Failure::Sql(_))) if self.guest.must_leave() => return self.dismiss().await,
                 Ok(Err(Failure::Sql(error))) => self.fail(&error, simple).await?,
                 Err(_) => return self.end_after_panic().await,
             }
@@ -159,25 +187,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         Ok(self.framed.flush().await?)
     }
 
-    /// The next message; none once the client has left, or has kept its transaction waiting for too long.
+    /// Tells the client that the node stops.
+    async fn dismiss(&mut self) -> Result<(), WireError> {
+        self.framed.send(&backend::error("FATAL", &farewell::terminating()));
+        Ok(self.framed.flush().await?)
+    }
+
+    /// The next message; none once the client has left, or has kept its transaction waiting for too long, or the node stops.
     async fn next_message(&mut self) -> Result<Option<Frontend>, WireError> {
         let limit = match self.session.transaction_status() {
             TransactionStatus::Idle => None,
             _ if !self.is_ready => None,
             _ => self.session.timeouts().idle_in_transaction,
         };
-        let read = self.framed.read();
-        let message = match limit {
-            None => read.await?,
-            Some(limit) => match tokio::time::timeout(limit, read).await {
-                Ok(message) => message?,
-                Err(_) => {
-                    let said = "terminating connection due to idle-in-transaction timeout";
-                    self.framed.send(&backend::error("FATAL", &SqlError::new("25P03", said)));
-                    self.framed.flush().await?;
-                    None
-                }
-            },
+        let too_long = async {
+            match limit {
+                Some(limit) => tokio::time::sleep(limit).await,
+                None => std::future::pending().await,
+            }
+        };
+        let message = tokio::select! {
+            biased;
+            () = self.guest.told() => {
+                self.dismiss().await?;
+                None
+            }
+            message = self.framed.read() => message?,
+            () = too_long => {
+                let said = "terminating connection due to idle-in-transaction timeout";
+                self.framed.send(&backend::error("FATAL", &SqlError::new("25P03", said)));
+                self.framed.flush().await?;
+                None
+            }
         };
         self.is_ready = false;
         Ok(message)
@@ -231,6 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     async fn send_error(&mut self, error: &SqlError) {
+        let error = &self.session.explain(error.clone());
         self.portals.clear();
         self.session.fail().await;
         self.shared.metrics.statement_failed(error.code);

@@ -36,7 +36,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use crate::cancel::CancelRegistry;
-use crate::connection::Shared;
+use crate::connection::{Farewell, Shared};
 use crate::faults::{FaultyDir, FaultyTime, FaultyTransport, Hooks};
 use crate::http::{self, HttpState};
 use crate::metrics::Metrics;
@@ -93,6 +93,8 @@ pub struct RunningNode {
     sql_addr: SocketAddr,
     rpc_address: String,
     http_addr: SocketAddr,
+    /// What their connections share.
+    clients: Arc<Shared>,
     /// The ports, and whoever is connected.
     connections: Tasks,
     /// What else runs for clients.
@@ -216,9 +218,10 @@ impl StartingNode {
             cancels: CancelRegistry::new(kv.node_id(), self.random.fork("cancel")),
             tasks: connections.clone(),
             metrics: Arc::clone(&metrics),
+            farewell: Farewell::default(),
         });
         let state = HttpState { admin: Arc::downgrade(&kv.admin()), metrics, faults: self.hooks };
-        drop(sql_port::serve(sql_listener, shared));
+        drop(sql_port::serve(sql_listener, Arc::clone(&shared)));
         drop(http::serve(http_listener, state, &connections));
         Ok(RunningNode {
             kv,
@@ -227,6 +230,7 @@ impl StartingNode {
             sql_addr,
             rpc_address: self.rpc_address,
             http_addr,
+            clients: shared,
             connections,
             client_tasks: self.clients,
             query_tasks: self.queries,
@@ -311,6 +315,7 @@ impl RunningNode {
     /// When the store cannot be synced.
     pub async fn shutdown(self) -> Result<()> {
         // Clients first: what their transactions hold can still be let go while the rest says goodbye.
+        self.clients.stop().await;
         self.connections.stop().await;
         // Nobody waits for them any more, which has told them to end.
         self.query_tasks.stop().await;

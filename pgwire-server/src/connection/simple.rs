@@ -98,6 +98,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         self.begun = tokio::time::Instant::now();
         let token = sql::CancelToken::new();
         self.shared.cancels.set(self.key, Some(token.clone()));
+        if self.guest.must_leave() {
+            token.cancel();
+        }
         token
     }
 

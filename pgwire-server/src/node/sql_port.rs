@@ -22,18 +22,31 @@ pub(super) fn serve(listener: TcpListener, shared: Arc<Shared>) -> JoinHandle<()
     let tasks = shared.tasks.clone();
     tasks.spawn("sql port", async move {
         let mut connections = FuturesUnordered::new();
+        let mut open = Some((listener, shared.farewell.welcome()));
         loop {
+            let arrival = async {
+                match &mut open {
+                    Some((listener, guest)) => tokio::select! {
+                        biased;
+                        () = guest.told() => None,
+                        accepted = listener.accept() => Some(accepted),
+                    },
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((socket, _)) => {
+                arrived = arrival => match arrived {
+                    Some(Ok((socket, _))) => {
                         let shared = Arc::clone(&shared);
                         connections.push(shared.tasks.spawn("connection", serve_one(socket, Arc::clone(&shared))));
                     }
-                    Err(error) => {
+                    Some(Err(error)) => {
                         // Out of file descriptors, say: those that are open go on, and some will close.
                         tracing::warn!(%error, "a client was not accepted");
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }
+                    // The node stops.
+                    None => open = None,
                 },
                 Some(ended) = connections.next(), if !connections.is_empty() => {
                     if let Err(error) = ended
