@@ -272,7 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     async fn send_error(&mut self, error: &SqlError) {
-        let error = &self.session.explain(error.clone());
+        let error = &self.session.in_words(error.clone());
         self.portals.clear();
         self.session.fail().await;
         self.shared.metrics.statement_failed(error.code);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   \x03q  d <id>              a descriptor: database, schema, table or sequence
-//!          g                   what transactions that change the catalog take turns by
+//!          g <id>              what transactions that change this database take turns by; 0: which databases there are
 //!          v                   the catalog version: rises with every committed change
 //!          w                   the counter of IDs
 //!          x <node>            a node's lease: which version it uses, until when, and what older tables are in use
@@ -20,6 +20,8 @@
 //! - `lease_bounds_use`: no statement starts on a node whose lease has run out, and a change waits for the lease of a silent node to run out,
 //!   with a margin. A dead node blocks nobody for longer than that.
 //! - A transaction never uses a table that is newer than its snapshot.
+//! - `parts_change_alone`: a transaction that changes a database depends on nothing of the catalog but that database, so that what
+//!   happens in another one neither waits for it nor aborts it.
 //!
 //! Knows nothing of rows and statements.
 //!
@@ -44,8 +46,9 @@ pub use table::{Table, index_span};
 
 pub(crate) use descriptor::FIRST_INDEX_ID;
 pub(crate) use keys::sequence_key;
-pub(crate) use manager::{CatalogManager, Pin};
-pub(crate) use store::CatalogWriter;
+pub(crate) use manager::{Activity, CatalogManager, Pin};
+pub(crate) use readable::key_in_words;
+pub(crate) use store::{CatalogPart, CatalogWriter};
 
 /// `pg_catalog`'s OID.
 pub const PG_CATALOG_OID: u32 = 11;

@@ -29,7 +29,7 @@ use datafusion::sql::sqlparser::ast;
 pub(crate) use describe::create_statement;
 
 use crate::bind::{name_parts, normalize};
-use crate::catalog::{Catalog, CatalogWriter, Descriptor, RelationRef, Table, TableDescriptor};
+use crate::catalog::{Catalog, CatalogPart, CatalogWriter, Descriptor, RelationRef, Table, TableDescriptor};
 use crate::error::{SqlError, code};
 use crate::pg_catalog;
 use crate::session::{DdlState, Handle, Outcome, Session, SessionView, Statement};
@@ -59,14 +59,19 @@ impl Session {
         }
     }
 
-    /// Makes the transaction one that changes the catalog.
+    /// Makes the transaction one that changes the session's database.
     pub(crate) async fn begin_ddl(&mut self) -> Result<(), SqlError> {
         let handle = self.handle().await?;
-        if handle.ddl.is_none() {
-            let writer = CatalogWriter::begin(&handle.transaction, handle.catalog.clone()).await?;
-            handle.ddl = Some(DdlState::new(writer));
-        }
-        Ok(())
+        let part = CatalogPart::Database(handle.view.database_id);
+        self.begin_ddl_of(part).await
+    }
+
+    /// Makes the transaction one that changes this part of the catalog.
+    async fn begin_ddl_of(&mut self, part: CatalogPart) -> Result<(), SqlError> {
+        let handle = self.handle().await?;
+        let catalog = &handle.catalog;
+        let ddl = handle.ddl.get_or_insert_with(|| DdlState::new(CatalogWriter::new(catalog.clone())));
+        ddl.writer.enter(&handle.transaction, part).await
     }
 
     /// The transaction and what it changes. REQUIRES: `begin_ddl`.
@@ -109,7 +114,6 @@ impl Session {
         };
         let table = crate::session::find_table(&catalog, &view, parts)?;
         self.lock_for_ddl(&table).await?;
-        self.begin_ddl().await?;
         let (_, catalog, _) = self.ddl();
         catalog
             .table(table.id)
@@ -123,6 +127,13 @@ impl Session {
             index.index_id = self.shared.manager.allocate_id().await?;
         }
         Ok(())
+    }
+
+    /// Marks a table as one that nobody else can use before the commit.
+    fn mark_created(&mut self, table_id: u32) {
+        if let Some(ddl) = &mut self.open_handle().ddl {
+            ddl.created.insert(table_id);
+        }
     }
 
     /// Marks an index as one that nobody sees before the commit.

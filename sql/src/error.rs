@@ -72,6 +72,9 @@ pub mod code {
     pub const INTERNAL_ERROR: &str = "XX000";
 }
 
+/// What helps when a transaction could not be serialized.
+const TRY_AGAIN: &str = "Roll back, and try the transaction again.";
+
 /// An error as the client sees it. The fields are reached through [`std::ops::Deref`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct SqlError(Box<ErrorFields>);
@@ -99,6 +102,8 @@ pub struct ErrorFields {
     pub constraint: Option<String>,
     /// Executing the statement again may help, nothing of it having reached the client. Never leaves the session.
     pub(crate) retry: RetryScope,
+    /// What stood in the way, as the layer below knows it: put in words by the session, and gone then.
+    pub(crate) conflict: Option<Box<txn::Conflict>>,
 }
 
 /// How much must be executed again for an error to go away.
@@ -137,6 +142,11 @@ impl SqlError {
     /// The statement was cancelled by its user.
     pub fn cancelled() -> Self {
         SqlError::new(code::QUERY_CANCELED, "canceling statement due to user request")
+    }
+
+    /// `lock_timeout` went by.
+    pub fn lock_timeout() -> Self {
+        SqlError::new(code::LOCK_NOT_AVAILABLE, "canceling statement due to lock timeout")
     }
 
     /// A statement was sent in a failed transaction.
@@ -196,6 +206,22 @@ impl SqlError {
         self
     }
 
+    /// 40001.
+    fn in_conflict(conflict: Box<txn::Conflict>) -> Self {
+        let message = format!("restart transaction: {}", conflict.what());
+        SqlError::new(code::SERIALIZATION_FAILURE, message).hint(TRY_AGAIN).met(conflict)
+    }
+
+    fn met(mut self, conflict: Box<txn::Conflict>) -> Self {
+        self.0.conflict = Some(conflict);
+        self
+    }
+
+    /// What stood in the way, if nobody has put it in words yet.
+    pub(crate) fn take_conflict(&mut self) -> Option<Box<txn::Conflict>> {
+        self.0.conflict.take()
+    }
+
     /// Says how much to execute again.
     #[must_use]
     pub(crate) fn retrying(mut self, scope: RetryScope) -> Self {
@@ -210,17 +236,13 @@ impl From<txn::Error> for SqlError {
         use txn::Error;
         let message = error.to_string();
         match error {
-            Error::StatementRetry(_) => {
-                SqlError::new(code::SERIALIZATION_FAILURE, message).retrying(RetryScope::Statement)
-            }
-            Error::Retry(_) => SqlError::new(code::SERIALIZATION_FAILURE, message)
-                .hint("Roll back, and try the transaction again.")
-                .retrying(RetryScope::Transaction),
+            Error::StatementRetry(conflict) => SqlError::in_conflict(conflict).retrying(RetryScope::Statement),
+            Error::Retry(conflict) => SqlError::in_conflict(conflict).retrying(RetryScope::Transaction),
             Error::Deadlock(conflict) => SqlError::new(code::DEADLOCK_DETECTED, "deadlock detected")
-                .detail(conflict.to_string())
-                .hint("Roll back, and try the transaction again.")
+                .hint(TRY_AGAIN)
+                .met(conflict)
                 .retrying(RetryScope::Transaction),
-            Error::LockTimeout(_) => SqlError::new(code::LOCK_NOT_AVAILABLE, message),
+            Error::LockTimeout(conflict) => SqlError::lock_timeout().met(conflict),
             Error::Ambiguous(_) => SqlError::new(code::STATEMENT_COMPLETION_UNKNOWN, message)
                 .hint("Read what the transaction would have written before trying it again."),
             Error::Unavailable { missing_nodes, .. } => {

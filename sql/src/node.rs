@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::apart::Apart;
-use crate::catalog::CatalogManager;
+use crate::catalog::{CatalogManager, TableLock};
 use crate::error::SqlError;
 use crate::query::QueryPlanner;
 use crate::select::Planner;
@@ -129,6 +129,15 @@ pub(crate) struct Shared {
     pub planner: Arc<dyn QueryPlanner>,
     pub apart: Apart,
     next_session: AtomicU64,
+    next_lock: AtomicU64,
+}
+
+impl Shared {
+    /// What a lock on a table is going to be known by: no other lock has the same.
+    pub fn new_lock(&self) -> TableLock {
+        let (node, incarnation) = self.manager.holder();
+        TableLock { node, incarnation, number: self.next_lock.fetch_add(1, Ordering::Relaxed) }
+    }
 }
 
 /// The SQL side of one node. Cheap to clone.
@@ -159,6 +168,7 @@ impl SqlNode {
             planner,
             apart,
             next_session: AtomicU64::new(1),
+            next_lock: AtomicU64::new(1),
         };
         Ok(SqlNode { shared: Arc::new(shared) })
     }

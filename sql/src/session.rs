@@ -15,6 +15,7 @@
 
 mod as_of;
 mod cancel;
+mod conflict;
 mod execute;
 mod outcome;
 mod parse;
@@ -24,6 +25,7 @@ mod running;
 mod savepoint;
 mod settings;
 mod statement;
+mod table_locks;
 mod timeouts;
 mod transaction;
 mod utility;
@@ -46,7 +48,7 @@ pub(crate) use timeouts::{Deadline, timed_out};
 pub(crate) use transaction::{DdlState, Handle};
 pub(crate) use utility::done;
 
-use crate::catalog::TableLock;
+use crate::catalog::Activity;
 use crate::error::{SqlError, code};
 use crate::node::Shared;
 use crate::pg_catalog;
@@ -116,6 +118,8 @@ pub struct Session {
     /// Unique on this node.
     id: u64,
     settings: Settings,
+    /// What others are told of it.
+    activity: Arc<Activity>,
     open: Open,
     prepared: BTreeMap<String, Arc<Prepared>>,
     sequences: Arc<Sequences>,
@@ -147,6 +151,7 @@ impl Session {
             shared,
             id,
             settings,
+            activity: Activity::new(params.backend_pid),
             open: Open::default(),
             prepared: BTreeMap::new(),
             sequences: Arc::default(),
@@ -209,7 +214,7 @@ impl Session {
                 self.handle().await?;
             }
         }
-        let planned = self.plan(statement, param_types).await?;
+        let planned = self.plan(statement, param_types).await.map_err(|error| self.in_words(error))?;
         Ok(Arc::new(Prepared::new(statement.clone(), param_types, planned)))
     }
 
@@ -284,12 +289,6 @@ impl Session {
     /// Forgets a prepared statement; that there was none is no error.
     pub fn close_prepared(&mut self, name: &str) {
         self.prepared.remove(name);
-    }
-
-    /// What this session's locks on tables are known by.
-    pub(crate) fn lock_holder(&self) -> TableLock {
-        let (node, incarnation) = self.shared.manager.holder();
-        TableLock { node, incarnation, session: self.id }
     }
 
     /// The values this session has drawn from sequences.

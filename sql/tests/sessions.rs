@@ -70,7 +70,9 @@ fn a_conflict_after_rows_were_sent_is_told_and_the_transaction_ends() {
         run(&mut b, "UPDATE t SET n = 5").await.expect("written");
         let error = run(&mut a, "UPDATE t SET n = n + 1").await.expect_err("what it read has changed");
         assert_eq!(error.code, "40001");
-        assert!(error.message.contains("which it had read"), "the message explains itself: {}", error.message);
+        assert_eq!(error.message, "restart transaction: a newer version stands where it writes");
+        let why = "The transaction has read key (id)=(1) of table \"t\", which was written since.";
+        assert_eq!((error.detail.as_deref(), error.table.as_deref()), (Some(why), Some("t")));
         assert_eq!(a.transaction_status(), TransactionStatus::Failed);
         run(&mut a, "ROLLBACK").await.expect("rolled back");
         run(&mut a, "UPDATE t SET n = n + 1").await.expect("it goes on");
@@ -132,7 +134,10 @@ fn a_lock_is_waited_for_as_long_as_the_session_says() {
         run(&mut a, "BEGIN; UPDATE t SET n = 1").await.expect("locked");
         run(&mut b, "SET lock_timeout = '40ms'").await.expect("set");
         let error = run(&mut b, "UPDATE t SET n = 2").await.expect_err("it does not wait for long");
-        assert_eq!(error.code, "55P03");
+        assert_eq!((error.code, &error.message[..]), ("55P03", "canceling statement due to lock timeout"));
+        let why =
+            "It waited for key (id)=(1) of table \"t\", held by process 0 with the statement \"UPDATE t SET n = 1\".";
+        assert_eq!((error.detail.as_deref(), error.table.as_deref()), (Some(why), Some("t")));
         run(&mut b, "SET lock_timeout = 0").await.expect("set");
         let (waited, ended) = tokio::join!(run(&mut b, "UPDATE t SET n = n + 1"), async {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -141,6 +146,44 @@ fn a_lock_is_waited_for_as_long_as_the_session_says() {
         ended.expect("committed");
         waited.expect("it waits");
         assert_eq!(run(&mut a, "SELECT n FROM t").await.expect("read"), [[Datum::Int4(2)]]);
+    });
+}
+
+#[test]
+fn a_deadlock_names_the_row_and_the_other_statement() {
+    in_runtime(async {
+        let node = node().await;
+        let (mut a, mut b) = (session(&node).await, session(&node).await);
+        run(&mut a, "CREATE TABLE t (id int PRIMARY KEY, n int); CREATE UNIQUE INDEX t_n ON t (n)")
+            .await
+            .expect("made");
+        run(&mut a, "INSERT INTO t VALUES (1, 1), (2, 2)").await.expect("inserted");
+        run(&mut a, "BEGIN; UPDATE t SET n = n WHERE id = 1").await.expect("locked");
+        run(&mut b, "BEGIN; UPDATE t SET n = n WHERE id = 2").await.expect("locked");
+        let (first, second) = ("UPDATE t SET n = 5 WHERE id = 2", "UPDATE t SET n = 6 WHERE id = 1");
+        let (left, right) = tokio::join!(
+            async {
+                let result = run(&mut a, first).await;
+                run(&mut a, "ROLLBACK").await.expect("ended");
+                result
+            },
+            async {
+                let result = run(&mut b, second).await;
+                run(&mut b, "ROLLBACK").await.expect("ended");
+                result
+            }
+        );
+        let (error, row, other) = match (left, right) {
+            (Err(error), Ok(_)) => (error, 2, second),
+            (Ok(_), Err(error)) => (error, 1, first),
+            both => panic!("one of them gives way: {both:?}"),
+        };
+        assert_eq!((error.code, &error.message[..]), ("40P01", "deadlock detected"));
+        let why = format!(
+            "The transaction waited for key (id)=({row}) of table \"t\", held by process 0 with the statement \"{other}\", which \
+             waited for it in turn."
+        );
+        assert_eq!(error.detail, Some(why));
     });
 }
 

@@ -82,8 +82,9 @@ pub struct TableLock {
     pub node: u64,
     /// The node's incarnation, so that a restarted node does not keep the locks of its former life.
     pub incarnation: u64,
-    /// The session on that node.
-    pub session: u64,
+    /// Which of the node's locks it is.
+    #[serde(rename = "session")]
+    pub number: u64,
 }
 
 /// A column.

@@ -5,6 +5,8 @@
 
 use bytes::Bytes;
 
+use super::CatalogPart;
+
 const PREFIX: &[u8] = b"\x03q";
 
 fn key(kind: u8, suffix: &[u8]) -> Bytes {
@@ -20,9 +22,13 @@ pub(crate) fn version_key() -> Bytes {
     key(b'v', &[])
 }
 
-/// What transactions that change the catalog take turns by: holds the version the last one made.
-pub(crate) fn guard_key() -> Bytes {
-    key(b'g', &[])
+/// What transactions that change a part of the catalog take turns by: holds the version that the last one made.
+pub(crate) fn guard_key(part: CatalogPart) -> Bytes {
+    let id = match part {
+        CatalogPart::Databases => 0,
+        CatalogPart::Database(id) => id,
+    };
+    key(b'g', &id.to_be_bytes())
 }
 
 /// The counter of IDs, counted from [`super::FIRST_USER_ID`].
@@ -53,4 +59,26 @@ pub(crate) fn lease_span() -> (Bytes, Bytes) {
 /// A sequence's counter: a big-endian `i64`, the number of values handed out.
 pub(crate) fn sequence_key(id: u32) -> Bytes {
     key(b'y', &id.to_be_bytes())
+}
+
+/// What a key of the catalog is for.
+pub(crate) enum Kind {
+    Version,
+    /// With the ID of the database; 0 for which databases there are.
+    Guard(u32),
+    Descriptor(u32),
+    Sequence(u32),
+}
+
+/// What a key is for, if it is one of the catalog that transactions meet each other at.
+pub(crate) fn kind_of(key: &[u8]) -> Option<Kind> {
+    let [kind, suffix @ ..] = key.strip_prefix(PREFIX)? else { return None };
+    let id = || suffix.try_into().ok().map(u32::from_be_bytes);
+    match kind {
+        b'v' => Some(Kind::Version),
+        b'g' => id().map(Kind::Guard),
+        b'd' => id().map(Kind::Descriptor),
+        b'y' => id().map(Kind::Sequence),
+        _ => None,
+    }
 }

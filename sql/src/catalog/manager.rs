@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use txn::{LockStrength, Transaction, TxnOptions};
+use txn::{LockStrength, Transaction, TxnId, TxnOptions};
 
 use super::lease::Lease;
 use super::{Catalog, keys, store};
@@ -39,8 +39,39 @@ pub(crate) struct CatalogManager {
 #[derive(Default)]
 struct Pins {
     next: u64,
-    /// By pin: the catalog version, the tables used.
-    open: BTreeMap<u64, (u64, Vec<u32>)>,
+    open: BTreeMap<u64, Use>,
+}
+
+/// What a running transaction uses.
+struct Use {
+    version: u64,
+    tables: Vec<u32>,
+    by: Arc<Activity>,
+}
+
+/// What a session is at, for those whom it is in the way of.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    /// `pg_backend_pid()`.
+    pub backend_pid: u32,
+    now: Mutex<(Option<TxnId>, Option<Arc<str>>)>,
+}
+
+impl Activity {
+    /// Nothing yet.
+    pub fn new(backend_pid: u32) -> Arc<Activity> {
+        Arc::new(Activity { backend_pid, now: Mutex::default() })
+    }
+
+    /// A statement begins.
+    pub fn runs(&self, statement: &Arc<str>) {
+        self.now.lock().1 = Some(statement.clone());
+    }
+
+    /// A transaction begins.
+    pub fn begins(&self, transaction: TxnId) {
+        self.now.lock().0 = Some(transaction);
+    }
 }
 
 /// Says which tables a running transaction uses, as of which version; until dropped.
@@ -58,8 +89,8 @@ impl Pin {
             return false;
         }
         self.noted.push(table_id);
-        if let Some((_, tables)) = self.manager.pins.lock().open.get_mut(&self.id) {
-            tables.push(table_id);
+        if let Some(used) = self.manager.pins.lock().open.get_mut(&self.id) {
+            used.tables.push(table_id);
         }
         true
     }
@@ -124,14 +155,24 @@ impl CatalogManager {
     }
 
     /// The catalog in force, noted as used by a transaction that begins now.
-    pub fn pin(self: &Arc<Self>) -> (Arc<Catalog>, Pin) {
+    pub fn pin(self: &Arc<Self>, by: &Arc<Activity>) -> (Arc<Catalog>, Pin) {
         let mut pins = self.pins.lock();
         // Loaded under the lock: whoever installs a newer catalog and then looks at the pins sees this one.
         let catalog = self.current.load_full();
         let id = pins.next;
         pins.next += 1;
-        pins.open.insert(id, (catalog.version, Vec::new()));
+        pins.open.insert(id, Use { version: catalog.version, tables: Vec::new(), by: by.clone() });
         (catalog, Pin { manager: self.clone(), id, noted: Vec::new() })
+    }
+
+    /// Who runs a transaction on this node, and the statement it has come to: process ID and text.
+    pub fn who_runs(&self, transaction: TxnId) -> Option<(u32, Arc<str>)> {
+        let pins = self.pins.lock();
+        pins.open.values().find_map(|used| {
+            let now = used.by.now.lock();
+            let statement = now.1.clone().filter(|_| now.0 == Some(transaction))?;
+            Some((used.by.backend_pid, statement))
+        })
     }
 
     /// The catalog as a transaction of the past sees it, but for indexes that were dropped since: nothing is left in them.
@@ -221,10 +262,11 @@ impl CatalogManager {
     /// Tables that running transactions use as of versions older than `version`: table and oldest version.
     fn older_pins(&self, version: u64) -> Vec<(u32, u64)> {
         let mut oldest: BTreeMap<u32, u64> = BTreeMap::new();
-        for (pinned, tables) in self.pins.lock().open.values() {
-            if *pinned < version {
-                for table in tables {
-                    oldest.entry(*table).and_modify(|at| *at = (*at).min(*pinned)).or_insert(*pinned);
+        for used in self.pins.lock().open.values() {
+            if used.version < version {
+                for table in &used.tables {
+                    let pinned = used.version;
+                    oldest.entry(*table).and_modify(|at| *at = (*at).min(pinned)).or_insert(pinned);
                 }
             }
         }

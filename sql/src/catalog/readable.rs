@@ -4,9 +4,12 @@
 //!   /Min   /System   /Table/accounts   /Table/accounts/accounts_pkey/5000/"eu"   /Table/16390/2   /Max
 //! ```
 
-use super::{Catalog, IndexDescriptor, Table};
+use super::{Catalog, IndexDescriptor, Table, keys};
 use crate::rowcodec::{KeyColumn, decode_key};
 use crate::types::{Datum, TypeSettings, to_text};
+
+/// Characters of a value that an error shows.
+const MAX_SHOWN: usize = 100;
 
 /// A key of the keyspace; a boundary of a range may also be a key's first part. Tables that were dropped show as numbers.
 pub fn readable_key(catalog: &Catalog, key: &[u8]) -> String {
@@ -31,6 +34,63 @@ pub fn readable_key(catalog: &Catalog, key: &[u8]) -> String {
 /// The end of a range: empty is the end of the keyspace.
 pub fn readable_end(catalog: &Catalog, key: &[u8]) -> String {
     if key.is_empty() { "/Max".to_owned() } else { readable_key(catalog, key) }
+}
+
+/// A key in the words of an error, and the table it belongs to: `key (id)=(5) of table "t"`.
+pub(crate) fn key_in_words(catalog: &Catalog, key: &[u8]) -> (String, Option<String>) {
+    if let Some(words) = keys::kind_of(key).and_then(|kind| catalog_in_words(catalog, kind)) {
+        return (words, None);
+    }
+    let found = txn::keys::decode_index_prefix(key).and_then(|(table, index, rest)| {
+        let table = find(catalog, table)?;
+        Some((table, table.all_indexes().find(|known| u64::from(known.index_id) == index)?, rest))
+    });
+    let Some((table, index, mut rest)) = found else { return (format!("key {}", readable_key(catalog, key)), None) };
+    let of_primary = index.index_id == table.primary.index_id;
+    let (mut names, mut values) = (Vec::new(), Vec::new());
+    for (part, (column, value)) in index.columns.iter().zip(key_columns(table, index, &mut rest)) {
+        if let Some(named) = table.columns.iter().find(|named| named.id == part.column_id && !named.hidden) {
+            names.push(named.name.as_str());
+            let text = to_text(&value, column.ty, -1, &TypeSettings::default());
+            values.push(if value.is_null() { "null".to_owned() } else { shortened(text) });
+        }
+    }
+    let words = match (names.is_empty(), of_primary) {
+        (true, _) => format!("a row of table \"{}\"", table.name),
+        (false, true) => format!("key ({})=({}) of table \"{}\"", names.join(", "), values.join(", "), table.name),
+        (false, false) => format!(
+            "key ({})=({}) of index \"{}\" of table \"{}\"",
+            names.join(", "),
+            values.join(", "),
+            index.name,
+            table.name
+        ),
+    };
+    (words, Some(table.name.clone()))
+}
+
+/// What of the catalog a key of its own stands for.
+fn catalog_in_words(catalog: &Catalog, kind: keys::Kind) -> Option<String> {
+    let words = match kind {
+        keys::Kind::Version => "the version of the catalog".to_owned(),
+        keys::Kind::Guard(0) => "the list of databases".to_owned(),
+        keys::Kind::Guard(id) => format!("the definitions in database \"{}\"", catalog.database_by_id(id)?.name),
+        keys::Kind::Descriptor(id) => match (catalog.table(id), catalog.sequence(id)) {
+            (Some(table), _) => format!("the definition of relation \"{}\"", table.name),
+            (None, Some(sequence)) => format!("the definition of sequence \"{}\"", sequence.name),
+            (None, None) => "a definition in the catalog".to_owned(),
+        },
+        keys::Kind::Sequence(id) => format!("the counter of sequence \"{}\"", catalog.sequence(id)?.name),
+    };
+    Some(words)
+}
+
+/// No more of a value than an error should show.
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
 }
 
 fn readable_system(area: &str, rest: &[u8]) -> String {

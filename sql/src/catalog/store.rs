@@ -1,25 +1,39 @@
 //! The catalog in the keyspace: read whole, written object by object within a transaction.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use txn::{LockStrength, ScanRequest, Transaction};
 
-use super::{Catalog, DatabaseDescriptor, Descriptor, FIRST_USER_ID, SchemaDescriptor, keys};
+use super::{Catalog, DatabaseDescriptor, Descriptor, FIRST_USER_ID, SchemaDescriptor, TableLock, keys};
 use crate::error::SqlError;
 
 /// The databases of a new cluster, with the OIDs of their `public` schemas.
 const FIRST_DATABASES: [(u32, &str, u32); 2] = [(5, "postgres", 2200), (4, "defaultdb", 2201)];
 
+/// What of the catalog is changed by one transaction at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum CatalogPart {
+    /// Which databases there are.
+    Databases,
+    /// What is in the database with this OID.
+    Database(u32),
+}
+
 /// Reads the whole catalog at the transaction's snapshot. Tables that have not changed are taken from `known`. `None`
 /// when the cluster has no catalog yet.
+///
+/// What is read is no part of what must still hold when the transaction commits: for a transaction that changes the catalog, the
+/// guards of the parts that it has entered keep these from changing, and the other parts are none of its business.
 pub(super) async fn load(transaction: &Transaction, known: &Catalog) -> Result<Option<Catalog>, SqlError> {
-    let Some(version) = read_counter(transaction, keys::version_key(), LockStrength::None).await? else {
-        return Ok(None);
-    };
-    let mut catalog = Catalog::empty(version, transaction.read_timestamp());
+    let key = keys::version_key();
+    let after = Bytes::from([&key[..], &[0]].concat());
+    let request = ScanRequest { guarded: true, ..ScanRequest::over(key, after) };
+    let Some(found) = transaction.scan(&request).await?.rows.pop() else { return Ok(None) };
+    let mut catalog = Catalog::empty(decode_counter(&found.value)?, transaction.read_timestamp());
     let (start, end) = keys::descriptor_span();
-    let mut request = ScanRequest { max_bytes: 4 << 20, ..ScanRequest::over(start, end) };
+    let mut request = ScanRequest { max_bytes: 4 << 20, guarded: true, ..ScanRequest::over(start, end) };
     loop {
         let page = transaction.scan(&request).await?;
         for row in page.rows {
@@ -49,8 +63,7 @@ pub(super) async fn bootstrap(transaction: &Transaction) -> Result<(), SqlError>
         put(transaction, &Descriptor::Database(database)).await?;
         put(transaction, &Descriptor::Schema(public)).await?;
     }
-    write_counter(transaction, keys::version_key(), 1).await?;
-    write_counter(transaction, keys::guard_key(), 1).await
+    write_counter(transaction, keys::version_key(), 1).await
 }
 
 /// Writes an object.
@@ -86,9 +99,12 @@ pub(super) async fn read_counter(
     key: Bytes,
     lock: LockStrength,
 ) -> Result<Option<u64>, SqlError> {
-    let Some(value) = transaction.get(key, lock).await? else { return Ok(None) };
-    let bytes = value[..].try_into().map_err(|_| SqlError::internal("the catalog version is corrupt"))?;
-    Ok(Some(u64::from_be_bytes(bytes)))
+    transaction.get(key, lock).await?.map(|value| decode_counter(&value)).transpose()
+}
+
+fn decode_counter(value: &[u8]) -> Result<u64, SqlError> {
+    let bytes = value.try_into().map_err(|_| SqlError::internal("the catalog version is corrupt"))?;
+    Ok(u64::from_be_bytes(bytes))
 }
 
 /// Writes a counter of the catalog.
@@ -106,20 +122,31 @@ fn decode(value: &[u8]) -> Result<Descriptor, SqlError> {
 pub(crate) struct CatalogWriter {
     /// The catalog as the transaction sees it, its own changes included.
     pub catalog: Arc<Catalog>,
+    /// The parts that only this transaction may change until it ends.
+    parts: BTreeSet<CatalogPart>,
+    /// Locked objects whose locks are among what the transaction has read.
+    taken_in: BTreeSet<u32>,
 }
 
 impl CatalogWriter {
-    /// Starts to change the catalog: from here on, the transaction is the only one that may, until it ends.
-    /// `current` is replaced by a newer catalog when the transaction can see one.
-    pub async fn begin(transaction: &Transaction, current: Arc<Catalog>) -> Result<CatalogWriter, SqlError> {
-        let committed = read_counter(transaction, keys::guard_key(), LockStrength::Exclusive).await?.unwrap_or(0);
-        let catalog = if current.version >= committed {
-            current
-        } else {
-            let loaded = load(transaction, &current).await?;
-            Arc::new(loaded.ok_or_else(|| SqlError::internal("the catalog has disappeared"))?)
-        };
-        Ok(CatalogWriter { catalog })
+    /// A writer that may change nothing yet.
+    pub fn new(current: Arc<Catalog>) -> CatalogWriter {
+        CatalogWriter { catalog: current, parts: BTreeSet::new(), taken_in: BTreeSet::new() }
+    }
+
+    /// Enters a part: from here on, the transaction is the only one that may change it, until it ends. The catalog is replaced by a
+    /// newer one when the part has changed since.
+    pub async fn enter(&mut self, transaction: &Transaction, part: CatalogPart) -> Result<(), SqlError> {
+        if self.parts.contains(&part) {
+            return Ok(());
+        }
+        let changed = read_counter(transaction, keys::guard_key(part), LockStrength::Exclusive).await?;
+        if changed.is_none_or(|changed| self.catalog.version < changed) {
+            let loaded = load(transaction, &self.catalog).await?;
+            self.catalog = Arc::new(loaded.ok_or_else(|| SqlError::internal("the catalog has disappeared"))?);
+        }
+        self.parts.insert(part);
+        Ok(())
     }
 
     /// Writes an object.
@@ -132,15 +159,27 @@ impl CatalogWriter {
         Ok(())
     }
 
-    /// Takes in an object as it is committed now, locking it.
-    pub async fn reload(&mut self, transaction: &Transaction, id: u32) -> Result<(), SqlError> {
-        let descriptor = get(transaction, id).await?;
-        let catalog = Arc::make_mut(&mut self.catalog);
-        match descriptor {
-            Some(descriptor) => catalog.insert(descriptor),
-            None => catalog.remove(id),
+    /// Takes in a locked table as it is committed now, once: the transaction has read the lock then, and does not commit if somebody has
+    /// taken it away, believing this node to be dead. Answers the lock that stands; `None` when it was taken in before.
+    pub async fn take_in(&mut self, transaction: &Transaction, id: u32) -> Result<Option<Option<TableLock>>, SqlError> {
+        if self.taken_in.contains(&id) {
+            return Ok(None);
         }
-        Ok(())
+        // Without a lock on the key: whoever wants the table next looks there for who holds it.
+        let descriptor = transaction.get(keys::descriptor_key(id), LockStrength::None).await?;
+        let descriptor = descriptor.map(|value| decode(&value)).transpose()?;
+        self.taken_in.insert(id);
+        let catalog = Arc::make_mut(&mut self.catalog);
+        let Some(descriptor) = descriptor else {
+            catalog.remove(id);
+            return Ok(None);
+        };
+        let lock = match &descriptor {
+            Descriptor::Table(table) => table.lock.clone(),
+            _ => None,
+        };
+        catalog.insert(descriptor);
+        Ok(Some(lock))
     }
 
     /// Removes an object.
@@ -153,7 +192,9 @@ impl CatalogWriter {
     /// Makes the changes part of a new catalog version: right before the commit. Returns it.
     pub async fn seal(&self, transaction: &Transaction) -> Result<u64, SqlError> {
         let version = bump_version(transaction).await?;
-        write_counter(transaction, keys::guard_key(), version).await?;
+        for part in &self.parts {
+            write_counter(transaction, keys::guard_key(*part), version).await?;
+        }
         Ok(version)
     }
 }

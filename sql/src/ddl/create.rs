@@ -52,6 +52,7 @@ impl Session {
             self.put_descriptor(Descriptor::Sequence(sequence)).await?;
         }
         let indexes: Vec<u32> = table.all_indexes().map(|index| index.index_id).collect();
+        self.mark_created(id);
         self.put_table(table).await?;
         for index in indexes {
             self.mark_fresh(id, index);

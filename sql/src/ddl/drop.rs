@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::ast::{self, ObjectName, ObjectType};
 
 use super::resolve;
 use crate::bind::name_parts;
-use crate::catalog::{RelationRef, Table};
+use crate::catalog::{CatalogPart, RelationRef, Table};
 use crate::error::{SqlError, code};
 use crate::session::{Outcome, Session, done};
 
@@ -107,7 +107,6 @@ impl Session {
         let gone = || SqlError::new(code::UNDEFINED_TABLE, "the relation was dropped meanwhile");
         let table = catalog.table(id).cloned().ok_or_else(gone)?;
         self.lock_for_ddl(&table).await?;
-        self.begin_ddl().await?;
         let (_, catalog, _) = self.ddl();
         catalog.table(id).cloned().ok_or_else(gone)
     }
@@ -177,13 +176,15 @@ impl Session {
     }
 
     async fn drop_database(&mut self, name: &ObjectName) -> Result<bool, SqlError> {
-        self.begin_ddl().await?;
+        self.begin_ddl_of(CatalogPart::Databases).await?;
         let (_, catalog, view) = self.ddl();
         let name = name_parts(name)?.pop().unwrap_or_default();
         let Some(database) = catalog.database(&name).cloned() else { return Ok(false) };
         if database.id == view.database_id {
             return Err(SqlError::new("55006", "cannot drop the currently open database"));
         }
+        self.begin_ddl_of(CatalogPart::Database(database.id)).await?;
+        let (_, catalog, _) = self.ddl();
         let schemas: Vec<u32> =
             catalog.schemas().filter(|schema| schema.database_id == database.id).map(|schema| schema.id).collect();
         for schema in schemas {

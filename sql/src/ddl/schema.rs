@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::ast::{self, SchemaName};
 
 use super::role_named;
 use crate::bind::{name_parts, normalize};
-use crate::catalog::{DatabaseDescriptor, Descriptor, SchemaDescriptor};
+use crate::catalog::{CatalogPart, DatabaseDescriptor, Descriptor, SchemaDescriptor};
 use crate::error::{SqlError, code};
 use crate::session::{Outcome, Session, done};
 
@@ -45,7 +45,7 @@ impl Session {
             return Err(SqlError::internal("not CREATE DATABASE"));
         };
         let name = name_parts(db_name)?.pop().unwrap_or_default();
-        self.begin_ddl().await?;
+        self.begin_ddl_of(CatalogPart::Databases).await?;
         let (_, catalog, view) = self.ddl();
         if catalog.database(&name).is_some() {
             if *if_not_exists {
@@ -56,6 +56,7 @@ impl Session {
         }
         let id = self.shared.manager.allocate_id().await?;
         let public = self.shared.manager.allocate_id().await?;
+        self.begin_ddl_of(CatalogPart::Database(id)).await?;
         let owner = view.user.clone();
         let database = DatabaseDescriptor { id, name, owner: owner.clone() };
         self.put_descriptor(Descriptor::Database(database)).await?;

@@ -39,14 +39,19 @@ impl Session {
                 format!("{} parameters were given where {} are needed", params.len(), prepared.params.len()),
             ));
         }
+        self.activity.runs(&prepared.statement.sql);
         let result = match self.adopt_as_of(&prepared.statement).await {
             Ok(()) => self.dispatch(prepared, params, &options).await,
             Err(error) => Err(error),
         };
-        if result.is_err() {
-            self.fail().await;
+        match result {
+            Ok(outcome) => Ok(outcome),
+            Err(error) => {
+                let error = self.in_words(error);
+                self.fail().await;
+                Err(error)
+            }
         }
-        result
     }
 
     async fn dispatch(
@@ -70,7 +75,10 @@ impl Session {
     /// # Errors
     /// What committing meets; the implicit transaction is gone then.
     pub async fn sync(&mut self) -> Result<(), SqlError> {
-        if self.open.explicit { Ok(()) } else { self.commit().await.map(|_| ()) }
+        if self.open.explicit {
+            return Ok(());
+        }
+        self.commit().await.map(|_| ()).map_err(|error| self.in_words(error))
     }
 
     /// Something of the conversation failed: ends the implicit transaction, or marks the explicit one as failed.
@@ -78,11 +86,12 @@ impl Session {
         if self.open.explicit {
             if self.open.savepoints.is_empty() {
                 // A transaction that cannot go on holds nothing while its client makes up its mind.
-                let open = std::mem::take(&mut self.open);
-                self.discard(open.handle).await;
-                self.undo_ddl(&open.locked, open.abandoned).await;
+                let Open { handle, locked, abandoned, read_only, .. } = std::mem::take(&mut self.open);
+                self.discard(handle).await;
+                locked.release().await;
+                self.clear(abandoned);
                 self.open.explicit = true;
-                self.open.read_only = open.read_only;
+                self.open.read_only = read_only;
             }
             self.open.failed = true;
         } else {
@@ -265,7 +274,7 @@ impl Session {
         let handle = self.handle().await?;
         let transaction = handle.transaction.clone();
         transaction.set_lock_timeout(lock_timeout);
-        let catalog = handle.ddl.as_ref().map(|ddl| ddl.writer.catalog.clone());
+        let writer = handle.ddl.as_ref().map(|ddl| ddl.writer.clone());
         let mark = transaction.statement();
         let run = contained_async(planned.levels, self.run(&planned, &prepared.statement, params));
         let result = deadline.hold(&options.cancel, run).await;
@@ -276,8 +285,8 @@ impl Session {
                     // The statement has begun its transaction anew on the way.
                     return Err(error.retrying(RetryScope::Transaction));
                 };
-                match (catalog, &mut handle.ddl) {
-                    (Some(catalog), Some(ddl)) => ddl.writer.catalog = catalog,
+                match (writer, &mut handle.ddl) {
+                    (Some(writer), Some(ddl)) => ddl.writer = writer,
                     (None, ddl) => *ddl = None,
                     _ => {}
                 }

@@ -10,15 +10,12 @@
 //! Values drawn from sequences, prepared statements and locks on tables stay, as in PostgreSQL. A savepoint does not make a
 //! conflict good: after 40001 the whole transaction must be tried again.
 
-use std::sync::Arc;
-
 use datafusion::sql::sqlparser::ast;
 
 use super::settings::SettingsMark;
 use super::transaction::DdlState;
 use super::{Outcome, Session};
 use crate::bind::normalize;
-use crate::catalog::CatalogWriter;
 use crate::error::{SqlError, code};
 
 /// A savepoint that stands.
@@ -78,18 +75,13 @@ impl Session {
                 .abandoned
                 .extend(undone.fresh.into_iter().filter(|index| kept.is_none_or(|kept| !kept.contains(index))));
         }
-        // Tables locked since stay so: what is known of them must say it.
-        for table in &self.open.locked[locked..] {
-            let ddl = match &mut handle.ddl {
-                Some(ddl) => ddl,
-                none => none.insert(DdlState::new(
-                    CatalogWriter::begin(&handle.transaction, Arc::clone(&handle.catalog)).await?,
-                )),
-            };
-            ddl.writer.reload(&handle.transaction, *table).await?;
-        }
         self.settings.go_back(&savepoint.settings, &mut self.parameter_changes);
         self.open.read_only = savepoint.read_only;
+        // Tables locked since stay so: what is known of them must say it.
+        let since: Vec<u32> = self.open.locked.tables().skip(locked).collect();
+        for table in since {
+            self.take_in_locked(table).await?;
+        }
         self.open.failed = false;
         super::done("ROLLBACK")
     }

@@ -15,6 +15,7 @@ use txn::{CommitOutcome, Transaction, TxnOptions};
 
 use super::as_of::AsOf;
 use super::savepoint::Savepoint;
+use super::table_locks::TableLocks;
 use super::{Running, Session, SessionView};
 use crate::catalog::{Catalog, CatalogWriter, Descriptor, Pin, Table};
 use crate::error::{RetryScope, SqlError, code};
@@ -36,7 +37,7 @@ pub(crate) struct Open {
     /// Times it was tried before; raises its priority.
     pub attempts: u32,
     /// Existing tables that are locked, to be altered.
-    pub locked: Vec<u32>,
+    pub locked: TableLocks,
     /// The savepoints that stand, the newest last. There are none without a transaction proper.
     pub savepoints: Vec<Savepoint>,
     /// Indexes (table, index) that were made and undone by going back to a savepoint: cleared when the transaction ends.
@@ -55,8 +56,6 @@ pub(crate) struct Handle {
     pub ddl: Option<DdlState>,
 }
 
-/// How long it rests between two attempts to unlock tables.
-const UNLOCK_PAUSE: Duration = Duration::from_secs(1);
 /// How often the clearing of an index is tried: what was cleared by one attempt need not be by the next.
 const CLEAR_ATTEMPTS: u32 = 20;
 /// Bounds of how long it rests in between.
@@ -67,6 +66,8 @@ const CLEAR_PAUSE_MAX: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(crate) struct DdlState {
     pub writer: CatalogWriter,
+    /// Tables that it has made itself, which nobody else can use and it need not lock.
+    pub created: BTreeSet<u32>,
     /// Tables and indexes (table, index) that nobody else can see before the commit.
     pub fresh: BTreeSet<(u32, u32)>,
     /// Indexes (table, index) that nobody uses after the commit.
@@ -76,7 +77,7 @@ pub(crate) struct DdlState {
 impl DdlState {
     /// Nothing yet.
     pub fn new(writer: CatalogWriter) -> Self {
-        DdlState { writer, fresh: BTreeSet::new(), stale: BTreeSet::new() }
+        DdlState { writer, created: BTreeSet::new(), fresh: BTreeSet::new(), stale: BTreeSet::new() }
     }
 
     /// After the commit: the indexes (table, index) that nobody uses, those of statements that were repeated among them.
@@ -102,7 +103,7 @@ impl Session {
     pub(crate) async fn handle(&mut self) -> Result<&mut Handle, SqlError> {
         if self.open.handle.is_none() {
             self.shared.manager.ensure_lease().await?;
-            let (mut catalog, pin) = self.shared.manager.pin();
+            let (mut catalog, pin) = self.shared.manager.pin(&self.activity);
             let options = TxnOptions {
                 relaxed: self.settings.relaxed(),
                 priority: 1 + self.open.attempts,
@@ -110,6 +111,7 @@ impl Session {
                 as_of: self.open.as_of.as_ref().map(|as_of| as_of.timestamp),
             };
             let transaction = self.shared.database.begin(options)?;
+            self.activity.begins(transaction.id());
             if transaction.is_historical() {
                 catalog = self.shared.manager.catalog_of(&transaction, catalog).await?;
             }
@@ -142,7 +144,7 @@ impl Session {
         if Arc::ptr_eq(&current, &handle.catalog) && new.iter().all(|id| is_unlocked(&handle.catalog, *id)) {
             return Ok(());
         }
-        new.retain(|id| !self.open.locked.contains(id));
+        new.retain(|id| !self.open.locked.contains(*id));
         let changed = new.iter().find(|id| {
             let Some(known) = handle.catalog.table(**id) else { return false };
             known.lock.is_some() || current.table(**id).is_none_or(|now| now.version != known.version)
@@ -162,7 +164,7 @@ impl Session {
             if let Some(handle) = self.open.handle.take() {
                 handle.transaction.rollback().await;
             }
-            Box::pin(self.shared.manager.wait_unlocked(table, &self.lock_holder())).await?;
+            Box::pin(self.shared.manager.wait_unlocked(table, self.settings.timeouts().lock)).await?;
         }
         let message = format!("restart transaction: relation \"{}\" was altered since it began", table.name);
         let error = SqlError::new(code::SERIALIZATION_FAILURE, message);
@@ -185,21 +187,25 @@ impl Session {
     /// Commits what is open, explicit or not. Whatever becomes of it, nothing is open afterwards. Tells how a transaction proper
     /// was committed that did not change the catalog.
     pub(super) async fn commit(&mut self) -> Result<Option<CommitOutcome>, SqlError> {
-        let open = std::mem::take(&mut self.open);
-        self.settings.end_transaction(!open.failed, &mut self.parameter_changes);
-        let Some(mut handle) = open.handle else { return Ok(None) };
+        let Open { failed, handle, locked, abandoned, .. } = std::mem::take(&mut self.open);
+        self.settings.end_transaction(!failed, &mut self.parameter_changes);
+        let Some(mut handle) = handle else { return Ok(None) };
         let ddl = handle.ddl.take();
-        let abandoned = open.abandoned;
-        if ddl.is_none() && open.locked.is_empty() {
+        if ddl.is_none() && locked.is_empty() {
             let result = handle.transaction.commit().await;
             self.clear(abandoned);
             return Ok(Some(result?));
         }
-        let (result, ddl) = Box::pin(self.commit_ddl(&handle.transaction, ddl, &open.locked)).await;
+        let (result, ddl) = Box::pin(self.commit_ddl(&handle.transaction, ddl, &locked)).await;
         drop(handle);
         self.clear(abandoned);
         match &result {
             Ok(()) => {
+                if ddl.is_some() {
+                    locked.forget();
+                } else {
+                    locked.release().await;
+                }
                 if let Err(error) = Box::pin(self.shared.manager.refresh()).await {
                     tracing::warn!(%error, "the catalog could not be read after changing it");
                 }
@@ -209,7 +215,8 @@ impl Session {
                 // What became of an ambiguous commit is not known: what it made must stay then.
                 let known = error.code != code::STATEMENT_COMPLETION_UNKNOWN;
                 let fresh = ddl.filter(|_| known).map(|ddl| ddl.fresh).unwrap_or_default();
-                self.undo_ddl(&open.locked, fresh).await;
+                locked.release().await;
+                self.clear(fresh);
             }
         }
         result.map(|()| None)
@@ -219,16 +226,14 @@ impl Session {
         &self,
         transaction: &Transaction,
         ddl: Option<DdlState>,
-        locked: &[u32],
+        locked: &TableLocks,
     ) -> (Result<(), SqlError>, Option<DdlState>) {
         let Some(mut ddl) = ddl else {
-            let result = transaction.commit().await.map(|_| ()).map_err(SqlError::from);
-            self.unlock(locked).await;
-            return (result, None);
+            return (transaction.commit().await.map(|_| ()).map_err(SqlError::from), None);
         };
         let sealed = async {
-            for id in locked {
-                let still = ddl.writer.catalog.table(*id).filter(|table| table.lock.is_some()).cloned();
+            for id in locked.tables() {
+                let still = ddl.writer.catalog.table(id).filter(|table| table.lock.is_some()).cloned();
                 if let Some(table) = still {
                     let mut descriptor = table.descriptor().clone();
                     descriptor.lock = None;
@@ -249,10 +254,11 @@ impl Session {
 
     /// Rolls back what is open. Nothing is open afterwards.
     pub(super) async fn roll_back(&mut self) {
-        let open = std::mem::take(&mut self.open);
+        let Open { handle, locked, abandoned, .. } = std::mem::take(&mut self.open);
         self.settings.end_transaction(false, &mut self.parameter_changes);
-        self.discard(open.handle).await;
-        self.undo_ddl(&open.locked, open.abandoned).await;
+        self.discard(handle).await;
+        locked.release().await;
+        self.clear(abandoned);
     }
 
     /// Rolls back a transaction proper; its locks on tables stay.
@@ -264,30 +270,8 @@ impl Session {
         }
     }
 
-    pub(super) async fn undo_ddl(&mut self, locked: &[u32], fresh: BTreeSet<(u32, u32)>) {
-        self.unlock(locked).await;
-        self.clear(fresh);
-    }
-
-    pub(super) async fn unlock(&self, locked: &[u32]) {
-        if locked.is_empty() {
-            return;
-        }
-        let (manager, holder) = (self.shared.manager.clone(), self.lock_holder());
-        let Err(error) = manager.unlock_tables(locked, &holder).await else { return };
-        // Nobody else may remove the lock of a node that lives: it has to go, however long that takes.
-        tracing::warn!(%error, "tables are not unlocked yet");
-        let locked = locked.to_vec();
-        self.shared.tasks.spawn("unlock tables", async move {
-            while let Err(error) = manager.unlock_tables(&locked, &holder).await {
-                tracing::debug!(%error, "tables are not unlocked yet");
-                tokio::time::sleep(UNLOCK_PAUSE).await;
-            }
-        });
-    }
-
     /// Removes the contents of indexes that nobody uses, in the background.
-    fn clear(&self, indexes: BTreeSet<(u32, u32)>) {
+    pub(super) fn clear(&self, indexes: BTreeSet<(u32, u32)>) {
         if indexes.is_empty() {
             return;
         }
@@ -344,35 +328,47 @@ impl Session {
 
     /// Locks an existing table against everybody else, so that this transaction can alter it.
     pub(crate) async fn lock_for_ddl(&mut self, table: &Table) -> Result<(), SqlError> {
-        let manager = self.shared.manager.clone();
-        let holder = self.lock_holder();
+        let patience = self.settings.timeouts().lock;
         let statements = self.open.statements;
         let handle = self.open.handle.as_mut().expect("the statement in hand has begun the transaction");
-        let created_here = handle.catalog.table(table.id).is_none();
-        if created_here || self.open.locked.contains(&table.id) {
+        if handle.ddl.as_ref().is_some_and(|ddl| ddl.created.contains(&table.id)) {
             return Ok(());
         }
+        if self.open.locked.contains(table.id) {
+            return self.take_in_locked(table.id).await;
+        }
         handle.pin.note(table.id);
-        if let Err(error) = manager.lock_table(table, &holder, &handle.pin).await {
+        let lock = TableLocks::ask(&self.shared, table.id);
+        if let Err(error) = lock.take(table, &handle.pin, patience).await {
             // The lock may stand all the same: the answer to writing it was lost, or what should have removed it failed.
-            self.unlock(&[table.id]).await;
+            lock.release().await;
             return Err(error);
         }
-        self.open.locked.push(table.id);
+        self.open.locked.join(lock);
         if statements == 0 && handle.ddl.is_none() {
             // Nothing was done yet: a snapshot above the lock saves going over it again.
             let old = self.open.handle.take();
             self.discard(old).await;
             self.handle().await?;
+        }
+        self.take_in_locked(table.id).await
+    }
+
+    /// Reads a locked table as it is now.
+    ///
+    /// # Errors
+    /// 40001 when the lock was lost.
+    pub(super) async fn take_in_locked(&mut self, table: u32) -> Result<(), SqlError> {
+        self.begin_ddl().await?;
+        let handle = self.open_handle();
+        let ddl = handle.ddl.as_mut().ok_or_else(|| SqlError::internal("the catalog is changed unprepared"))?;
+        let Some(lock) = ddl.writer.take_in(&handle.transaction, table).await? else { return Ok(()) };
+        if lock.is_some_and(|lock| self.open.locked.holds(table, &lock)) {
             return Ok(());
         }
-        if let Some(ddl) = &mut handle.ddl {
-            ddl.writer.reload(&handle.transaction, table.id).await?;
-        } else {
-            let mut writer = CatalogWriter::begin(&handle.transaction, handle.catalog.clone()).await?;
-            writer.reload(&handle.transaction, table.id).await?;
-            handle.ddl = Some(DdlState::new(writer));
-        }
-        Ok(())
+        let message = "restart transaction: the lock on a relation that it changes was lost";
+        Err(SqlError::new(code::SERIALIZATION_FAILURE, message)
+            .detail("The other nodes did not hear from this one for so long that they thought it dead.")
+            .hint("Roll back, and try the transaction again."))
     }
 }
