@@ -44,6 +44,22 @@ pub async fn lookup(sender: &dyn Sender, start: Bytes, timeout_ms: u64) -> Resul
     rows.rows.into_iter().map(|row| decode(row.value)).collect()
 }
 
+/// The entry of a range, by its ID; reads the directory through to find it.
+///
+/// # Errors
+/// As [`lookup`].
+pub async fn find(sender: &dyn Sender, range_id: u64, timeout_ms: u64) -> Result<Option<RangeDescriptor>, KvError> {
+    let mut start = keys::meta_scan_start(keys::MIN);
+    loop {
+        let entries = lookup(sender, start, timeout_ms).await?;
+        let Some(last) = entries.last() else { return Ok(None) };
+        start = keys::next(&keys::meta(&last.end));
+        if let Some(found) = entries.into_iter().find(|entry| entry.range_id == range_id) {
+            return Ok(Some(found));
+        }
+    }
+}
+
 fn decode(value: Bytes) -> Result<RangeDescriptor, KvError> {
     RangeDescriptor::decode(value).map_err(|error| KvError::invalid(format!("unreadable directory entry: {error}")))
 }

@@ -155,9 +155,17 @@ impl Shared {
     /// A replica that hears nobody may have been removed without being told: the directory knows.
     async fn ask_membership(&self, held: &Held) {
         let own = held.replica.descriptor();
-        if own.range_id == directory::FIRST_RANGE_ID || own.replicas.is_empty() {
+        if own.range_id == directory::FIRST_RANGE_ID {
             if let Some(first) = self.router.first_range() {
                 self.store.told_of_removal(&first);
+            }
+            return;
+        }
+        if own.replicas.is_empty() {
+            // It was to be sent its data, and does not know where in the directory it stands.
+            let timeout_ms = self.settings.liveness_interval_ms;
+            if let Ok(Some(entry)) = directory::find(&*self.router, own.range_id, timeout_ms).await {
+                self.store.told_of_removal(&entry);
             }
             return;
         }
