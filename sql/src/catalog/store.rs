@@ -161,13 +161,22 @@ impl CatalogWriter {
 
     /// Takes in a locked table as it is committed now, once: the transaction has read the lock then, and does not commit if somebody has
     /// taken it away, believing this node to be dead. Answers the lock that stands; `None` when it was taken in before.
-    pub async fn take_in(&mut self, transaction: &Transaction, id: u32) -> Result<Option<Option<TableLock>>, SqlError> {
+    pub async fn take_in(
+        &mut self,
+        transaction: &Transaction,
+        id: u32,
+        is_own: impl Fn(&TableLock) -> bool,
+    ) -> Result<Option<Option<TableLock>>, SqlError> {
         if self.taken_in.contains(&id) {
             return Ok(None);
         }
-        // Without a lock on the key: whoever wants the table next looks there for who holds it.
-        let descriptor = transaction.get(keys::descriptor_key(id), LockStrength::None).await?;
-        let descriptor = descriptor.map(|value| decode(&value)).transpose()?;
+        // Without a lock on the key, if it goes: whoever wants the table next looks there for who holds it. A snapshot from before the
+        // lock does not show it: then what is newest is read, which only a locking read does.
+        let found = transaction.get(keys::descriptor_key(id), LockStrength::None).await?;
+        let mut descriptor = found.map(|value| decode(&value)).transpose()?;
+        if !matches!(&descriptor, Some(Descriptor::Table(table)) if table.lock.as_ref().is_some_and(is_own)) {
+            descriptor = get(transaction, id).await?;
+        }
         self.taken_in.insert(id);
         let catalog = Arc::make_mut(&mut self.catalog);
         let Some(descriptor) = descriptor else {

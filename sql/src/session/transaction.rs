@@ -17,7 +17,7 @@ use super::as_of::AsOf;
 use super::savepoint::Savepoint;
 use super::table_locks::TableLocks;
 use super::{Running, Session, SessionView};
-use crate::catalog::{Catalog, CatalogWriter, Descriptor, Pin, Table};
+use crate::catalog::{Catalog, CatalogWriter, Descriptor, Pin, Table, TableLock};
 use crate::error::{RetryScope, SqlError, code};
 use crate::types::Datum;
 
@@ -360,10 +360,12 @@ impl Session {
     /// 40001 when the lock was lost.
     pub(super) async fn take_in_locked(&mut self, table: u32) -> Result<(), SqlError> {
         self.begin_ddl().await?;
-        let handle = self.open_handle();
+        let (handle, locked) = (self.open.handle.as_mut(), &self.open.locked);
+        let handle = handle.expect("the statement in hand has begun the transaction");
         let ddl = handle.ddl.as_mut().ok_or_else(|| SqlError::internal("the catalog is changed unprepared"))?;
-        let Some(lock) = ddl.writer.take_in(&handle.transaction, table).await? else { return Ok(()) };
-        if lock.is_some_and(|lock| self.open.locked.holds(table, &lock)) {
+        let is_own = |lock: &TableLock| locked.holds(table, lock);
+        let Some(lock) = ddl.writer.take_in(&handle.transaction, table, is_own).await? else { return Ok(()) };
+        if lock.as_ref().is_some_and(is_own) {
             return Ok(());
         }
         let message = "restart transaction: the lock on a relation that it changes was lost";

@@ -40,6 +40,7 @@ async fn node() -> Arc<Shared> {
         cluster: Arc::new(OneRange),
         node_id: 1,
         tasks: tasks.clone(),
+        query_tasks: tasks.clone(),
         random: random.fork("sql"),
         settings: SqlSettings::default(),
     });
