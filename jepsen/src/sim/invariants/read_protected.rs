@@ -57,11 +57,12 @@ fn read_again(sample: &Sample, read: &Read, timestamp: Timestamp) -> Option<(u64
     let mut at = read.start.clone();
     // Splits may have cut the span into pieces since, and no node need hold all of them.
     loop {
-        let holder = sample.nodes.iter().find_map(|node| {
+        let holders = sample.nodes.iter().filter_map(|node| {
             let state = node.ranges.iter().find(|state| state.descriptor.contains(&at))?;
             Some((node, state))
         });
-        let (node, state) = holder?;
+        // The last reads may be of what has applied at the leaseholder alone so far.
+        let (node, state) = holders.max_by_key(|(_, state)| state.applied.last_applied.map(|last| last.index))?;
         if timestamp < state.gc_threshold {
             return None;
         }
