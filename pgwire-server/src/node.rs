@@ -179,7 +179,7 @@ impl StartingNode {
             data_dir: self.storage.dir,
             engine: self.storage.engine,
             transport,
-            hlc: Arc::clone(&hlc),
+            hlc,
             tasks: self.clients.clone(),
             raft_tasks: self.raft.clone(),
             random: self.random.clone(),
@@ -193,24 +193,7 @@ impl StartingNode {
             begin,
         };
         let kv = self.clients.spawn("start node", Node::start(config)).await??;
-        let database = txn::Database::new(
-            kv.sender(),
-            hlc,
-            self.clients.clone(),
-            self.random.fork("transactions"),
-            kv.node_id(),
-            txn::Settings::default(),
-        );
-        let sql = SqlNode::start(SqlNodeConfig {
-            database,
-            cluster: cluster_view::of(&kv.admin()),
-            node_id: kv.node_id(),
-            tasks: self.clients.clone(),
-            query_tasks: self.queries.clone(),
-            random: self.random.fork("sql"),
-            settings: SqlSettings { query_memory_bytes: QUERY_MEMORY_BYTES, ..SqlSettings::default() },
-        });
-        let sql = sql.await.map_err(|error| anyhow::anyhow!("the catalog cannot be read: {error}"))?;
+        let sql = start_sql(&kv, &self.clients, &self.queries, &self.random).await?;
         let metrics = Metrics::new();
         let connections = self.clients.scope();
         let shared = Arc::new(Shared {
@@ -238,6 +221,28 @@ impl StartingNode {
             _lock: self.storage.lock,
         })
     }
+}
+
+/// Transactions and SQL over a node's ranges.
+async fn start_sql(kv: &Node, clients: &Tasks, queries: &Tasks, random: &Random) -> Result<SqlNode> {
+    let database = txn::Database::new(
+        kv.sender(),
+        Arc::clone(kv.hlc()),
+        clients.clone(),
+        random.fork("transactions"),
+        kv.node_id(),
+        txn::Settings::default(),
+    );
+    let sql = SqlNode::start(SqlNodeConfig {
+        database,
+        cluster: cluster_view::of(&kv.admin()),
+        node_id: kv.node_id(),
+        tasks: clients.clone(),
+        query_tasks: queries.clone(),
+        random: random.fork("sql"),
+        settings: SqlSettings { query_memory_bytes: QUERY_MEMORY_BYTES, ..SqlSettings::default() },
+    });
+    sql.await.map_err(|error| anyhow::anyhow!("the catalog cannot be read: {error}"))
 }
 
 /// What the node's first life begins with; one that is to join can be told to found a cluster instead.

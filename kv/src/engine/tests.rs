@@ -151,6 +151,7 @@ fn fjall_is_found_again_as_it_was_left() {
 /// Journals that were sealed but whose memtables were not written out when the process was killed: fjall keeps writers waiting
 /// while four or more such memtables are there, and only flushes end that.
 #[test]
+#[allow(clippy::disallowed_methods, reason = "puts together what a killed process leaves of fjall's own files")]
 fn fjall_takes_writes_after_a_kill_that_left_many_sealed_journals() {
     const JOURNAL_BYTES: u64 = 65 << 20;
     let (life, killed) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
@@ -192,11 +193,13 @@ fn fjall_takes_writes_after_a_kill_that_left_many_sealed_journals() {
     check(&*engine.snapshot(), &model, b"", b"");
 }
 
+#[allow(clippy::disallowed_methods, reason = "as above")]
 fn inode(path: &std::path::Path) -> Option<u64> {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata(path).map(|metadata| metadata.ino()).ok()
 }
 
+#[allow(clippy::disallowed_methods, reason = "as above")]
 fn copy_tree(from: &std::path::Path, to: &std::path::Path) {
     for entry in std::fs::read_dir(from).expect("a directory").flatten() {
         let target = to.join(entry.file_name());

@@ -309,7 +309,7 @@ impl Rewriter<'_> {
             }
             Expr::Function(function) => self.function(function)?,
             Expr::Subquery(query) if scalar::bare_value(&query).is_some() => {
-                rows::nested(scalar::bare_value(&query).cloned().unwrap_or_else(|| Expr::Subquery(query)))
+                rows::nested(scalar::bare_value(&query).cloned().unwrap_or(Expr::Subquery(query)))
             }
             Expr::Subquery(mut query) => {
                 let condition = if scalar::aggregate(&mut query) {
