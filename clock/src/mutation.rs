@@ -96,6 +96,8 @@ mutants! {
     MembershipForgotten = "membership-forgotten",
     /// A coordinator that stalled for longer than records are kept creates one all the same, since its snapshot is young.
     RetentionFromSnapshot = "retention-from-snapshot",
+    /// The record of a commit is forgotten although intents that it names are not resolved.
+    RecordBeforeIntents = "record-before-intents",
     /// ALTER waits for no other node to know of a change before it goes on.
     AlterWaitsForNobody = "alter-waits-for-nobody",
 }

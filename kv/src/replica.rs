@@ -43,7 +43,7 @@ use clock::{Hlc, Random, Tasks, Timestamp};
 use parking_lot::{Mutex, RwLock};
 use raft_groups::LogPosition;
 
-pub use audit::{checksum as audit_checksum, record_status};
+pub use audit::{RecordStatus, checksum as audit_checksum, record_status};
 pub use events::{NoEvents, ReplicaEvents};
 pub use local::{first_range_state, local_range};
 pub use proposer::{LocalProposer, Proposer};

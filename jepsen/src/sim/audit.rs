@@ -46,7 +46,7 @@ pub enum Audited {
         record: Bytes,
         /// What it is told.
         told: Told,
-        /// Where the pushee's writes stand.
+        /// Where the pushee's writes stand; for one that is presumed aborted, from when on ends are remembered.
         at: Timestamp,
     },
     /// Entries are about to be applied.
@@ -92,6 +92,8 @@ pub enum Told {
     Moved,
     /// It does not go on.
     Aborted,
+    /// It does not go on, or was forgotten: for want of a record, after longer than records are kept.
+    Presumed,
     /// It is over, and its writes count.
     Committed,
 }
@@ -156,6 +158,7 @@ impl Fields {
             }
             "moved" => pushed(Told::Moved),
             "aborted" => pushed(Told::Aborted),
+            "presumed" => pushed(Told::Presumed),
             "committed" => pushed(Told::Committed),
             "fenced" => Audited::Fenced { node },
             "began" => Audited::Began { node, read: at },

@@ -144,6 +144,9 @@ pub struct TxnRecord {
     /// The waits of its requests that were noted here.
     #[prost(message, repeated, tag = "6")]
     pub waits: Vec<WaitEdge>,
+    /// When it was presumed aborted, for want of a record; one of a commit, its intents resolved, might have been forgotten.
+    #[prost(message, optional, tag = "7")]
+    pub presumed_at: Option<Timestamp>,
 }
 
 /// Whether a write in flight was found.

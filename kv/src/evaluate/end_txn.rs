@@ -15,7 +15,7 @@ use clock::Timestamp;
 use clock::mutation::{self, Mutant};
 
 use super::declare::is_span_within;
-use super::records::{StoredRecord, TxnRecordStore};
+use super::records::{StoredRecord, TxnRecordStore, forgotten};
 use super::{Evaluation, LaterCause, LockUpdate, Refusal};
 use crate::api::*;
 use crate::engine::{EngineError, Reader};
@@ -62,6 +62,10 @@ impl Evaluation<'_> {
                 let actual = self.record.as_ref().map_or(Timestamp::MIN, |record| record.write_timestamp);
                 let conflict = error_detail::Conflict { key: txn.anchor.clone(), actual, other: None };
                 Err(Refusal::Error(KvError::AlreadyCommitted(conflict)))
+            }
+            // A commit whose answer was lost may have come before.
+            (Some(TxnStatus::Aborted), _) if self.record.as_ref().is_some_and(|record| record.presumed) => {
+                Err(forgotten("it is presumed aborted, after longer than records are kept"))
             }
             (Some(TxnStatus::Aborted), true) => {
                 let message = "another transaction ended it, or its coordinator was silent for too long".to_owned();

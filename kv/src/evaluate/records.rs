@@ -21,7 +21,17 @@
 //! A push of a transaction without a record is remembered in the timestamp cache at the record's key; a record created later
 //! starts above it.
 //!
-//! Invariant: `forgotten_is_final` (no transaction commits, or goes on, whose end may have been forgotten).
+//! A pusher that finds no record after that long ends the transaction too, but its tombstone proves less:
+//!
+//! ```text
+//!   committed ──▶ intents resolved ──▶ record forgotten ──▶ pushed by one that had met an intent long before: PRESUMED aborted
+//! ```
+//!
+//! The pusher may go on: where the transaction committed, no leaseholder has an intent of it any more that could be taken for an
+//! aborted one. Its coordinator, should it still ask, is not told that nothing happened.
+//!
+//! Invariants: `forgotten_is_final` (no transaction commits, or goes on, whose end may have been forgotten), `push_stands` (what a
+//! pusher is told stays so).
 
 use bytes::Bytes;
 use clock::Timestamp;
@@ -65,6 +75,9 @@ pub(crate) struct StoredRecord {
     /// Its writes that do not count, although it committed.
     #[prost(message, repeated, tag = "8")]
     pub ignored: Vec<SequenceSpan>,
+    /// It was aborted by a pusher that found no record, after so long that one of a commit might have been forgotten.
+    #[prost(bool, tag = "9")]
+    pub presumed: bool,
 }
 
 /// Access to records by key.
@@ -104,8 +117,7 @@ impl Evaluation<'_> {
         if since.plus(retention) >= self.input.now {
             return Ok(());
         }
-        let message = "it lasted longer than records are kept, and has none".to_owned();
-        Err(Refusal::Error(KvError::Forgotten(error_detail::Ended { message, other: None })))
+        Err(forgotten("it lasted longer than records are kept, and has none"))
     }
 
     /// A record that does not exist yet starts above every push that was remembered.
@@ -184,12 +196,15 @@ impl Evaluation<'_> {
     }
 
     fn abort_pushee(&mut self, pushee: &TxnMeta, found: Option<StoredRecord>) -> ResponseKind {
+        let retention = Duration::from_millis(self.input.settings.record_retention_ms);
+        let presumed = found.is_none() && pushee.begin_timestamp.plus(retention) < self.input.now;
         let former = found.unwrap_or_else(|| self.record_to_be(pushee));
         let record = StoredRecord {
             status: TxnStatus::Aborted as i32,
             heartbeat: None,
             ended: Some(self.input.now),
             epoch: former.epoch.max(pushee.epoch),
+            presumed,
             ..former
         };
         if !mutation::is(Mutant::AbortWithoutTombstone) {
@@ -243,8 +258,14 @@ impl Evaluation<'_> {
             intents: record.intents.clone(),
             exists,
             waits: Vec::new(),
+            presumed_at: record.ended.filter(|_| record.presumed),
         })
     }
+}
+
+/// The refusal of a coordinator whose transaction may have ended either way.
+pub(super) fn forgotten(message: &str) -> Refusal {
+    Refusal::Error(KvError::Forgotten(error_detail::Ended { message: message.to_owned(), other: None }))
 }
 
 /// A record that is to go.

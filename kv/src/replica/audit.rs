@@ -9,6 +9,8 @@
 //!
 //! Nobody listens in production, and then nothing is computed: see [`tracing::enabled!`].
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use clock::Timestamp;
 
@@ -79,9 +81,12 @@ impl Replica {
             else {
                 continue;
             };
-            let (pushee, at) = (&push.pushee, record.txn.write_timestamp);
+            let retention = Duration::from_millis(self.settings.record_retention_ms);
+            let remembered_from = record.presumed_at.map(|presumed_at| presumed_at.minus(retention));
+            let (pushee, at) = (&push.pushee, remembered_from.unwrap_or(record.txn.write_timestamp));
             let told = match TxnStatus::try_from(record.status) {
                 Ok(TxnStatus::Pending) if !push.push_to.is_min() && at > push.push_to => "moved",
+                Ok(TxnStatus::Aborted) if record.presumed_at.is_some() => "presumed",
                 Ok(TxnStatus::Aborted) => "aborted",
                 Ok(TxnStatus::Committed) => "committed",
                 _ => continue,
@@ -130,10 +135,24 @@ fn rows_of(answer: &Response) -> Option<(u64, u64)> {
     }
 }
 
-/// What became of the transaction whose record this is, and where its writes stand; `None` when it does not decode.
-pub fn record_status(record: &[u8]) -> Option<(TxnStatus, Timestamp)> {
+/// What a record says, to an auditor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordStatus {
+    /// What became of the transaction.
+    pub status: TxnStatus,
+    /// Where its writes stand.
+    pub write_timestamp: Timestamp,
+    /// When it ended, if it has.
+    pub ended: Option<Timestamp>,
+    /// It was ended for want of a record, which may have been forgotten.
+    pub presumed: bool,
+}
+
+/// What a record says; `None` when it does not decode.
+pub fn record_status(record: &[u8]) -> Option<RecordStatus> {
     let record = TxnRecordStore::decode(Bytes::copy_from_slice(record)).ok()?;
-    Some((record.status(), record.write_timestamp))
+    let (status, presumed) = (record.status(), record.presumed);
+    Some(RecordStatus { status, write_timestamp: record.write_timestamp, ended: record.ended, presumed })
 }
 
 /// The checksum of a value, as audit events sum it up: FNV-1a.

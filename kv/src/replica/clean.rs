@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clock::Timestamp;
+use clock::mutation::{self, Mutant};
 use parking_lot::Mutex;
 
 use super::propose::Fate;
@@ -90,7 +91,7 @@ impl Replica {
             self.upkeep.due.lock().versions = when_due(next.min(now), ttl);
         }
         if due.records <= now {
-            let retention = Duration::from_millis(self.settings.record_retention_ms);
+            let retention = self.record_age();
             self.upkeep.due.lock().records = now.plus(RETRY_AFTER.min(retention));
             let oldest = self.forget_records(now.minus(retention)).await?;
             self.upkeep.due.lock().records = when_due(oldest.min(now), retention);
@@ -107,9 +108,14 @@ impl Replica {
             return Err(invalid("the threshold lies in the future"));
         }
         self.collect_below(collect.threshold, true).await?;
-        let retention = Duration::from_millis(self.settings.record_retention_ms);
-        self.forget_records(self.clock_now()?.minus(retention)).await?;
+        self.forget_records(self.clock_now()?.minus(self.record_age())).await?;
         Ok(())
+    }
+
+    /// How old records are that go: what others count on that they are kept for, and what clocks may differ by, when it was ended
+    /// and now.
+    fn record_age(&self) -> Duration {
+        Duration::from_millis(self.settings.record_retention_ms) + 4 * self.hlc.max_clock_error()
     }
 
     fn has_much_garbage(&self) -> bool {
@@ -236,7 +242,8 @@ impl Replica {
 
     /// Resolves what ended transactions have left, and ends those whose coordinator has been silent for so long.
     async fn settle_records(&self, records: &[OldRecord]) -> Result<(), KvError> {
-        let requests: Vec<Request> = records.iter().flat_map(OldRecord::settling).collect();
+        let is_left = |record: &&OldRecord| !(record.has_ended() && mutation::is(Mutant::RecordBeforeIntents));
+        let requests: Vec<Request> = records.iter().filter(is_left).flat_map(OldRecord::settling).collect();
         // A span may be too much for one command: it stands alone, so that the range can cut it into pieces.
         let alone = |request: &Request| matches!(&request.kind, Some(RequestKind::ResolveIntents(resolve)) if !resolve.span.end.is_empty());
         let (spans, points): (Vec<Request>, Vec<Request>) = requests.into_iter().partition(alone);

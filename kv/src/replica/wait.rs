@@ -202,7 +202,9 @@ impl Replica {
         let Some(own) = self.ask_waits(waiter, Some(noted)).await else { return Ok(None) };
         if own.status == TxnStatus::Aborted as i32 {
             let message = "another transaction ended it while it waited for a lock".to_owned();
-            return Err(KvError::TxnAborted(error_detail::Ended { message, other: Some(blocker.id) }));
+            let ended = error_detail::Ended { message, other: Some(blocker.id) };
+            let is_certain = own.presumed_at.is_none();
+            return Err(if is_certain { KvError::TxnAborted(ended) } else { KvError::Forgotten(ended) });
         }
         let mut walk = Walk::from(waiter);
         let mut frontier = walk.follow(waiter.id, &own.waits);

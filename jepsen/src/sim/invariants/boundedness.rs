@@ -108,11 +108,11 @@ fn check_store(settings: &Settings, stored: &NodeSample) -> Result<(), String> {
             return Err(format!("keeps data that belongs to no replica it holds, at {at:02x?}"));
         }
         if keys::decode_txn_record(at).is_some()
-            && let Some((status, timestamp)) = record_status(cursor.value())
-            && matches!(status, TxnStatus::Committed | TxnStatus::Aborted)
+            && let Some(record) = record_status(cursor.value())
+            && matches!(record.status, TxnStatus::Committed | TxnStatus::Aborted)
         {
             records += 1;
-            oldest = oldest.min(timestamp);
+            oldest = oldest.min(record.write_timestamp);
         }
     }
     if looks_at_records(settings) && records > RECORDS_MAX {

@@ -28,7 +28,9 @@ impl Invariant for ImplicitCommitStable {
             let mut cursor = reader.cursor(&from, &to, false);
             while cursor.advance().unwrap_or(false) {
                 let Some((_, txn)) = keys::decode_txn_record(cursor.key()) else { continue };
-                let Some((status, _)) = kv::replica::record_status(cursor.value()) else { continue };
+                // What is presumed for want of a record says nothing of one that another replica may still have: see `push_stands`.
+                let found = kv::replica::record_status(cursor.value()).filter(|found| !found.presumed);
+                let Some(status) = found.map(|found| found.status) else { continue };
                 if !matches!(status, TxnStatus::Committed | TxnStatus::Aborted) {
                     continue;
                 }

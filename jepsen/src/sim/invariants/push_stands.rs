@@ -7,6 +7,9 @@
 //! ```
 //!
 //! Whether W has a record yet makes no difference to what the pusher was told.
+//!
+//! Records are forgotten, of commits too, once their intents are resolved. Who asks long after that hears that W is presumed
+//! aborted: this must be so where W ended since whatever may be forgotten by then, and is no harm where it committed before.
 
 use std::collections::BTreeMap;
 
@@ -32,9 +35,10 @@ impl PushStands {
             return Ok(());
         };
         let holds = match (former, told) {
-            (Told::Moved, Told::Moved | Told::Aborted) => true,
+            (Told::Moved, Told::Moved | Told::Aborted | Told::Presumed) => true,
             (Told::Moved, Told::Committed) => at >= former_at,
-            (Told::Aborted, told) => told == Told::Aborted,
+            (Told::Aborted | Told::Presumed, told) => matches!(told, Told::Aborted | Told::Presumed),
+            (Told::Committed, Told::Presumed) => former_at < at,
             (Told::Committed, told) => told == Told::Committed && at == former_at,
         };
         if !holds {
@@ -43,7 +47,12 @@ impl PushStands {
                 record.escape_ascii()
             ));
         }
-        if told != Told::Moved || at > former_at {
+        let is_news = match told {
+            Told::Moved => at > former_at,
+            Told::Presumed => former != Told::Committed,
+            Told::Aborted | Told::Committed => true,
+        };
+        if is_news {
             self.told.insert(record.clone(), (told, at, node));
         }
         Ok(())
@@ -68,10 +77,13 @@ impl Invariant for PushStands {
             for (key, (told, at, by)) in &self.told {
                 let record = reader.get(key).ok().flatten();
                 let found = record.and_then(|record| kv::replica::record_status(&record));
-                let Some((TxnStatus::Committed, committed)) = found else { continue };
+                let Some(found) = found.filter(|found| found.status == TxnStatus::Committed) else { continue };
+                let committed = found.write_timestamp;
                 let holds = match told {
                     Told::Moved => committed >= *at,
                     Told::Aborted => false,
+                    // On a replica that has not heard yet that the record is gone.
+                    Told::Presumed => found.ended.is_some_and(|ended| ended < *at),
                     Told::Committed => committed == *at,
                 };
                 if !holds {

@@ -114,6 +114,11 @@ impl Runner {
                 };
                 kinds.extend(words.iter().map(resolve));
             }
+            // By somebody who met an intent of it once, and knows no more.
+            "push" => {
+                let pushee = self.txns.get(&words[0]).ok_or("push whom?")?.clone();
+                kinds.push(RequestKind::PushTxn(PushTxn { pushee, ..PushTxn::default() }));
+            }
             "heartbeat" => kinds.push(RequestKind::HeartbeatTxn(HeartbeatTxn { now: self.hlc.now()? })),
             "put" | "commit" | "rollback" => {}
             other => return Err(format!("no command {other}").into()),
@@ -218,7 +223,10 @@ fn tell(response: &BatchResponse, before: Option<Timestamp>) -> String {
             }
             ResponseKind::Ended(_) => "rolled back".to_owned(),
             ResponseKind::Counter(counter) => counter.value.to_string(),
-            ResponseKind::Record(record) => format!("record {:?}", TxnStatus::try_from(record.status)),
+            ResponseKind::Record(record) => {
+                let presumed = if record.presumed_at.is_some() { "presumed " } else { "" };
+                format!("{presumed}{:?}", record.status())
+            }
             _ => "done".to_owned(),
         };
         out.push_str(&line);
