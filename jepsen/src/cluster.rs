@@ -122,6 +122,16 @@ impl Cluster {
     /// # Errors
     /// When a process does not start, or a node does not answer in time; its log's end is in the message.
     pub async fn start(config: ClusterConfig) -> Result<Self> {
+        let cluster = Cluster::found(config).await?;
+        cluster.wait_until_replicated(READY_TIMEOUT).await?;
+        Ok(cluster)
+    }
+
+    /// Starts all nodes, makes them a cluster, and waits until each answers a query: by then most ranges have one copy.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub async fn found(config: ClusterConfig) -> Result<Self> {
         let ground = Ground::prepare(&config).await?;
         let sites: Vec<_> = (0..config.nodes).map(|index| ground.site(index)).collect();
         let join: Vec<String> = sites.iter().map(|site| format!("{}:{}", site.address.0, site.address.1)).collect();
@@ -157,7 +167,6 @@ impl Cluster {
         for index in 0..cluster.len() {
             cluster.set_hooks(index).await?;
         }
-        cluster.wait_until_replicated(READY_TIMEOUT).await?;
         Ok(cluster)
     }
 

@@ -34,15 +34,17 @@ pub enum Mode {
     Prepared,
 }
 
-/// What is done to the leaseholder's process in the middle.
+/// What is done to processes during a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Blow {
     /// Nothing.
     None,
-    /// kill -9, and started again.
+    /// kill -9 of the leaseholder's in the middle, and started again.
     Kill,
-    /// SIGSTOP, and SIGCONT.
+    /// SIGSTOP of the leaseholder's in the middle, and SIGCONT.
     Pause,
+    /// kill -9 of one after the other but the clients' own, over and over, each started again before the next.
+    Kills,
 }
 
 /// `jepsen pgbench`
@@ -69,12 +71,15 @@ pub struct PgbenchArguments {
     /// Wait until the accounts are in so many ranges.
     #[arg(long, default_value_t = 1)]
     pub ranges: usize,
-    /// What is done to the leaseholder's process in the middle of each run. Clients are connected to another node.
+    /// What is done to processes during each run. Clients are connected to another node than the leaseholder's.
     #[arg(long, value_enum, default_value = "none")]
     pub fault: Blow,
-    /// How long it lasts.
+    /// How long it lasts; of several, how long it is from one to the next.
     #[arg(long, default_value = "5s", value_parser = parse_duration)]
     pub hold: Duration,
+    /// How often each run is done.
+    #[arg(long, default_value_t = 1)]
+    pub repeat: u32,
     /// How many nodes.
     #[arg(long, default_value_t = 3)]
     pub nodes: usize,
@@ -111,7 +116,7 @@ async fn run_all(cluster: &mut Cluster, arguments: &PgbenchArguments, directory:
     let took = initialise(cluster, arguments.scale).await?;
     println!("pgbench -i -s {} -I dtgp took {:.1} s", arguments.scale, took.as_secs_f64());
     for mode in &arguments.mode {
-        for max_tries in &arguments.max_tries {
+        for max_tries in arguments.max_tries.iter().flat_map(|tries| (0..arguments.repeat).map(move |_| tries)) {
             let settings = Settings {
                 mode: *mode,
                 clients: arguments.clients,
@@ -154,7 +159,7 @@ pub(crate) async fn once(cluster: &mut Cluster, settings: Settings, directory: &
     let holder = books::leaseholder(cluster).await?;
     let gateway = match settings.blow {
         Blow::None => 0,
-        Blow::Kill | Blow::Pause => (holder + 1) % cluster.len(),
+        Blow::Kill | Blow::Pause | Blow::Kills => (holder + 1) % cluster.len(),
     };
     let run = Run {
         port: cluster.node(gateway).ports().sql,
@@ -177,12 +182,15 @@ pub(crate) async fn once(cluster: &mut Cluster, settings: Settings, directory: &
     ))
 }
 
-/// Hits the process in the middle of the run, and lets it come back.
+/// Hits the process in the middle of the run, or one after the other, and lets it come back.
 async fn strike(cluster: &mut Cluster, victim: usize, settings: Settings) -> Result<()> {
+    if settings.blow == Blow::Kills {
+        return kill_in_turn(cluster, victim, settings).await;
+    }
     let node = cluster.node_mut(victim);
     let wait = settings.time.saturating_sub(settings.hold) / 2;
     match settings.blow {
-        Blow::None => Ok(()),
+        Blow::None | Blow::Kills => Ok(()),
         Blow::Kill => {
             tokio::time::sleep(wait).await;
             node.signal(Signal::Kill).await?;
@@ -196,6 +204,25 @@ async fn strike(cluster: &mut Cluster, victim: usize, settings: Settings) -> Res
             node.signal(Signal::Continue).await
         }
     }
+}
+
+/// Kills every node but the one after `first`, in turn, at even intervals while the run lasts. Each is away for half of that.
+async fn kill_in_turn(cluster: &mut Cluster, first: usize, settings: Settings) -> Result<()> {
+    let spared = (first + 1) % cluster.len();
+    let mut victim = first;
+    let kills = settings.time.as_millis() / settings.hold.as_millis().max(1);
+    for _ in 1..kills {
+        tokio::time::sleep(settings.hold / 2).await;
+        let node = cluster.node_mut(victim);
+        node.signal(Signal::Kill).await?;
+        tokio::time::sleep(settings.hold / 2).await;
+        node.start().await?;
+        victim = (victim + 1) % cluster.len();
+        if victim == spared {
+            victim = (victim + 1) % cluster.len();
+        }
+    }
+    Ok(())
 }
 
 fn judge(figures: &Figures, rows: u64, settings: Settings) -> Result<()> {

@@ -10,6 +10,7 @@ mod hostile;
 mod limits;
 mod losses;
 mod rust_driver;
+mod splits;
 mod storm;
 mod tools;
 
@@ -36,6 +37,9 @@ pub struct SuiteArguments {
     /// For how long.
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
     idle_time: Duration,
+    /// How many fresh clusters are split at once.
+    #[arg(long, default_value_t = 3)]
+    clusters: usize,
 }
 
 type Check = for<'a> fn(&'a mut Cluster, &'a SuiteArguments) -> Pin<Box<dyn Future<Output = Result<String>> + 'a>>;
@@ -62,6 +66,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("bank under kill -9", |cluster, _| Box::pin(faults::bank_under_kill(cluster))),
     ("register under SIGSTOP", |cluster, _| Box::pin(faults::register_under_pause(cluster))),
     ("bank under partition", |cluster, _| Box::pin(faults::bank_under_partition(cluster))),
+    ("splits at once", |_, arguments| Box::pin(splits::at_once(arguments.clusters))),
     ("a minority refuses", |cluster, _| Box::pin(limits::minority(cluster))),
     ("disk full", |_, _| Box::pin(limits::disk_full())),
     ("any two of five nodes are lost", |_, _| Box::pin(losses::any_two())),

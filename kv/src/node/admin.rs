@@ -124,24 +124,29 @@ impl Shared {
         Ok(found)
     }
 
-    /// What a range's leaseholder, or else any of its replicas, says of its size.
+    /// What a range's leaseholder, or else any of its replicas, says of its size; and its leader, which need not be the leaseholder,
+    /// of the voters that answer.
     async fn measure_range(&self, descriptor: RangeDescriptor) -> RangeInfo {
         let believed = self.router.believed_leaseholder(&descriptor.start);
         let mut nodes: Vec<u64> = descriptor.replicas.iter().map(|replica| replica.node_id).collect();
         nodes.sort_by_key(|node| (believed != Some(*node), !self.registry.is_live(*node), *node));
+        let mut found: Option<RangeInfo> = None;
         for node in nodes {
             if let Some(measured) = self.measure_at(node, descriptor.range_id).await
                 && let Some(newest) = measured.descriptor
             {
                 let leaseholder = (measured.leaseholder != 0).then_some(measured.leaseholder);
-                let descriptor = if newest.generation > descriptor.generation { newest } else { descriptor };
-                // Whoever leads hears itself.
-                let live_voters = (!measured.live_voters.is_empty()).then_some(measured.live_voters);
+                let descriptor = if newest.generation > descriptor.generation { newest } else { descriptor.clone() };
                 let (bytes, keys) = (Some(measured.bytes), Some(measured.keys));
-                return RangeInfo { descriptor, leaseholder, live_voters, bytes, keys };
+                let info = found.get_or_insert(RangeInfo { descriptor, leaseholder, live_voters: None, bytes, keys });
+                // Whoever leads hears itself.
+                if !measured.live_voters.is_empty() {
+                    info.live_voters = Some(measured.live_voters);
+                    break;
+                }
             }
         }
-        RangeInfo { descriptor, leaseholder: believed, live_voters: None, bytes: None, keys: None }
+        found.unwrap_or(RangeInfo { descriptor, leaseholder: believed, live_voters: None, bytes: None, keys: None })
     }
 
     async fn measure_at(&self, node: u64, range_id: u64) -> Option<Measured> {
