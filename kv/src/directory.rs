@@ -4,6 +4,8 @@
 //!   \x02 ⧺ end key ─▶ RangeDescriptor           "\x02\xff" stands for the end of the keyspace
 //!
 //!   key k ─▶ the first entry above \x02 ⧺ k  is the range that contains k
+//!
+//!   \x03 r ⧺ range ID ─▶ RangeDescriptor        the same by ID, for who knows nothing else of a range
 //! ```
 //!
 //! The directory lives in the first range `[\x02, \x04)`, which is never split; its descriptor travels with each
@@ -16,7 +18,7 @@
 use bytes::Bytes;
 use prost::Message;
 
-use crate::api::{BatchHeader, BatchRequest, EnterRange, KvError, RequestKind, ResponseKind, Scan, Sender};
+use crate::api::{BatchHeader, BatchRequest, EnterRange, Get, KvError, RequestKind, ResponseKind, Scan, Sender};
 use crate::descriptor::RangeDescriptor;
 use crate::keys;
 
@@ -44,11 +46,25 @@ pub async fn lookup(sender: &dyn Sender, start: Bytes, timeout_ms: u64) -> Resul
     rows.rows.into_iter().map(|row| decode(row.value)).collect()
 }
 
-/// The entry of a range, by its ID; reads the directory through to find it.
+/// The entry of a range, by its ID.
 ///
 /// # Errors
 /// As [`lookup`].
 pub async fn find(sender: &dyn Sender, range_id: u64, timeout_ms: u64) -> Result<Option<RangeDescriptor>, KvError> {
+    let get = Get { key: keys::range_entry(range_id), ..Get::default() };
+    let header = BatchHeader { timeout_ms, ..BatchHeader::default() };
+    let response = sender.send(BatchRequest { header, requests: vec![RequestKind::Get(get).into()] }).await?;
+    let Some(ResponseKind::Value(entry)) = response.responses.into_iter().next().and_then(|r| r.kind) else {
+        return Err(KvError::invalid("the directory answered a read with something else"));
+    };
+    match entry.value {
+        Some(value) => decode(value).map(Some),
+        None => search(sender, range_id, timeout_ms).await,
+    }
+}
+
+/// The same for a range that was entered last when entries were not kept by ID yet: reads the directory through.
+async fn search(sender: &dyn Sender, range_id: u64, timeout_ms: u64) -> Result<Option<RangeDescriptor>, KvError> {
     let mut start = keys::meta_scan_start(keys::MIN);
     loop {
         let entries = lookup(sender, start, timeout_ms).await?;

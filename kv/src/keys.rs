@@ -4,7 +4,8 @@
 //!   \x01 i <range id> <what>         by range ID: applied state, lease, threshold, statistics     plain engine keys
 //!   \x01 k <key> <what> …            by key: range descriptor, transaction records                plain engine keys
 //!   \x02 <end key>                   directory: end key of a range → its descriptor               versioned
-//!   \x03 <kind> …                    system: liveness, nodes, counters, settings, rules, jobs     versioned
+//!   \x03 <kind> …                    system: liveness, nodes, counters, settings, rules, jobs,    versioned
+//!                                    ranges by their IDs
 //!   \x04 <table> <index> …           rows and index entries                                       versioned
 //! ```
 //!
@@ -157,6 +158,11 @@ pub fn meta_scan_start(key: &[u8]) -> Bytes {
     start.into()
 }
 
+/// Where the directory keeps a range's newest descriptor by the range's ID.
+pub fn range_entry(range_id: u64) -> Bytes {
+    system(b'r', range_id)
+}
+
 /// The end of the directory.
 pub fn meta_end() -> Bytes {
     Bytes::from_static(&[SYSTEM])
@@ -198,7 +204,7 @@ pub fn placement_rule(name: &str) -> Bytes {
     [&[SYSTEM, b'p'], name.as_bytes()].concat().into()
 }
 
-/// The span of all system keys of a kind (`b'l'`, `b'n'`, `b'j'`, `b'c'`, `b's'`, `b'p'`).
+/// The span of all system keys of a kind (`b'l'`, `b'n'`, `b'j'`, `b'c'`, `b's'`, `b'p'`, `b'r'`).
 pub fn system_span(kind: u8) -> Span {
     Span { start: vec![SYSTEM, kind].into(), end: vec![SYSTEM, kind + 1].into() }
 }

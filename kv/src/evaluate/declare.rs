@@ -114,7 +114,10 @@ pub(crate) fn declare(
             RequestKind::Put(put) => out.write(&put.key, write),
             RequestKind::Delete(delete) => out.write(&delete.key, write),
             RequestKind::Increment(increment) => out.write(&increment.key, Timestamp::MIN),
-            RequestKind::EnterRange(enter) => out.write(&enter.key, Timestamp::MIN),
+            RequestKind::EnterRange(enter) => {
+                out.write(&enter.key, Timestamp::MIN);
+                out.write(&keys::range_entry(enter.descriptor.range_id), Timestamp::MIN);
+            }
             RequestKind::EndTxn(end) => {
                 out.record(batch.header.txn.as_ref(), LatchAccess::Write(Timestamp::MIN));
                 let points = end.intents.iter().filter(|span| span.end.is_empty() && is_span_within(span, range));

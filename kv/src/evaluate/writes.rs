@@ -7,6 +7,7 @@ use prost::Message;
 use super::{Evaluation, LaterCause, Refusal};
 use crate::api::*;
 use crate::descriptor::RangeDescriptor;
+use crate::keys;
 use crate::mvcc::{self, WriteMode, WriteOutcome};
 
 impl Evaluation<'_> {
@@ -111,7 +112,15 @@ impl Evaluation<'_> {
         if known.is_some_and(|known| known.generation >= enter.descriptor.generation) {
             return Ok(());
         }
-        self.write_direct(&enter.key, Some(enter.descriptor.encode_to_vec().into()))
+        let entry = Bytes::from(enter.descriptor.encode_to_vec());
+        self.write_direct(&enter.key, Some(entry.clone()))?;
+        // The range may stand under another end by now, with a newer descriptor.
+        let by_id = keys::range_entry(enter.descriptor.range_id);
+        let known = self.current(&by_id)?.and_then(|entry| RangeDescriptor::decode(entry).ok());
+        if known.is_some_and(|known| known.generation >= enter.descriptor.generation) {
+            return Ok(());
+        }
+        self.write_direct(&by_id, Some(entry))
     }
 
     /// The value that a write outside any transaction goes by.

@@ -75,6 +75,9 @@ fn first_rows(ranges: &[RangeDescriptor]) -> Vec<(Bytes, Bytes)> {
     let newest_range = ranges.iter().map(|range| range.range_id).max().unwrap_or(0);
     let counters = [(NODE_ID_COUNTER, FOUNDER), (RANGE_ID_COUNTER, newest_range)];
     let counters = counters.map(|(name, id)| (keys::counter(name), Bytes::copy_from_slice(&id.to_be_bytes())));
-    let entries = ranges.iter().map(|range| (keys::meta(&range.end), Bytes::from(range.encode_to_vec())));
+    let entries = ranges.iter().flat_map(|range| {
+        let entry = Bytes::from(range.encode_to_vec());
+        [(keys::meta(&range.end), entry.clone()), (keys::range_entry(range.range_id), entry)]
+    });
     entries.chain(counters).collect()
 }
