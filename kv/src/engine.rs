@@ -23,6 +23,7 @@ mod memory;
 mod overlay;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use bytes::Bytes;
 
@@ -30,6 +31,9 @@ pub use batch::{WriteBatch, WriteOp};
 pub use fjall_engine::{FjallEngine, FjallOptions};
 pub use memory::{CallFate, EngineCall, Interference, MemoryEngine};
 pub use overlay::Overlay;
+pub use writer::EngineWriter;
+#[cfg(test)]
+pub(crate) use writer::tests::Door;
 
 /// Why storage did not do as asked.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +56,12 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// [`EngineError::Storage`]; whether the batch took effect is then unknown, and the store must be reopened.
     fn write(&self, batch: WriteBatch) -> Result<(), EngineError>;
+
+    /// Whether a write would have to wait for what the engine does in the background: whoever holds a lock while he writes asks
+    /// first. Blocks for as long as a sync takes.
+    fn is_behind(&self) -> bool {
+        false
+    }
 
     /// Makes everything written so far survive a loss of power. Blocks for as long as the disk takes.
     ///

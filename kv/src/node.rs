@@ -32,7 +32,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clock::{ClockFault, Hlc, Random, Tasks};
-use parking_lot::Mutex;
 use raft_groups::disk::Dir;
 use raft_groups::wal::{Wal, WalError, WalOptions};
 use raft_groups::{Class, GroupConfig, GroupError, GroupHost, NodeId, Transport};
@@ -157,7 +156,8 @@ pub(crate) struct Shared {
     /// Addresses that other nodes may be found at.
     join: Vec<String>,
     /// What is kept for the next life, as it is kept. Locked last.
-    hints: Mutex<Hints>,
+    /// Held over the engine's write, so that none is overwritten by an older one.
+    hints: tokio::sync::Mutex<Hints>,
     draining: AtomicBool,
     /// Why the node's clock is fenced, once it is.
     fenced: watch::Sender<Option<ClockFault>>,
@@ -216,7 +216,7 @@ impl Node {
             settings: config.settings,
             keeper: keeper::Keeper::default(),
             join,
-            hints: Mutex::default(),
+            hints: tokio::sync::Mutex::default(),
             draining: AtomicBool::new(false),
             fenced: watch::Sender::new(None),
         });

@@ -55,7 +55,7 @@ use crate::concurrency::lock_table::{LockHolder, LockTable};
 use crate::concurrency::timestamp_cache::TimestampCache;
 use crate::concurrency::waits::Waits;
 use crate::descriptor::RangeDescriptor;
-use crate::engine::{Engine, EngineError, Reader};
+use crate::engine::{Engine, EngineError, EngineWriter, Reader};
 use crate::mvcc::MvccStats;
 use crate::settings::Settings;
 use lease::LeaseState;
@@ -70,6 +70,8 @@ pub struct ReplicaContext {
     pub node_id: u64,
     /// Where the data is.
     pub engine: Arc<dyn Engine>,
+    /// The way to write to it from Raft's threads.
+    pub writer: Arc<EngineWriter>,
     /// This node's clock.
     pub hlc: Arc<Hlc>,
     /// Where tasks are started.
@@ -126,6 +128,7 @@ pub struct Replica {
     replica_id: u64,
     node_id: u64,
     engine: Arc<dyn Engine>,
+    writer: Arc<EngineWriter>,
     hlc: Arc<Hlc>,
     tasks: Tasks,
     random: Random,
@@ -157,7 +160,8 @@ impl Replica {
     /// # Errors
     /// [`ReplicaError`].
     pub fn open(context: ReplicaContext) -> Result<Arc<Replica>, ReplicaError> {
-        let ReplicaContext { range_id, node_id, engine, hlc, tasks, random, settings, sender, events } = context;
+        let ReplicaContext { range_id, node_id, engine, writer, hlc, tasks, random, settings, sender, events } =
+            context;
         let reader = engine.snapshot();
         let (record, state) = RangeState::load(&*reader, range_id)?.ok_or(ReplicaError::NoReplica(range_id))?;
         drop(reader);
@@ -181,6 +185,7 @@ impl Replica {
             replica_id: record.replica_id,
             node_id,
             engine,
+            writer,
             hlc,
             tasks,
             random,

@@ -52,7 +52,7 @@ use self::log::Log;
 use crate::Settings;
 use crate::api::{BatchRequest, BatchResponse, KvError, error_detail};
 use crate::descriptor::RangeDescriptor;
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError, EngineWriter, WriteBatch};
 use crate::replica::Replica;
 use crate::router::{LocalRanges, Router};
 
@@ -81,6 +81,8 @@ pub struct StoreParts {
 /// The replicas of one node. Share it in an `Arc`.
 pub struct Store {
     parts: StoreParts,
+    /// The way of all replicas to the engine.
+    writer: Arc<EngineWriter>,
     held: RwLock<BTreeMap<u64, Held>>,
     claims: Claims,
     /// Where what is cleared is cleared.
@@ -143,6 +145,11 @@ impl Store {
     /// The engine below it.
     pub fn engine(&self) -> &Arc<dyn Engine> {
         &self.parts.engine
+    }
+
+    /// Writes to the engine from where nothing may block.
+    pub(crate) async fn write(&self, batch: WriteBatch) -> Result<(), EngineError> {
+        self.writer.write(batch).await
     }
 
     /// The room that is left.

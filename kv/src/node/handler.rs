@@ -48,7 +48,7 @@ impl Handler for KvHandler {
             },
             NodeRequestKind::Discover(_) => NodeAnswerKind::Known(node.known()),
             NodeRequestKind::Announce(announce) => {
-                node.meet(&announce.node);
+                node.meet(&announce.node).await;
                 NodeAnswerKind::Known(node.known())
             }
             NodeRequestKind::Removed(removed) => {

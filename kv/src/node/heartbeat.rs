@@ -20,14 +20,14 @@ const ANNOUNCE_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl Shared {
     /// Takes note of a node that has started.
-    pub(super) fn meet(&self, node: &NodeDescriptor) {
+    pub(super) async fn meet(&self, node: &NodeDescriptor) {
         if node.node_id == self.identity.node_id || !self.registry.learn(node) {
             return;
         }
         tracing::info!(node = node.node_id, address = node.address, "node met");
         self.transport.set_address(NodeId(node.node_id), node.address.clone());
         // At once: a node that restarts elsewhere before its next heartbeat is found by nobody, and must find them.
-        self.keep_hints();
+        self.keep_hints().await;
         self.store.changed.notify_one();
     }
 
@@ -38,7 +38,9 @@ impl Shared {
         let others = self.join.iter().filter(|address| **address != self.descriptor.address);
         let calls =
             others.map(|address| self.transport.call_address(address, Class::Kv, body.clone(), ANNOUNCE_TIMEOUT));
-        futures::future::join_all(calls).await.into_iter().flatten().for_each(|answer| self.hear(answer));
+        for answer in futures::future::join_all(calls).await.into_iter().flatten() {
+            self.hear(answer).await;
+        }
         let mut told = vec![self.identity.node_id];
         loop {
             let nodes: Vec<u64> = self.registry.nodes().into_iter().filter(|node| !told.contains(node)).collect();
@@ -47,15 +49,19 @@ impl Shared {
             }
             let calls =
                 nodes.iter().map(|node| self.transport.call(NodeId(*node), Class::Kv, body.clone(), ANNOUNCE_TIMEOUT));
-            futures::future::join_all(calls).await.into_iter().flatten().for_each(|answer| self.hear(answer));
+            for answer in futures::future::join_all(calls).await.into_iter().flatten() {
+                self.hear(answer).await;
+            }
             told.extend(nodes);
         }
     }
 
     /// Takes note of what another node knows.
-    fn hear(&self, answer: Bytes) {
+    async fn hear(&self, answer: Bytes) {
         if let Ok(NodeAnswer { kind: Some(NodeAnswerKind::Known(known)) }) = NodeAnswer::decode(answer) {
-            known.nodes.iter().for_each(|node| self.meet(node));
+            for node in &known.nodes {
+                self.meet(node).await;
+            }
             known.first_range.iter().for_each(|first| self.router.learn(first));
         }
     }
@@ -75,8 +81,8 @@ impl Shared {
     }
 
     /// Keeps what a restart needs to find the others.
-    fn keep_hints(&self) {
-        let mut kept = self.hints.lock();
+    async fn keep_hints(&self) {
+        let mut kept = self.hints.lock().await;
         let known = self.known();
         let hints = Hints { first_range: known.first_range, nodes: known.nodes };
         if hints == *kept {
@@ -84,7 +90,7 @@ impl Shared {
         }
         let mut batch = WriteBatch::new();
         hints.save(&mut batch);
-        match self.store.engine().write(batch) {
+        match self.store.write(batch).await {
             Ok(()) => *kept = hints,
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "hints were not kept"),
         }
@@ -124,7 +130,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             }
             Err(error) => tracing::debug!(%error, "the other nodes' heartbeats were not read"),
         }
-        shared.keep_hints();
+        shared.keep_hints().await;
         tokio::time::sleep(interval).await;
     }
 }

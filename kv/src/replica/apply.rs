@@ -5,7 +5,8 @@
 //!                                                                    └ then: lease, proposals settled, events
 //! ```
 //!
-//! Several entries share an engine batch; a split ends one, so that the right side begins with what the left had then.
+//! Several entries share an engine batch; a split ends one, so that the right side begins with what the left had then. The engine
+//! may block, so none of this is done on the thread that runs it: see [`crate::engine::EngineWriter`].
 //! Invariants: `applied_with_effects`, `deterministic_application`, `log_order` (entries apply in the order of their
 //! positions, each once).
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use clock::Timestamp;
 use clock::mutation::{self, Mutant};
 use prost::Message;
 use raft_groups::{
@@ -25,11 +27,15 @@ use super::propose::Fate;
 use super::state::RangeState;
 use super::{RangeView, Replica};
 use crate::command::{Command, DescriptorChange, Split, Trigger};
-use crate::engine::WriteBatch;
+use crate::descriptor::RangeDescriptor;
+use crate::engine::{EngineError, WriteBatch};
 use crate::lease::LeaseChange;
 
 /// How long a replica without room waits before it looks again.
 const ROOM_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a replica waits for an engine that is behind before it looks again.
+const BEHIND_PAUSE: Duration = Duration::from_millis(20);
 
 /// What applying a command means for this process, once the engine has the effects.
 enum After {
@@ -71,13 +77,13 @@ impl StateMachine for Replica {
                 EntryKind::Command(bytes) => {
                     let split = self.stage(&mut staged, bytes)?;
                     if split {
-                        self.flush(staged)?;
+                        self.flush(staged).await?;
                         staged = self.begin_staging();
                     }
                 }
             }
         }
-        self.flush(staged)
+        self.flush(staged).await
     }
 
     async fn make_durable(&self) -> Result<(), StateMachineError> {
@@ -111,6 +117,17 @@ impl Replica {
             tokio::time::sleep(ROOM_PAUSE).await;
         }
         Ok(())
+    }
+
+    /// Waits while the engine has writers wait for its flushes.
+    async fn until_caught_up(&self) {
+        loop {
+            let engine = self.engine.clone();
+            if !self.tasks.blocking(move || engine.is_behind()).await {
+                return;
+            }
+            tokio::time::sleep(BEHIND_PAUSE).await;
+        }
     }
 
     fn begin_staging(&self) -> Staged {
@@ -201,34 +218,46 @@ impl Replica {
         Ok(())
     }
 
-    /// Hands the batch to the engine, and then tells everyone.
-    fn flush(&self, staged: Staged) -> Result<(), StateMachineError> {
+    /// Hands the batch to the engine, where that may block, and then tells everyone.
+    async fn flush(&self, staged: Staged) -> Result<(), StateMachineError> {
         let Staged { state, mut batch, view_changes, after } = staged;
         state.write_applied(&mut batch);
         assert!(!batch.is_empty(), "applied_with_effects: a batch carries what it applied");
         if view_changes {
-            let mut view = self.view.write();
-            self.engine.write(batch).map_err(StateMachineError::new)?;
-            let mut split_off = view.split_off.clone();
             let splits = after.iter().filter_map(|after| match after {
                 After::Split(split) => Some(split.right.clone()),
                 _ => None,
             });
-            splits.for_each(|right| split_off.insert(0, right));
-            split_off.truncate(8);
-            *view = Arc::new(RangeView {
-                descriptor: state.descriptor.clone(),
-                gc_threshold: state.gc_threshold,
-                split_off,
-                ..(**view).clone()
-            });
+            let (replica, descriptor, gc_threshold) = (self.handle(), state.descriptor.clone(), state.gc_threshold);
+            let rights: Vec<RangeDescriptor> = splits.collect();
+            self.until_caught_up().await;
+            let write = move || replica.write_with_view(batch, descriptor, gc_threshold, rights);
+            self.tasks.blocking(write).await.map_err(StateMachineError::new)?;
         } else {
-            self.engine.write(batch).map_err(StateMachineError::new)?;
+            self.writer.write(batch).await.map_err(StateMachineError::new)?;
         }
         *self.applied.lock() = state;
         for after in after {
             self.after(after);
         }
+        Ok(())
+    }
+
+    /// Writes a batch and changes the view with it, in the eyes of all readers at once. Blocks, and readers with it. REQUIRES:
+    /// the engine has caught up.
+    fn write_with_view(
+        &self,
+        batch: WriteBatch,
+        descriptor: RangeDescriptor,
+        gc_threshold: Timestamp,
+        rights: Vec<RangeDescriptor>,
+    ) -> Result<(), EngineError> {
+        let mut view = self.view.write();
+        self.engine.write(batch)?;
+        let mut split_off = view.split_off.clone();
+        rights.into_iter().for_each(|right| split_off.insert(0, right));
+        split_off.truncate(8);
+        *view = Arc::new(RangeView { descriptor, gc_threshold, split_off, ..(**view).clone() });
         Ok(())
     }
 

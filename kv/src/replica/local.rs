@@ -10,7 +10,7 @@ use super::state::RangeState;
 use super::{LocalProposer, NoEvents, Replica, ReplicaContext};
 use crate::api::{BatchRequest, BatchResponse, KvError, RequestKind, Sender};
 use crate::descriptor::{RangeDescriptor, ReplicaDescriptor, ReplicaRole};
-use crate::engine::{Engine, MemoryEngine, WriteBatch};
+use crate::engine::{Engine, EngineWriter, MemoryEngine, WriteBatch};
 use crate::keys;
 use crate::settings::Settings;
 
@@ -70,6 +70,7 @@ pub fn local_range(hlc: Arc<Hlc>, tasks: Tasks, random: Random, settings: Settin
     let context = ReplicaContext {
         range_id: 1,
         node_id: 1,
+        writer: EngineWriter::new(engine.clone(), tasks.clone()),
         engine,
         hlc,
         tasks,

@@ -1,5 +1,6 @@
 //! Stories of requests on one range: scripts (`tests/scripts/concurrency`), leases, replay.
 
+mod blocked;
 mod hot_row;
 mod lease;
 mod script;

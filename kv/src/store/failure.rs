@@ -87,6 +87,10 @@ impl Engine for WatchedEngine {
         self.watch("a write to the storage engine failed", self.engine.write(batch))
     }
 
+    fn is_behind(&self) -> bool {
+        self.engine.is_behind()
+    }
+
     fn sync(&self) -> Result<(), EngineError> {
         self.watch("the storage engine was not synced", self.engine.sync())
     }

@@ -17,7 +17,7 @@ use super::log::Log;
 use super::snapshot;
 use super::{Held, Lifecycle, Store, StoreParts};
 use crate::descriptor::RangeDescriptor;
-use crate::engine::{EngineError, WriteBatch};
+use crate::engine::{EngineError, EngineWriter, WriteBatch};
 use crate::keys::{self, RangeLocal};
 use crate::mvcc::MvccStats;
 use crate::replica::{RangeState, Replica, ReplicaContext, ReplicaError};
@@ -60,6 +60,7 @@ impl Store {
         let (work, worker) = mpsc::unbounded_channel();
         let store = Arc::new_cyclic(|this: &Weak<Store>| Store {
             chores: parts.tasks.scope(),
+            writer: EngineWriter::new(parts.engine.clone(), parts.tasks.clone()),
             parts,
             held: RwLock::new(BTreeMap::new()),
             claims: Claims::default(),
@@ -159,6 +160,7 @@ impl Store {
             range_id,
             node_id: parts.node_id,
             engine: parts.engine.clone(),
+            writer: self.writer.clone(),
             hlc: parts.hlc.clone(),
             tasks: parts.tasks.clone(),
             random: parts.random.fork(&format!("replica {range_id} {}", parts.random.next_u64())),
@@ -237,7 +239,7 @@ impl Store {
         let descriptor = RangeDescriptor { range_id, ..RangeDescriptor::default() };
         let mut batch = WriteBatch::new();
         snapshot::put_record(replica_id, &descriptor, &mut batch);
-        self.parts.engine.write(batch)?;
+        self.writer.write(batch).await?;
         let started = self.start_replica(range_id).await;
         if started.is_err() {
             self.claims.give_up(range_id);
@@ -287,7 +289,7 @@ impl Store {
         let mut batch = WriteBatch::new();
         tombstone.save(range_id, &mut batch);
         batch.delete(keys::range_local(range_id, RangeLocal::Replica));
-        self.parts.engine.write(batch)?;
+        self.writer.write(batch).await?;
         self.begin_chore(Chore::Removal { range_id });
         Ok(())
     }

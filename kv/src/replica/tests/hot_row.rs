@@ -10,7 +10,7 @@ use bytes::Bytes;
 use clock::{Hlc, Random, SimulatedTime, Tasks, Timestamp, VolatileCeiling};
 
 use crate::api::*;
-use crate::engine::{Engine, MemoryEngine, WriteBatch};
+use crate::engine::{Engine, EngineWriter, MemoryEngine, WriteBatch};
 use crate::replica::{LocalProposer, NoEvents, Replica, ReplicaContext, first_range_state};
 use crate::settings::Settings;
 
@@ -51,6 +51,7 @@ fn open_range(tasks: &Tasks) -> Range {
     let context = ReplicaContext {
         range_id: 1,
         node_id: 1,
+        writer: EngineWriter::new(engine.clone(), tasks.clone()),
         engine,
         hlc: hlc.clone(),
         tasks: tasks.clone(),

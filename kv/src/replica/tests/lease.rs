@@ -13,7 +13,7 @@ use raft_groups::{
 };
 
 use crate::api::*;
-use crate::engine::{Engine, MemoryEngine, WriteBatch};
+use crate::engine::{Engine, EngineWriter, MemoryEngine, WriteBatch};
 use crate::replica::{NoEvents, Proposer, Replica, ReplicaContext, first_range_state};
 use crate::settings::Settings;
 
@@ -125,12 +125,14 @@ fn pair() -> Pair {
         engine.write(batch).expect("memory takes every batch");
         let source = Arc::new(time.another(0));
         let error = Duration::from_millis(10);
+        let tasks = Tasks::deterministic(tokio::runtime::Handle::current());
         let context = ReplicaContext {
             range_id: 1,
             node_id: node,
+            writer: EngineWriter::new(engine.clone(), tasks.clone()),
             engine,
             hlc: Arc::new(Hlc::new(source, error, Arc::new(VolatileCeiling), Timestamp::MIN)),
-            tasks: Tasks::deterministic(tokio::runtime::Handle::current()),
+            tasks,
             random: Random::from_seed(node),
             settings: Arc::new(Settings::default()),
             sender: Arc::new(Nowhere),

@@ -12,7 +12,7 @@ use raft_groups::{CommittedEntry, EntryKind, GroupError, GroupStatus, ProposeErr
 use super::*;
 use crate::Settings;
 use crate::api::{BatchHeader, BatchRequest, BatchResponse, Get, KvError, RequestKind, ResponseKind, Sender};
-use crate::engine::{EngineError, Reader};
+use crate::engine::{EngineError, EngineWriter, Reader};
 use crate::replica::{NoEvents, Proposer, Replica, ReplicaContext};
 
 /// A log that applies what is proposed at once, until its replica no longer leads.
@@ -97,12 +97,14 @@ impl Engine for Seen {
 fn open(engine: Arc<dyn Engine>) -> (Arc<Replica>, Arc<AtomicBool>) {
     let time = SimulatedTime::starting_at(1_000_000_000_000, Duration::from_millis(10));
     let hlc = Hlc::new(Arc::new(time), Duration::from_millis(10), Arc::new(VolatileCeiling), Timestamp::MIN);
+    let tasks = Tasks::deterministic(tokio::runtime::Handle::current());
     let replica = Replica::open(ReplicaContext {
         range_id: 2,
         node_id: 2,
+        writer: EngineWriter::new(engine.clone(), tasks.clone()),
         engine,
         hlc: Arc::new(hlc),
-        tasks: Tasks::deterministic(tokio::runtime::Handle::current()),
+        tasks,
         random: Random::from_seed(1),
         settings: Arc::new(Settings::default()),
         sender: Arc::new(Nowhere),
