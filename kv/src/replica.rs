@@ -259,6 +259,17 @@ impl Replica {
         self.view.read().gc_threshold
     }
 
+    /// Lets go of what was read before the timestamp; writes stand above that from now on, wherever they are.
+    pub fn forget_reads_before(&self, cutoff: Timestamp) {
+        self.reads.forget_before(cutoff);
+    }
+
+    /// How many keys and spans it knows to have been read.
+    #[cfg(test)]
+    pub(crate) fn remembered_reads(&self) -> usize {
+        self.reads.remembered()
+    }
+
     /// The lock table as text, one line a key.
     pub fn describe_locks(&self) -> Vec<String> {
         self.locks.describe()

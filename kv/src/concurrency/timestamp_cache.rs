@@ -3,6 +3,7 @@
 //! ```text
 //!   read of k at 7  ─▶ add(k, 7)                 write of k at 5 ─▶ newest_read(k) = 7 ─▶ written at 7.next()
 //!   cache full      ─▶ the older page is dropped, and its newest timestamp becomes the low-water mark
+//!   a page is old   ─▶ the same: a range that was read much, and is not any more, holds on to nothing
 //! ```
 //!
 //! Invariant: `read_protected` (no write lands at or below a served read's timestamp on that key). An entry
@@ -49,7 +50,7 @@ const PAGE_ENTRIES: usize = 32_768;
 /// Entries of one age.
 #[derive(Debug, Default)]
 struct Page {
-    points: HashMap<Bytes, ReadMark>,
+    points: HashMap<Box<[u8]>, ReadMark>,
     /// Disjoint spans by start: their end (empty: the end of the keyspace), and the mark.
     spans: BTreeMap<Bytes, (Bytes, ReadMark)>,
     newest: Timestamp,
@@ -88,10 +89,10 @@ impl TimestampCache {
         }
         let page = &mut inner.current;
         page.newest = page.newest.max(mark.timestamp);
-        match page.points.get_mut(key) {
+        match page.points.get_mut(&key[..]) {
             Some(held) => *held = held.merge(mark),
             None => {
-                page.points.insert(key.clone(), mark);
+                page.points.insert(Box::from(&key[..]), mark);
             }
         }
         inner.turn_when_full(self.page_entries);
@@ -105,7 +106,9 @@ impl TimestampCache {
             return;
         }
         inner.current.newest = inner.current.newest.max(mark.timestamp);
-        inner.current.add_span(start, end, mark);
+        // Copied: a key may be a piece of a whole request, which would be kept for it.
+        let (start, end) = (Bytes::copy_from_slice(start), Bytes::copy_from_slice(end));
+        inner.current.add_span(&start, &end, mark);
         inner.turn_when_full(self.page_entries);
     }
 
@@ -134,6 +137,25 @@ impl TimestampCache {
         );
     }
 
+    /// Drops what was read before the timestamp, and takes everything as read up to then instead.
+    pub fn forget_before(&self, cutoff: Timestamp) {
+        let mut inner = self.inner.lock();
+        if inner.former.newest < cutoff {
+            inner.drop_former();
+        }
+        if inner.current.newest < cutoff {
+            inner.former = std::mem::take(&mut inner.current);
+            inner.drop_former();
+        }
+    }
+
+    /// How many keys and spans are remembered.
+    #[cfg(test)]
+    pub fn remembered(&self) -> usize {
+        let inner = self.inner.lock();
+        inner.current.len() + inner.former.len()
+    }
+
     /// Takes everything as read up to the timestamp.
     pub fn raise_low_water(&self, to: Timestamp) {
         let mut inner = self.inner.lock();
@@ -143,15 +165,24 @@ impl TimestampCache {
 
 impl Inner {
     fn turn_when_full(&mut self, page_entries: usize) {
-        if self.current.points.len() + self.current.spans.len() < page_entries {
+        if self.current.len() < page_entries {
             return;
         }
-        self.low_water = self.low_water.max(self.former.newest);
+        self.drop_former();
         self.former = std::mem::take(&mut self.current);
+    }
+
+    fn drop_former(&mut self) {
+        self.low_water = self.low_water.max(self.former.newest);
+        self.former = Page::default();
     }
 }
 
 impl Page {
+    fn len(&self) -> usize {
+        self.points.len() + self.spans.len()
+    }
+
     fn get(&self, key: &[u8]) -> ReadMark {
         let point = self.points.get(key).copied().unwrap_or(ReadMark::NONE);
         let Some((_, (end, mark))) =

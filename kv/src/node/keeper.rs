@@ -3,6 +3,7 @@
 //! ```text
 //!   event or tick ─▶ each range led here, not yet being tended: anything to do? ─▶ a task that tends it until not
 //!                    each replica that does not lead, now and then ─▶ is it still a member?
+//!                    each replica ─▶ lets go of what was read long ago
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,10 @@ const ASK_RARELY: u32 = 12;
 /// How long a node's turn to move copies lasts, in seconds. Nodes take turns by their clocks, which agree well enough: were
 /// several to move copies to the same node at once, it would have too many, and they would move on.
 const TURN_SECONDS: u64 = 5;
+
+/// How long a leaseholder remembers key by key what it served, in nanoseconds. Only transactions older than that are pushed by what
+/// is forgotten. A range remembers many thousands of keys, and a node has many ranges.
+const READS_KEPT_NS: u64 = 10_000_000_000;
 
 /// What the keeper remembers between rounds.
 #[derive(Default)]
@@ -129,7 +134,9 @@ impl Shared {
     fn look_at_all(self: &Arc<Self>) {
         let nodes = self.registry.views();
         let now = self.wall_now();
+        let forgotten = Timestamp::new(now.wall_ns.saturating_sub(READS_KEPT_NS), 0);
         for (range_id, held) in self.store.all() {
+            held.replica.forget_reads_before(forgotten);
             if held.group.leader_term().is_none() {
                 self.keeper.with_learners(|learners| learners.forget(range_id));
             } else if tend::has_something_to_do(self, &held, &nodes) && self.keeper.begin(range_id) {

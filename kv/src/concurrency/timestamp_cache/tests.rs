@@ -32,6 +32,20 @@ fn what_is_evicted_raises_the_low_water_mark() {
     assert!(cache.newest_read(b"zz").timestamp >= Timestamp::new(11, 0));
 }
 
+#[test]
+fn what_is_old_is_forgotten_and_protected_all_the_same() {
+    let cache = TimestampCache::new(Timestamp::MIN);
+    cache.add_key(&key(0), mark(5, 1));
+    cache.add_span(&key(2), &key(4), mark(7, 1));
+    cache.forget_before(Timestamp::new(7, 0));
+    assert_eq!((cache.remembered(), cache.newest_read(b"z").timestamp), (2, Timestamp::MIN), "one of them is not old");
+    cache.forget_before(Timestamp::new(8, 0));
+    assert_eq!((cache.remembered(), cache.newest_read(b"z")), (0, mark(7, 0)));
+    cache.add_key(&key(0), mark(9, 1));
+    cache.forget_before(Timestamp::new(8, 0));
+    assert_eq!(cache.newest_read(&key(0)), mark(9, 1));
+}
+
 proptest! {
     /// No key is ever said to be read less than it was, and, while nothing is evicted, never more.
     #[test]

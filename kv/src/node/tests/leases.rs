@@ -139,3 +139,19 @@ fn leases_that_run_out_lose_no_write_and_show_no_old_one() {
         simulate(seed, churn(seed, [9, -9, 0], true));
     }
 }
+
+#[test]
+fn a_range_lets_go_of_what_was_read_long_ago() {
+    simulate(140, async {
+        let cluster = Cluster::of(140, 1).await;
+        for index in 0..200 {
+            cluster.get(1, format!("k{index}")).await.expect("read");
+        }
+        let held = cluster.node(1).store().held(crate::directory::DATA_RANGE_ID).expect("held");
+        // What was read before the lease began is below its start anyway.
+        assert!(held.replica.remembered_reads() >= 150, "{}", held.replica.remembered_reads());
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        assert_eq!(held.replica.remembered_reads(), 0);
+        cluster.put(1, "k0", "1").await.expect("written");
+    });
+}
