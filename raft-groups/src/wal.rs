@@ -76,7 +76,7 @@ pub struct WalOptions {
 
 impl Default for WalOptions {
     fn default() -> Self {
-        WalOptions { segment_bytes: 16 << 20, max_segments: 16, cache_bytes: 64 << 20 }
+        WalOptions { segment_bytes: 16 << 20, max_segments: 8, cache_bytes: 32 << 20 }
     }
 }
 

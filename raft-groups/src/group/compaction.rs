@@ -1,7 +1,8 @@
 //! Keeping a group's log short, in entries and in bytes.
 //!
 //! ```text
-//!   applied ─▶ enough since the last time? ─▶ engine made durable ─▶ purge
+//!   applied ─▶ enough since the last time? ──────────────┬▶ engine made durable ─▶ purge
+//!              or something, and nothing more for a while? ┘
 //!
 //!   ├──── every replica has it ────┼── one lags, and answers ──┼── one lags, silent ──┤ last applied
 //!            purged by a leader      kept up to `lag_bytes`        kept up to `keep_bytes`
@@ -9,7 +10,8 @@
 //! ```
 //!
 //! What is kept costs disk, time at each start, and a slot in memory an entry; what is not kept costs a snapshot when somebody needs
-//! it. The bound in bytes is what keeps a range that is loaded from having its whole load in the log.
+//! it. The bound in bytes is what keeps a range that is loaded from having its whole load in the log. Most ranges of a loaded table are
+//! quiet: together they would keep what each of them may keep while it is busy.
 //!
 //! openraft's own policy counts entries alone. It is switched off, so that there is one.
 
@@ -29,6 +31,12 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// How often a log is looked at again that had to stay long.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A group that has applied nothing for so long is quiet.
+const QUIET_AFTER: Duration = Duration::from_secs(10);
+
+/// The log of a quiet group is compacted for this part of the bytes that are enough otherwise, not for less: each time costs a sync.
+const QUIET_PART: u64 = 16;
 
 /// What was applied since the log was compacted.
 pub(super) struct Applied {
@@ -58,6 +66,18 @@ impl Applied {
         }
     }
 
+    /// Returns once enough was applied, or what was is worth it and nothing is added to it any more.
+    async fn wait(&self) {
+        let mut bytes = None;
+        while tokio::time::timeout(QUIET_AFTER, self.due.notified()).await.is_err() {
+            let now = self.bytes.load(Ordering::Relaxed);
+            if now >= self.compact_after.bytes / QUIET_PART && bytes == Some(now) {
+                return;
+            }
+            bytes = Some(now);
+        }
+    }
+
     fn begin_anew(&self) {
         self.entries.store(0, Ordering::Relaxed);
         self.bytes.store(0, Ordering::Relaxed);
@@ -67,7 +87,7 @@ impl Applied {
 /// Compacts the group's log whenever enough was applied, until the group stops.
 pub(super) async fn keep_short(group: Group, applied: Arc<Applied>, config: GroupConfig) {
     loop {
-        applied.due.notified().await;
+        applied.wait().await;
         loop {
             applied.begin_anew();
             if compact(&group, &config).await.is_none() {

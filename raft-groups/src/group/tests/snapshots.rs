@@ -134,6 +134,26 @@ fn a_log_is_bounded_by_bytes_on_every_replica() {
     });
 }
 
+/// Many ranges are loaded one after the other: what each may keep while it is busy, all of them would keep for ever.
+#[test]
+fn a_group_that_is_quiet_gives_up_what_a_busy_one_keeps() {
+    simulate(37, async {
+        let config = GroupConfig { compact_after_bytes: 640 << 10, keep_bytes: 64 << 10, ..GroupConfig::default() };
+        let mut cluster = Cluster::with_config(37, 3, config);
+        cluster.create_group(GROUP, &[1, 2, 3]).await;
+        let large = "x".repeat(10 << 10);
+        for number in 0..50 {
+            cluster.propose(GROUP, &format!("{number} {large}")).await;
+        }
+        cluster.converge(GROUP, &[1, 2, 3], 50).await;
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        for node in 1..=3 {
+            let log = log_of(&cluster, node).await;
+            assert!(log.bytes <= (64 + 10) << 10, "node {node} keeps {log:?} of 500 kB");
+        }
+    });
+}
+
 /// What every replica has, nobody needs: few entries stay in memory, however many are allowed.
 #[test]
 fn a_leader_keeps_nothing_that_every_replica_has() {
