@@ -35,7 +35,8 @@ const SEALED_MEMTABLES_MAX: usize = 4;
 pub struct FjallOptions {
     /// Block cache, in bytes.
     pub cache_bytes: u64,
-    /// Memtable size at which it is written out, in bytes.
+    /// Memtable size at which it is written out, in bytes. Five may be in memory at once: one being written to, and four that wait.
+    /// A store keeps what it was made with.
     pub memtable_bytes: u64,
     /// Threads for flushes and compactions; at least 1.
     pub worker_threads: usize,
@@ -43,7 +44,7 @@ pub struct FjallOptions {
 
 impl Default for FjallOptions {
     fn default() -> Self {
-        FjallOptions { cache_bytes: 128 << 20, memtable_bytes: 64 << 20, worker_threads: 2 }
+        FjallOptions { cache_bytes: 128 << 20, memtable_bytes: 32 << 20, worker_threads: 2 }
     }
 }
 
