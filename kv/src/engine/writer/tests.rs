@@ -61,7 +61,7 @@ impl Engine for Door {
         state.came += 1;
         self.turn.notify_all();
         while state.is_shut {
-            self.turn.wait(&mut state);
+            assert!(!self.turn.wait_for(&mut state, 3 * PATIENCE).timed_out(), "nobody opens the door");
         }
         if state.fails {
             return Err(EngineError::Storage("it is broken".into()));
