@@ -28,6 +28,6 @@ pub use interval::Interval;
 pub use kernel::{Adjtimex, KernelClock, KernelReading, KernelTime};
 pub use peers::{Comparison, PeerClocks};
 pub use random::Random;
-pub use source::{ClockFault, SimulatedTime, SystemTime, TimeSource};
+pub use source::{ClockFault, Disagreement, SimulatedTime, SystemTime, TimeSource};
 pub use tasks::{Gate, Tasks};
 pub use timestamp::Timestamp;

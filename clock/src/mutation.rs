@@ -98,6 +98,8 @@ mutants! {
     RetentionFromSnapshot = "retention-from-snapshot",
     /// The record of a commit is forgotten although intents that it names are not resolved.
     RecordBeforeIntents = "record-before-intents",
+    /// One replica skips a write now and then.
+    ReplicaDiverges = "replica-diverges",
     /// ALTER waits for no other node to know of a change before it goes on.
     AlterWaitsForNobody = "alter-waits-for-nobody",
 }

@@ -23,7 +23,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::{ClockFault, Interval};
+use crate::{ClockFault, Disagreement, Interval};
 
 /// How often in a row a peer must have disagreed.
 const ROUNDS: u32 = 3;
@@ -52,6 +52,13 @@ impl Comparison {
         if Comparison::apart(asked, theirs, answered).is_zero() { Comparison::Agree } else { Comparison::Disagree }
     }
 
+    /// How far a peer's clock is ahead of the own one, in nanoseconds, give or take half the time that the exchange took.
+    pub fn skew_ns(asked: Interval, theirs: Interval, answered: Interval) -> i64 {
+        let middle = |interval: Interval| interval.earliest_ns / 2 + interval.latest_ns / 2;
+        let own = middle(asked) / 2 + middle(answered) / 2;
+        i64::try_from(i128::from(middle(theirs)) - i128::from(own)).unwrap_or(i64::MAX)
+    }
+
     /// By how much the readings of two clocks miss each other, whatever their bounds allow for: what is lacking from a bound that both
     /// would keep.
     pub fn apart(asked: Interval, theirs: Interval, answered: Interval) -> Duration {
@@ -69,12 +76,14 @@ pub struct PeerClocks {
     asked: u64,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Peer {
     /// How often in a row it disagreed.
     disagreed: u32,
     /// How often in a row it was silent.
     silent: u32,
+    /// How far it was off when it disagreed last, if that was measured.
+    skew: Option<Disagreement>,
 }
 
 impl PeerClocks {
@@ -91,24 +100,28 @@ impl PeerClocks {
         chosen
     }
 
-    /// Takes note of one exchange with a peer. Silence changes nothing, unless it lasts.
-    pub fn note(&mut self, peer: u64, comparison: Comparison) {
+    /// Takes note of one exchange with a peer, and of how far its clock was off, where that was measured. Silence changes nothing,
+    /// unless it lasts.
+    pub fn note(&mut self, peer: u64, comparison: Comparison, skew: Option<Disagreement>) {
         let peer = self.peers.entry(peer).or_default();
         *peer = match comparison {
             Comparison::Agree => Peer::default(),
-            Comparison::Disagree => Peer { disagreed: peer.disagreed.saturating_add(1), silent: 0 },
-            Comparison::Unknown => Peer { silent: peer.silent.saturating_add(1), ..*peer },
+            Comparison::Disagree => {
+                Peer { disagreed: peer.disagreed.saturating_add(1), silent: 0, skew: skew.or(peer.skew.take()) }
+            }
+            Comparison::Unknown => Peer { silent: peer.silent.saturating_add(1), ..std::mem::take(peer) },
         };
     }
 
     /// Why this node must take its own clock for the wrong one, if so. `peers` are the others of the cluster.
     pub fn verdict(&self, peers: &[u64]) -> Option<ClockFault> {
-        let known = |peer: &u64| self.peers.get(peer).copied().unwrap_or_default();
+        let known = |peer: &u64| self.peers.get(peer).cloned().unwrap_or_default();
         let witnesses: Vec<Peer> = peers.iter().map(known).filter(|peer| peer.silent < SILENCES).collect();
-        let disagreeing = witnesses.iter().filter(|peer| peer.disagreed >= ROUNDS).count();
-        let clocks = witnesses.len() + 1;
-        let fault = || ClockFault::PeersDisagree { disagreeing, peers: witnesses.len() };
-        (2 * disagreeing >= clocks).then(fault)
+        let disagree = || witnesses.iter().filter(|peer| peer.disagreed >= ROUNDS);
+        let (disagreeing, clocks) = (disagree().count(), witnesses.len() + 1);
+        let worst = disagree().filter_map(|peer| peer.skew.clone()).max_by_key(Disagreement::magnitude_ns);
+        let fault = ClockFault::PeersDisagree { disagreeing, peers: witnesses.len(), worst };
+        (2 * disagreeing >= clocks).then_some(fault)
     }
 }
 

@@ -34,18 +34,54 @@ pub enum ClockFault {
     },
     /// So many of the other clocks disagree that this one must be wrong.
     #[error(
-        "{disagreeing} of the {peers} other nodes disagree with this clock beyond what the bounds allow: have a time daemon such as \
-         chrony keep the clocks of all nodes within --clock-error of true time, or found the cluster with a larger --clock-error"
+        "{disagreeing} of the {peers} other nodes disagree with this clock beyond what the bounds allow{}: have a time daemon such as \
+         chrony keep the clocks of all nodes within --clock-error of true time, or found the cluster with a larger --clock-error",
+        .worst.as_ref().map(|worst| format!(" ({worst})")).unwrap_or_default()
     )]
     PeersDisagree {
         /// How many disagree.
         disagreeing: usize,
         /// How many there are.
         peers: usize,
+        /// The one that is furthest off, as far as that was measured.
+        worst: Option<Disagreement>,
     },
     /// The kernel does not say.
     #[error("the kernel does not say how far off the clock may be: {0}")]
     Unreadable(String),
+}
+
+/// How far another node's clock was seen to be from this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disagreement {
+    /// The node.
+    pub peer: u64,
+    /// How far its clock is ahead of this one, in nanoseconds, negative for one that is behind; or, where one of the two refuses what
+    /// the other sends, in its words.
+    pub skew_ns: Result<i64, String>,
+    /// How far each clock may be off true time, in nanoseconds.
+    pub bound_ns: u64,
+}
+
+impl Disagreement {
+    /// For comparison: what is refused is further off than what can be measured.
+    pub(crate) fn magnitude_ns(&self) -> u64 {
+        self.skew_ns.as_ref().map_or(u64::MAX, |skew_ns| skew_ns.unsigned_abs())
+    }
+}
+
+impl std::fmt::Display for Disagreement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (ms, peer) = (|ns: u64| ns as f64 / 1e6, self.peer);
+        match &self.skew_ns {
+            Ok(skew_ns) => {
+                let (skew, way) = (ms(skew_ns.unsigned_abs()), if *skew_ns < 0 { "behind" } else { "ahead of" });
+                write!(f, "the clock of n{peer} is {skew:.1} ms {way} it")?;
+            }
+            Err(words) => write!(f, "between it and n{peer}: {words}")?,
+        }
+        write!(f, "; the bound is {:.1} ms for each clock", ms(self.bound_ns))
+    }
 }
 
 /// The operating system's wall clock with a configured error bound.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Command { proposal, lease sequence, write batch, statistics, trigger }
-//!       │          │          │                                  └ what a write batch cannot say: split, lease, descriptor, threshold
+//!       │          │          │                                  └ what a write batch cannot say: split, lease, descriptor, threshold, check
 //!       │          │          └ application rejects the command when the applied sequence is another
 //!       │          └ which waiting request it answers, on the replica that proposed it
 //!       └ prost, encoded once
@@ -34,7 +34,7 @@ pub struct Command {
     #[prost(message, optional, tag = "4")]
     pub stats_delta: Option<MvccStats>,
     /// What else happens.
-    #[prost(oneof = "Trigger", tags = "5, 6, 7, 8")]
+    #[prost(oneof = "Trigger", tags = "5, 6, 7, 8, 9, 10")]
     pub trigger: Option<Trigger>,
 }
 
@@ -53,6 +53,12 @@ pub enum Trigger {
     /// Nothing can be read below the threshold any more.
     #[prost(message, tag = "8")]
     GcThreshold(GcThreshold),
+    /// Every replica takes a snapshot, to be compared.
+    #[prost(message, tag = "9")]
+    Check(Check),
+    /// Some replicas are not what a majority is.
+    #[prost(message, tag = "10")]
+    Condemn(Condemn),
 }
 
 /// The left range ends earlier, and a right one begins there.
@@ -86,4 +92,26 @@ pub struct GcThreshold {
     /// Inclusive: reads at or above it are answered.
     #[prost(message, required, tag = "1")]
     pub threshold: Timestamp,
+}
+
+/// Every replica takes a snapshot at this entry: see [`crate::consistency`].
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Check {
+    /// By which it is asked for.
+    #[prost(fixed64, tag = "1")]
+    pub check_id: u64,
+    /// The snapshot is kept to be read, instead of its digest being computed.
+    #[prost(bool, tag = "2")]
+    pub keep_view: bool,
+}
+
+/// Some replicas do not hold what a majority holds: their nodes leave service.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Condemn {
+    /// Replica IDs.
+    #[prost(uint64, repeated, tag = "1")]
+    pub replicas: Vec<u64>,
+    /// What was found, for people.
+    #[prost(string, tag = "2")]
+    pub words: String,
 }

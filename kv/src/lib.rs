@@ -3,6 +3,7 @@
 pub mod api;
 pub mod command;
 pub mod concurrency;
+pub mod consistency;
 pub mod descriptor;
 pub mod directory;
 pub mod encoding;

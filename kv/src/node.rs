@@ -1,7 +1,7 @@
 //! One process of the cluster: a store, a router, and what keeps them healthy.
 //!
 //! ```text
-//!   Node::start ─▶ identity: former life, bootstrap, or join ─▶ store ─▶ router ─▶ heartbeat, keeper, disk
+//!   Node::start ─▶ identity: former life, bootstrap, or join ─▶ store ─▶ router ─▶ heartbeat, keeper, checker, disk
 //!   Node::sender ─▶ the router
 //!   Node::admin  ─▶ ranges, nodes, splits, lease transfers, status
 //!
@@ -13,6 +13,7 @@
 //! Nothing here waits for a tick to make progress: ticks only catch what an event missed.
 
 mod admin;
+mod checker;
 mod fence;
 mod founding;
 mod handler;
@@ -32,15 +33,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clock::{ClockFault, Hlc, Random, Tasks};
+use parking_lot::Mutex;
 use raft_groups::disk::Dir;
 use raft_groups::wal::{Wal, WalError, WalOptions};
 use raft_groups::{Class, GroupConfig, GroupError, GroupHost, NodeId, Transport};
 use tokio::sync::{oneshot, watch};
 
-pub use admin::{Admin, NodeInfo, RangeInfo, StatusInfo};
+pub use admin::{Admin, NodeInfo, RangeInfo, SettingError, StatusInfo};
+pub use checker::{CheckCounts, CheckInfo};
 
 use crate::Settings;
 use crate::api::Sender;
+use crate::consistency::CheckLimits;
 use crate::engine::{Engine, EngineError};
 use crate::liveness::{Locality, NodeDescriptor, Registry};
 use crate::router::{LocalRanges, Router};
@@ -83,6 +87,27 @@ pub struct NodeConfig {
     pub version: String,
     /// What to do when the store is new. A store that belongs to a cluster goes on as what it was.
     pub begin: Begin,
+    /// Told what the node waits for while it starts.
+    pub waiting: Waiting,
+}
+
+/// What a node waits for before it serves, for those who ask meanwhile. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Waiting(Arc<Mutex<Option<String>>>);
+
+impl Waiting {
+    /// What it is; `None` while it waits for nothing in particular.
+    pub fn told(&self) -> Option<String> {
+        self.0.lock().clone()
+    }
+
+    fn tell(&self, words: impl FnOnce() -> String) {
+        *self.0.lock() = Some(words());
+    }
+
+    fn end(&self) {
+        *self.0.lock() = None;
+    }
 }
 
 /// How a node with a new store becomes part of a cluster.
@@ -153,6 +178,7 @@ pub(crate) struct Shared {
     raft_tasks: Tasks,
     settings: Settings,
     keeper: keeper::Keeper,
+    checker: checker::Checker,
     /// Addresses that other nodes may be found at.
     join: Vec<String>,
     /// What is kept for the next life, as it is kept. Locked last.
@@ -189,7 +215,8 @@ impl Node {
         let node_id = identity.node_id;
         config.transport.set_identity(identity.cluster_id(), NodeId(node_id));
         registry.set_own(node_id);
-        let (wal, store) = open_store(&config, node_id, &router).await?;
+        fence::until_clocks_agree(&config, &registry, node_id).await?;
+        let (wal, store) = open_store(&config, node_id, &registry, &router).await?;
         let as_local: Arc<dyn LocalRanges> = store.clone();
         router.set_local(Arc::downgrade(&as_local));
         config.hlc.keep_ceiling(&config.tasks);
@@ -215,6 +242,7 @@ impl Node {
             raft_tasks: config.raft_tasks,
             settings: config.settings,
             keeper: keeper::Keeper::default(),
+            checker: checker::Checker::new(config.random.fork(&format!("checker {node_id}"))),
             join,
             hints: tokio::sync::Mutex::default(),
             draining: AtomicBool::new(false),
@@ -231,6 +259,7 @@ impl Node {
         let (shared, tasks) = (&self.shared, &self.shared.tasks);
         drop(tasks.spawn("heartbeat", heartbeat::run(shared.clone())));
         drop(tasks.spawn("keeper", keeper::run(shared.clone())));
+        drop(tasks.spawn("checker", checker::run(shared.clone())));
         drop(tasks.spawn("disk", heartbeat::watch_disk(shared.clone())));
         drop(tasks.spawn("fence", fence::run(shared.clone())));
     }
@@ -325,7 +354,12 @@ impl Node {
 }
 
 /// Opens the log and the store, and starts the replicas.
-async fn open_store(config: &NodeConfig, node_id: u64, router: &Arc<Router>) -> Result<(Wal, Arc<Store>), NodeError> {
+async fn open_store(
+    config: &NodeConfig,
+    node_id: u64,
+    registry: &Registry,
+    router: &Arc<Router>,
+) -> Result<(Wal, Arc<Store>), NodeError> {
     let (log_dir, wal_options, raft_tasks) = (config.log_dir.clone(), config.wal.clone(), config.raft_tasks.clone());
     let wal = config.raft_tasks.blocking(move || Wal::open(log_dir, wal_options, raft_tasks)).await?;
     let host = GroupHost::new(
@@ -347,6 +381,7 @@ async fn open_store(config: &NodeConfig, node_id: u64, router: &Arc<Router>) -> 
         random: config.random.fork(&format!("store {node_id}")),
         settings: config.settings.clone(),
         disk,
+        limits: Arc::new(CheckLimits::new(registry.cluster().clone())),
     })
     .await?;
     Ok((wal, store))

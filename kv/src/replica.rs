@@ -23,8 +23,10 @@
 pub mod admin;
 mod apply;
 mod audit;
+mod check;
 mod clean;
 mod events;
+pub(crate) mod extent;
 mod lease;
 mod local;
 mod propose;
@@ -44,6 +46,7 @@ use parking_lot::{Mutex, RwLock};
 use raft_groups::LogPosition;
 
 pub use audit::{RecordStatus, checksum as audit_checksum, record_status};
+pub use check::CheckAnswer;
 pub use events::{NoEvents, ReplicaEvents};
 pub use local::{first_range_state, local_range};
 pub use proposer::{LocalProposer, Proposer};
@@ -54,6 +57,7 @@ use crate::concurrency::latches::Latches;
 use crate::concurrency::lock_table::{LockHolder, LockTable};
 use crate::concurrency::timestamp_cache::TimestampCache;
 use crate::concurrency::waits::Waits;
+use crate::consistency::CheckLimits;
 use crate::descriptor::RangeDescriptor;
 use crate::engine::{Engine, EngineError, EngineWriter, Reader};
 use crate::mvcc::MvccStats;
@@ -84,6 +88,8 @@ pub struct ReplicaContext {
     pub sender: Arc<dyn Sender>,
     /// Who holds the replica.
     pub events: Arc<dyn ReplicaEvents>,
+    /// What checks may take.
+    pub limits: Arc<CheckLimits>,
 }
 
 /// Why a replica cannot be opened.
@@ -151,6 +157,8 @@ pub struct Replica {
     waits: Waits,
     upkeep: clean::Upkeep,
     touched: touched::Touched,
+    checks: check::Checks,
+    limits: Arc<CheckLimits>,
 }
 
 impl Replica {
@@ -160,7 +168,7 @@ impl Replica {
     /// # Errors
     /// [`ReplicaError`].
     pub fn open(context: ReplicaContext) -> Result<Arc<Replica>, ReplicaError> {
-        let ReplicaContext { range_id, node_id, engine, writer, hlc, tasks, random, settings, sender, events } =
+        let ReplicaContext { range_id, node_id, engine, writer, hlc, tasks, random, settings, sender, events, limits } =
             context;
         let reader = engine.snapshot();
         let (record, state) = RangeState::load(&*reader, range_id)?.ok_or(ReplicaError::NoReplica(range_id))?;
@@ -205,6 +213,8 @@ impl Replica {
             waits: Waits::default(),
             upkeep: clean::Upkeep::default(),
             touched: touched::Touched::default(),
+            checks: check::Checks::default(),
+            limits,
         }))
     }
 

@@ -1,9 +1,13 @@
-//! The numbers of a cluster, each with its unit last, and what they start from.
+//! The numbers that a node is started with, each with its unit last, and what they start from.
 //!
 //! Durations that guard timestamps (`lease_duration_ms`, `record_retention_ms`) must be the same on all
-//! nodes; the others may differ.
+//! nodes; the others may differ. Those that the whole cluster goes by are only where [`cluster`] begins from.
+
+pub mod cluster;
 
 use std::time::Duration;
+
+pub use cluster::{ClusterSettings, ClusterValues, InvalidSetting, SettingInfo, SettingRow};
 
 use crate::directory::FIRST_RANGE_ID;
 
@@ -13,7 +17,7 @@ const COPIED_BYTES_A_SECOND_MIN: u64 = 2 << 20;
 /// Every number that somebody may want to change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// How many voters a range should have. Odd, and the same on all nodes: each range's leader goes by its own.
+    /// How many voters a range should have in a cluster that this node founds. Odd.
     pub replication_target: usize,
     /// How many voters the first range should have where there are nodes enough: without it nothing is found any more, so it
     /// should survive what no table does. Never fewer than the others.
@@ -60,6 +64,10 @@ pub struct Settings {
     pub disk_interval_ms: u64,
     /// Snapshots up to this many bytes are installed in one batch, larger ones are staged.
     pub snapshot_batch_bytes: usize,
+    /// How often the replicas of each range are compared, where the cluster does not say; 0 for never.
+    pub check_interval_ms: u64,
+    /// How many bytes a second a node reads for that at most, where the cluster does not say.
+    pub check_bytes_a_second: u64,
 }
 
 impl Default for Settings {
@@ -88,6 +96,8 @@ impl Default for Settings {
             disk_ballast_bytes: 128 << 20,
             disk_interval_ms: 1_000,
             snapshot_batch_bytes: 4 << 20,
+            check_interval_ms: 86_400_000,
+            check_bytes_a_second: 8 << 20,
         }
     }
 }
@@ -98,18 +108,18 @@ impl Settings {
         Duration::from_millis(self.request_timeout_ms)
     }
 
-    /// How many voters a range should have, where there are nodes enough.
-    pub fn voters_of(&self, range_id: u64) -> usize {
+    /// How many voters a range should have, where there are nodes enough, in a cluster of this replication factor.
+    pub fn voters_of(&self, range_id: u64, replication_factor: usize) -> usize {
         match range_id {
-            FIRST_RANGE_ID => self.system_replication_target.max(self.replication_target),
-            _ => self.replication_target,
+            FIRST_RANGE_ID => self.system_replication_target.max(replication_factor),
+            _ => replication_factor,
         }
     }
 
-    /// How many voters a range lacks something without, in a cluster of so many nodes.
-    pub fn voters_wanted(&self, range_id: u64, nodes: usize) -> usize {
+    /// How many voters a range lacks something without, in a cluster of so many nodes and this replication factor.
+    pub fn voters_wanted(&self, range_id: u64, replication_factor: usize, nodes: usize) -> usize {
         let most = if nodes.is_multiple_of(2) { nodes.saturating_sub(1) } else { nodes };
-        self.voters_of(range_id).min(most).max(self.replication_target)
+        self.voters_of(range_id, replication_factor).min(most).max(replication_factor)
     }
 
     /// How long a learner of a range of so many bytes may take.

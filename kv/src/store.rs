@@ -42,7 +42,7 @@ use tokio::sync::{Notify, mpsc};
 
 pub use disk::DiskGuard;
 pub use lifecycle::StoreError;
-pub use local::{FORMAT_VERSION, Hints, StoreIdentity};
+pub use local::{FORMAT_VERSION, Fencings, Hints, StoreIdentity};
 pub use snapshot::is_half_installed;
 
 use self::claims::Claims;
@@ -51,6 +51,7 @@ use self::lifecycle::Work;
 use self::log::Log;
 use crate::Settings;
 use crate::api::{BatchRequest, BatchResponse, KvError, error_detail};
+use crate::consistency::CheckLimits;
 use crate::descriptor::RangeDescriptor;
 use crate::engine::{Engine, EngineError, EngineWriter, WriteBatch};
 use crate::replica::Replica;
@@ -76,6 +77,8 @@ pub struct StoreParts {
     pub settings: Settings,
     /// The room that is left.
     pub disk: Arc<DiskGuard>,
+    /// What checks of its replicas may take.
+    pub limits: Arc<CheckLimits>,
 }
 
 /// The replicas of one node. Share it in an `Arc`.

@@ -58,6 +58,7 @@ impl Machine {
             address: address.clone(),
             sql_address: String::new(),
             version: "test".to_owned(),
+            waiting: kv::node::Waiting::default(),
             begin: join.map_or(Begin::Bootstrap, |address| Begin::Join(vec![address])),
         };
         self.node = Some(Node::start(config).await.expect("the node starts"));

@@ -25,6 +25,13 @@ pub struct Metrics {
     underreplicated: Gauge,
     disk_free_bytes: Gauge,
     live_nodes: Gauge<i64, std::sync::atomic::AtomicI64>,
+    checks: Family<CheckLabel, Gauge>,
+    clock_fenced: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CheckLabel {
+    result: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -45,6 +52,10 @@ pub struct Readings {
     pub disk_free_bytes: i64,
     /// Nodes heard of lately.
     pub live_nodes: i64,
+    /// Checks of replicas begun by this node, by result.
+    pub checks: [(&'static str, i64); 3],
+    /// 1 while the node does not serve for its clock's sake.
+    pub clock_fenced: i64,
 }
 
 impl Metrics {
@@ -63,6 +74,8 @@ impl Metrics {
             underreplicated: Gauge::default(),
             disk_free_bytes: Gauge::default(),
             live_nodes: Gauge::default(),
+            checks: Family::default(),
+            clock_fenced: Gauge::default(),
             registry: Mutex::new(Registry::default()),
         };
         registry.register("sql_connections", "Open SQL connections", metrics.connections.clone());
@@ -83,6 +96,16 @@ impl Metrics {
         );
         registry.register("disk_free_bytes", "Free room on the store's disk", metrics.disk_free_bytes.clone());
         registry.register("live_nodes", "Nodes heard of lately", metrics.live_nodes.clone());
+        registry.register(
+            "replica_checks",
+            "Ranges whose replicas this node has compared since it started, by result",
+            metrics.checks.clone(),
+        );
+        registry.register(
+            "clock_fenced",
+            "1 while the node serves nothing since its clock must not be relied on",
+            metrics.clock_fenced.clone(),
+        );
         *metrics.registry.lock() = registry;
         Arc::new(metrics)
     }
@@ -116,6 +139,10 @@ impl Metrics {
         self.underreplicated.set(readings.underreplicated);
         self.disk_free_bytes.set(readings.disk_free_bytes);
         self.live_nodes.set(readings.live_nodes);
+        self.clock_fenced.set(readings.clock_fenced);
+        for (result, count) in readings.checks.into_iter().filter(|(result, _)| !result.is_empty()) {
+            self.checks.get_or_create(&CheckLabel { result }).set(count);
+        }
         let mut text = String::new();
         match prometheus_client::encoding::text::encode(&mut text, &self.registry.lock()) {
             Ok(()) => text,

@@ -16,7 +16,7 @@ mod storage;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -25,7 +25,7 @@ use bytes::Bytes;
 use clock::{ClockFault, Random, Tasks, TimeSource};
 use kv::liveness::Locality;
 use kv::node::message::{NodeAnswer, NodeAnswerKind, NodeRequest, NodeRequestKind, Pong};
-use kv::node::{Begin, Node, NodeConfig};
+use kv::node::{Begin, Node, NodeConfig, Waiting};
 use parking_lot::Mutex;
 use prost::Message;
 use raft_groups::disk::Dir;
@@ -173,6 +173,16 @@ impl StartingNode {
         let http_addr = http_listener.local_addr()?;
         let transport = self.seen_transport();
         let begin = begin(self.options.beginning, &*transport);
+        // From here on those who watch the node hear what it waits for.
+        let (metrics, waiting, admin) = (Metrics::new(), Waiting::default(), Arc::new(OnceLock::new()));
+        let connections = self.clients.scope();
+        let state = HttpState {
+            admin: Arc::clone(&admin),
+            waiting: waiting.clone(),
+            metrics: Arc::clone(&metrics),
+            faults: self.hooks,
+        };
+        drop(http::serve(http_listener, state, &connections));
         let hlc = Arc::clone(&self.storage.hlc);
         let config = NodeConfig {
             log_dir: self.storage.log_dir,
@@ -191,11 +201,10 @@ impl StartingNode {
             sql_address: sql_addr.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             begin,
+            waiting,
         };
         let kv = self.clients.spawn("start node", Node::start(config)).await??;
         let sql = start_sql(&kv, &self.clients, &self.queries, &self.random).await?;
-        let metrics = Metrics::new();
-        let connections = self.clients.scope();
         let shared = Arc::new(Shared {
             sql,
             cancels: CancelRegistry::new(kv.node_id(), self.random.fork("cancel")),
@@ -203,9 +212,9 @@ impl StartingNode {
             metrics: Arc::clone(&metrics),
             farewell: Farewell::default(),
         });
-        let state = HttpState { admin: Arc::downgrade(&kv.admin()), metrics, faults: self.hooks };
+        // The first and only word on it.
+        let _ = admin.set(Arc::downgrade(&kv.admin()));
         drop(sql_port::serve(sql_listener, Arc::clone(&shared)));
-        drop(http::serve(http_listener, state, &connections));
         Ok(RunningNode {
             kv,
             transport: self.transport,

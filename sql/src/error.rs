@@ -129,6 +129,12 @@ impl SqlError {
         SqlError::new(code::FEATURE_NOT_SUPPORTED, format!("{what} is not supported"))
     }
 
+    /// No cluster setting has this name.
+    pub fn no_cluster_setting(name: &str) -> Self {
+        SqlError::new(code::UNDEFINED_OBJECT, format!("unrecognized cluster setting \"{name}\""))
+            .hint("SHOW CLUSTER SETTINGS lists them.")
+    }
+
     /// A broken promise inside: never the client's fault.
     pub fn internal(what: impl fmt::Display) -> Self {
         SqlError::new(code::INTERNAL_ERROR, what.to_string())

@@ -26,7 +26,7 @@ pub mod types;
 pub use copy::{CopyFormat, CopyIn};
 pub use error::SqlError;
 pub use memory::{Meter, install_meter};
-pub use node::{ClusterView, NodeView, RangeView, SqlNode, SqlNodeConfig, SqlSettings};
+pub use node::{CheckView, ClusterView, NodeView, RangeView, SettingView, SqlNode, SqlNodeConfig, SqlSettings};
 pub use query::{ExplainOptions, QueryContext, QueryPlan, QueryPlanner};
 pub use select::Planner;
 pub use session::{

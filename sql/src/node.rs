@@ -34,6 +34,47 @@ pub trait ClusterView: Send + Sync + 'static {
     /// # Errors
     /// As a write.
     async fn split_at(&self, key: Bytes) -> Result<(), SqlError>;
+
+    /// Compares the replicas of the ranges that overlap `[start, end)`, in key order.
+    ///
+    /// # Errors
+    /// When the directory does not answer.
+    async fn check(&self, start: Bytes, end: Bytes) -> Result<Vec<CheckView>, SqlError>;
+
+    /// The settings of the cluster.
+    fn settings(&self) -> Vec<SettingView>;
+
+    /// Changes a setting of the cluster; `None` for what it is when nobody says otherwise.
+    ///
+    /// # Errors
+    /// 42704 for an unknown name, 22023 for a value that does not fit; as a write.
+    async fn set_setting(&self, name: &str, value: Option<&str>) -> Result<(), SqlError>;
+}
+
+/// What the check of a range came to, as `CHECK REPLICAS` prints it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CheckView {
+    /// Identity.
+    pub range_id: u64,
+    /// First key, inclusive.
+    pub start: Bytes,
+    /// End, exclusive; empty for the end of the keyspace.
+    pub end: Bytes,
+    /// In a word.
+    pub status: &'static str,
+    /// Which replicas hold what.
+    pub detail: String,
+}
+
+/// One setting of the cluster, as `SHOW CLUSTER SETTINGS` prints it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SettingView {
+    /// Its name.
+    pub name: &'static str,
+    /// Its value.
+    pub value: String,
+    /// What it does.
+    pub description: &'static str,
 }
 
 /// One range, as `SHOW RANGES` prints it.

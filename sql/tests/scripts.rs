@@ -16,8 +16,8 @@ use clock::{Hlc, Random, SimulatedTime, Tasks, VolatileCeiling};
 use goldenscript::{Command, Context};
 use sql::types::{Datum, to_text};
 use sql::{
-    ClusterView, CopyIn, ExecuteOptions, NodeView, Outcome, RangeView, Session, SessionParams, SqlError, SqlNode,
-    SqlNodeConfig, SqlSettings,
+    CheckView, ClusterView, CopyIn, ExecuteOptions, NodeView, Outcome, RangeView, Session, SessionParams, SettingView,
+    SqlError, SqlNode, SqlNodeConfig, SqlSettings,
 };
 
 struct OneRange;
@@ -36,6 +36,23 @@ impl ClusterView for OneRange {
     }
     async fn split_at(&self, _: Bytes) -> Result<(), SqlError> {
         Ok(())
+    }
+    async fn check(&self, start: Bytes, end: Bytes) -> Result<Vec<CheckView>, SqlError> {
+        let detail = "n1: checksum 0000abcd, 7 entries, 70 bytes at index 9".to_owned();
+        Ok(vec![CheckView { range_id: 1, start, end, status: "consistent", detail }])
+    }
+    fn settings(&self) -> Vec<SettingView> {
+        let setting = |(name, value)| SettingView { name, value, description: "what it does" };
+        let rows = [("cluster.replication_factor", "3"), ("server.consistency_check.interval", "24h")];
+        rows.map(|(name, value)| setting((name, value.to_owned()))).into()
+    }
+    async fn set_setting(&self, name: &str, value: Option<&str>) -> Result<(), SqlError> {
+        let known = self.settings().iter().any(|setting| setting.name == name);
+        match value {
+            _ if !known => Err(SqlError::no_cluster_setting(name)),
+            Some("4") => Err(SqlError::new("22023", "expected an odd number")),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -227,7 +227,7 @@ fn commit_wait_ends_when_the_clock_is_fenced() {
         time.set_skew_ns(-30_000 * MS as i64);
         let fence = async {
             tokio::time::sleep(Duration::from_secs(2)).await;
-            hlc.fence(ClockFault::PeersDisagree { disagreeing: 2, peers: 2 });
+            hlc.fence(ClockFault::PeersDisagree { disagreeing: 2, peers: 2, worst: None });
         };
         let (waited, ()) = tokio::join!(hlc.wait_until_past(effect), fence);
         assert!(matches!(waited, Err(HlcError::Fenced(_))), "{waited:?}");
@@ -313,7 +313,7 @@ fn clock_fencing_is_for_good() {
     let bench = Bench::at(10_000);
     let hlc = bench.hlc();
     let last = hlc.now().expect("the disk takes it");
-    let fault = ClockFault::PeersDisagree { disagreeing: 2, peers: 2 };
+    let fault = ClockFault::PeersDisagree { disagreeing: 2, peers: 2, worst: None };
     hlc.fence(fault.clone());
     hlc.fence(ClockFault::Unsynchronised);
     assert_eq!(hlc.fault(), Some(fault), "the first reason stands");

@@ -13,8 +13,8 @@ fn at(reading_ms: u64, error_ms: u64) -> Interval {
 fn after(rounds: u32, disagreeing: &[u64], agreeing: &[u64]) -> PeerClocks {
     let mut clocks = PeerClocks::default();
     for _ in 0..rounds {
-        disagreeing.iter().for_each(|peer| clocks.note(*peer, Comparison::Disagree));
-        agreeing.iter().for_each(|peer| clocks.note(*peer, Comparison::Agree));
+        disagreeing.iter().for_each(|peer| clocks.note(*peer, Comparison::Disagree, None));
+        agreeing.iter().for_each(|peer| clocks.note(*peer, Comparison::Agree, None));
     }
     clocks
 }
@@ -37,7 +37,7 @@ fn only_a_gap_between_the_bounds_is_a_disagreement() {
 #[test]
 fn one_wrong_clock_among_three_fences_itself_only() {
     let wrong = after(ROUNDS, &[1, 3], &[]);
-    assert_eq!(wrong.verdict(&[1, 3]), Some(ClockFault::PeersDisagree { disagreeing: 2, peers: 2 }));
+    assert_eq!(wrong.verdict(&[1, 3]), Some(ClockFault::PeersDisagree { disagreeing: 2, peers: 2, worst: None }));
     let right = after(ROUNDS, &[2], &[3]);
     assert_eq!(right.verdict(&[2, 3]), None);
 }
@@ -52,10 +52,10 @@ fn of_two_clocks_neither_can_know() {
 fn it_takes_several_rounds_in_a_row() {
     assert_eq!(after(ROUNDS - 1, &[1, 3], &[]).verdict(&[1, 3]), None);
     let mut clocks = after(ROUNDS - 1, &[1, 3], &[]);
-    clocks.note(1, Comparison::Agree);
-    clocks.note(1, Comparison::Disagree);
-    clocks.note(3, Comparison::Unknown);
-    clocks.note(3, Comparison::Disagree);
+    clocks.note(1, Comparison::Agree, None);
+    clocks.note(1, Comparison::Disagree, None);
+    clocks.note(3, Comparison::Unknown, None);
+    clocks.note(3, Comparison::Disagree, None);
     assert_eq!(clocks.verdict(&[1, 3]), None, "the first agreed in between, the third was only silent");
     assert!(clocks.verdict(&[3]).is_some(), "and the third has disagreed often enough");
 }
@@ -73,8 +73,8 @@ fn peers_that_are_silent_for_long_do_not_count() {
     let mut clocks = after(ROUNDS, &[2], &[3, 4]);
     assert_eq!(clocks.verdict(&[2, 3, 4]), None, "one of four clocks");
     for _ in 0..SILENCES {
-        clocks.note(3, Comparison::Unknown);
-        clocks.note(4, Comparison::Unknown);
+        clocks.note(3, Comparison::Unknown, None);
+        clocks.note(4, Comparison::Unknown, None);
     }
     assert!(clocks.verdict(&[2, 3, 4]).is_some(), "one of two");
 }
@@ -104,7 +104,7 @@ fn rounds(clocks: &mut PeerClocks, peers: &[u64], wrong: impl Fn(u64) -> bool, c
     let round = |_| {
         let asked = clocks.next_asked(peers);
         for peer in &asked {
-            clocks.note(*peer, if wrong(*peer) { Comparison::Disagree } else { Comparison::Agree });
+            clocks.note(*peer, if wrong(*peer) { Comparison::Disagree } else { Comparison::Agree }, None);
         }
         asked
     };
@@ -135,6 +135,29 @@ fn a_wrong_clock_is_found_out_as_soon_among_many() {
     let asked = rounds(&mut right, &peers, |peer| peer == 3, ROUNDS + 1);
     assert_eq!(asked.iter().map(Vec::len).collect::<Vec<_>>(), [8, 100, 100, 100]);
     assert_eq!(right.verdict(&peers), None);
-    right.note(3, Comparison::Unknown);
+    right.note(3, Comparison::Unknown, None);
     assert_eq!(right.next_asked(&peers).len(), ASKED);
+}
+
+#[test]
+fn the_fault_names_the_clock_that_is_furthest_off() {
+    let mut clocks = PeerClocks::default();
+    let skew = |peer, skew_ms: i64| Some(Disagreement { peer, skew_ns: Ok(skew_ms * MS as i64), bound_ns: 10 * MS });
+    for _ in 0..ROUNDS {
+        clocks.note(1, Comparison::Disagree, skew(1, 45));
+        clocks.note(3, Comparison::Disagree, skew(3, -61));
+        clocks.note(4, Comparison::Disagree, None);
+    }
+    let words = clocks.verdict(&[1, 3, 4]).expect("three of three disagree").to_string();
+    let expected = "3 of the 3 other nodes disagree with this clock beyond what the bounds allow (the clock of n3 is 61.0 ms behind it; \
+                    the bound is 10.0 ms for each clock): ";
+    assert!(words.starts_with(expected), "{words}");
+}
+
+#[test]
+fn skew_is_measured_from_the_middle_of_the_exchange() {
+    let (asked, answered) = (at(1_000, 10), at(1_004, 10));
+    assert_eq!(Comparison::skew_ns(asked, at(1_002, 10), answered), 0);
+    assert_eq!(Comparison::skew_ns(asked, at(962, 5), answered), -40 * MS as i64);
+    assert_eq!(Comparison::skew_ns(asked, at(1_102, 10), answered), 100 * MS as i64);
 }

@@ -71,6 +71,13 @@ pub enum Audited {
         /// The one in force where it is in the log.
         in_force: u64,
     },
+    /// A node has found that the replicas of a range differ.
+    Differs {
+        /// The node.
+        node: u64,
+        /// The range.
+        range: u64,
+    },
     /// A node's clock is fenced.
     Fenced {
         /// The node.
@@ -160,6 +167,7 @@ impl Fields {
             "aborted" => pushed(Told::Aborted),
             "presumed" => pushed(Told::Presumed),
             "committed" => pushed(Told::Committed),
+            "differs" => Audited::Differs { node, range },
             "fenced" => Audited::Fenced { node },
             "began" => Audited::Began { node, read: at },
             "acknowledged" => Audited::Acknowledged { node, effect: at },

@@ -10,6 +10,7 @@
 //! | [`lease_disjointness`] | applied leases, and what was served under each |
 //! | [`range_tiling`] | the newest descriptors of all ranges |
 //! | [`replica_equality`] | replicas at the same applied index |
+//! | [`replica_checks`] | what the nodes' own comparison of replicas finds |
 //! | [`implicit_commit_stable`] | transaction records |
 //! | [`push_stands`] | what pushers are told, and what becomes of their pushees |
 //! | [`read_protected`] | every read answered, read again at the end |
@@ -29,6 +30,7 @@ pub mod progress;
 pub mod push_stands;
 pub mod range_tiling;
 pub mod read_protected;
+pub mod replica_checks;
 pub mod replica_equality;
 pub mod timestamp_bound;
 
@@ -109,6 +111,7 @@ pub fn all(clock_error: Duration) -> Vec<Box<dyn Invariant>> {
         Box::new(lease_disjointness::LeaseDisjointness::default()),
         Box::new(range_tiling::RangeTiling),
         Box::new(replica_equality::ReplicaEquality::default()),
+        Box::new(replica_checks::ReplicaChecks),
         Box::new(implicit_commit_stable::ImplicitCommitStable::default()),
         Box::new(push_stands::PushStands::default()),
         Box::new(read_protected::ReadProtected::default()),

@@ -9,7 +9,7 @@ use kv::engine::MemoryEngine;
 use kv::node::{Admin, Begin, Node, NodeConfig};
 use raft_groups::disk::{CeilingCell, Dir, DurableCell, SimDir};
 use raft_groups::{NodeId, SimNetwork, WalOptions};
-use sql::{ClusterView, NodeView, RangeView, SqlError, SqlNode, SqlNodeConfig, SqlSettings};
+use sql::{CheckView, ClusterView, NodeView, RangeView, SettingView, SqlError, SqlNode, SqlNodeConfig, SqlSettings};
 
 use super::cluster::SimSettings;
 
@@ -70,6 +70,7 @@ pub(super) async fn start(parts: &Parts) -> Result<Node> {
         sql_address: address(index),
         version: "simulated".to_owned(),
         begin,
+        waiting: kv::node::Waiting::default(),
     };
     Node::start(config).await.with_context(|| format!("node {} did not start", index + 1))
 }
@@ -122,5 +123,26 @@ impl ClusterView for View {
 
     async fn split_at(&self, key: Bytes) -> Result<(), SqlError> {
         self.0.split_at(key).await.map(|_| ()).map_err(|error| SqlError::from(txn::Error::from(error)))
+    }
+
+    async fn check(&self, start: Bytes, end: Bytes) -> Result<Vec<CheckView>, SqlError> {
+        let span = kv::api::Span { start, end };
+        let checked = self.0.check_replicas(span).await.map_err(|error| SqlError::from(txn::Error::from(error)))?;
+        let view = |range: kv::node::CheckInfo| CheckView {
+            range_id: range.descriptor.range_id,
+            start: range.descriptor.start,
+            end: range.descriptor.end,
+            status: range.status.word(),
+            detail: range.detail,
+        };
+        Ok(checked.into_iter().map(view).collect())
+    }
+
+    fn settings(&self) -> Vec<SettingView> {
+        Vec::new()
+    }
+
+    async fn set_setting(&self, name: &str, _: Option<&str>) -> Result<(), SqlError> {
+        Err(SqlError::no_cluster_setting(name))
     }
 }

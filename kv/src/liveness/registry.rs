@@ -1,4 +1,5 @@
-//! What this node knows of the others: in memory, fed by announcements and by reading the records now and then.
+//! What this node knows of the others, and of the cluster's settings: in memory, fed by announcements and by reading the records now
+//! and then.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,10 +10,10 @@ use parking_lot::RwLock;
 use prost::Message;
 
 use super::{Locality, NodeDescriptor, NodeStatus};
-use crate::Settings;
 use crate::api::{BatchHeader, BatchRequest, KvError, Put, RequestKind, ResponseKind, Scan, Sender, Span};
 use crate::keys;
 use crate::placement::{NodeHealth, NodeView};
+use crate::settings::{ClusterSettings, SettingRow, Settings};
 
 /// A node and what it last said.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +28,7 @@ pub struct Member {
 pub struct Registry {
     hlc: Arc<Hlc>,
     settings: Settings,
+    cluster: Arc<ClusterSettings>,
     members: RwLock<BTreeMap<u64, Member>>,
     own: RwLock<Option<u64>>,
 }
@@ -34,7 +36,13 @@ pub struct Registry {
 impl Registry {
     /// A registry of nobody.
     pub fn new(hlc: Arc<Hlc>, settings: Settings) -> Self {
-        Registry { hlc, settings, members: RwLock::default(), own: RwLock::default() }
+        let cluster = Arc::new(ClusterSettings::new(&settings));
+        Registry { hlc, settings, cluster, members: RwLock::default(), own: RwLock::default() }
+    }
+
+    /// The numbers of the cluster, as this node knows them.
+    pub fn cluster(&self) -> &Arc<ClusterSettings> {
+        &self.cluster
     }
 
     /// Says which of the nodes this is.
@@ -138,7 +146,7 @@ impl Registry {
             RequestKind::Scan(Scan { start, end, ..Scan::default() })
         };
         let header = BatchHeader { timeout_ms, ..BatchHeader::default() };
-        let requests = vec![scan(b'n').into(), scan(b'l').into()];
+        let requests = vec![scan(b'n').into(), scan(b'l').into(), scan(b's').into()];
         let mut responses = sender.send(BatchRequest { header, requests }).await?.responses.into_iter();
         let mut rows = || match responses.next().and_then(|response| response.kind) {
             Some(ResponseKind::Rows(rows)) => rows.rows,
@@ -150,6 +158,7 @@ impl Registry {
         for status in rows().into_iter().filter_map(|row| NodeStatus::decode(row.value).ok()) {
             self.note(&status);
         }
+        self.cluster.learn(rows().iter().filter_map(SettingRow::of).collect());
         Ok(fresh)
     }
 }

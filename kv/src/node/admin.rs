@@ -8,12 +8,14 @@ use prost::Message;
 use raft_groups::{Class, NodeId};
 
 use super::Shared;
+use super::checker::{CheckCounts, CheckInfo};
 use super::message::{Measure, Measured, NodeAnswer, NodeAnswerKind, NodeRequest, NodeRequestKind};
-use crate::api::{KvError, RequestKind, ResponseKind, Span, SplitRange, TransferLease};
+use crate::api::{KvError, Put, RequestKind, ResponseKind, Span, SplitRange, TransferLease};
 use crate::descriptor::RangeDescriptor;
 use crate::directory;
 use crate::keys;
 use crate::liveness::{NodeDescriptor, NodeStatus};
+use crate::settings::{ClusterValues, InvalidSetting, SettingInfo, Settings};
 
 /// How long to wait for one node's word on how large its replica is.
 const MEASURE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -63,10 +65,14 @@ pub struct StatusInfo {
     pub underreplicated: usize,
     /// Why it cannot go on: its process is about to end. `None` while it can.
     pub failure: Option<String>,
+    /// Why its clock is fenced: it serves nothing, and its process is about to end. `None` while it is not.
+    pub clock_fault: Option<String>,
     /// It refuses writes, since its disk is full.
     pub disk_full: bool,
     /// Free room on its disk, in bytes.
     pub free_bytes: u64,
+    /// What the checks that it began came to.
+    pub checks: CheckCounts,
 }
 
 /// What people, and SQL on their behalf, ask of the cluster beside data.
@@ -93,8 +99,36 @@ pub trait Admin: Send + Sync + 'static {
     /// As any write; `Invalid` when the node holds no voting replica.
     async fn transfer_lease(&self, key: Bytes, node: u64) -> Result<(), KvError>;
 
+    /// Compares the replicas of every range that overlaps a span, in key order. Takes as long as it takes to read them, at the
+    /// bound of the cluster's settings.
+    ///
+    /// # Errors
+    /// As [`Admin::ranges`]; of a range that cannot be checked its own entry says so.
+    async fn check_replicas(&self, span: Span) -> Result<Vec<CheckInfo>, KvError>;
+
+    /// The cluster's settings, as this node knows them.
+    fn settings(&self) -> Vec<SettingInfo>;
+
+    /// Changes a setting of the cluster; `None` for what it is when nobody says otherwise. Other nodes hear of it within
+    /// [`crate::Settings::liveness_interval_ms`].
+    ///
+    /// # Errors
+    /// [`SettingError`].
+    async fn set_setting(&self, name: &str, value: Option<&str>) -> Result<(), SettingError>;
+
     /// This node.
     fn status(&self) -> StatusInfo;
+}
+
+/// Why a cluster setting was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingError {
+    /// There is none of this name, or the value does not fit it.
+    #[error(transparent)]
+    Invalid(#[from] InvalidSetting),
+    /// It was not written.
+    #[error("the setting was not written")]
+    Kv(#[from] KvError),
 }
 
 impl Shared {
@@ -170,9 +204,9 @@ fn covers(ranges: &[RangeInfo], span: &Span) -> bool {
     whole && ranges.windows(2).all(|pair| pair[0].descriptor.end == pair[1].descriptor.start)
 }
 
-#[async_trait]
-impl Admin for Shared {
-    async fn ranges(&self, span: Span) -> Result<Vec<RangeInfo>, KvError> {
+impl Shared {
+    /// The ranges that overlap a span, as the directory and their leaseholders have them.
+    pub(super) async fn measured_ranges(&self, span: Span) -> Result<Vec<RangeInfo>, KvError> {
         let mut tries = 0;
         loop {
             let descriptors = self.descriptors(&span).await?;
@@ -185,6 +219,36 @@ impl Admin for Shared {
             // A split that the directory does not know of yet: its leaseholder tells it soon.
             tokio::time::sleep(DIRECTORY_PAUSE).await;
         }
+    }
+}
+
+#[async_trait]
+impl Admin for Shared {
+    async fn ranges(&self, span: Span) -> Result<Vec<RangeInfo>, KvError> {
+        self.measured_ranges(span).await
+    }
+
+    async fn check_replicas(&self, span: Span) -> Result<Vec<CheckInfo>, KvError> {
+        self.check_span(span).await
+    }
+
+    fn settings(&self) -> Vec<SettingInfo> {
+        self.registry.cluster().get().all()
+    }
+
+    async fn set_setting(&self, name: &str, value: Option<&str>) -> Result<(), SettingError> {
+        let mut values = ClusterValues::of(&Settings::default());
+        if let Some(value) = value {
+            values.set(name, value)?;
+        }
+        let found = values.all().into_iter().find(|info| info.name == name);
+        let value = found.ok_or_else(|| InvalidSetting::Unknown(name.to_owned()))?.value;
+        let put = Put { key: keys::setting(name), value: Bytes::from(value.clone()), ..Put::default() };
+        self.send_one(RequestKind::Put(put)).await?;
+        tracing::info!(name, value, "a cluster setting was changed");
+        // So that whoever changed it sees it here at once.
+        self.read_records(self.settings.request_timeout_ms).await?;
+        Ok(())
     }
 
     fn nodes(&self) -> Vec<NodeInfo> {
@@ -214,8 +278,9 @@ impl Admin for Shared {
     fn status(&self) -> StatusInfo {
         let held = self.store.all();
         let (nodes, within) = (self.registry.nodes().len(), self.answers_within());
+        let copies = self.registry.cluster().get().replication_factor;
         let is_short = |held: &crate::store::Held| {
-            let wanted = self.settings.voters_wanted(held.replica.range_id(), nodes);
+            let wanted = self.settings.voters_wanted(held.replica.range_id(), copies, nodes);
             held.live_voters(within).is_some_and(|voters| voters.len() < wanted)
         };
         StatusInfo {
@@ -225,8 +290,10 @@ impl Admin for Shared {
             leases: held.iter().filter(|(_, held)| held.replica.is_leaseholder()).count(),
             underreplicated: held.iter().filter(|(_, held)| is_short(held)).count(),
             failure: self.store.failure(),
+            clock_fault: self.hlc.fault().map(|fault| fault.to_string()),
             disk_full: self.store.disk().is_full().is_some(),
             free_bytes: self.store.disk().free_bytes(),
+            checks: self.checker.counts(),
         }
     }
 }

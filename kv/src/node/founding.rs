@@ -1,7 +1,7 @@
 //! Founding a cluster: everything that a new cluster begins with is written in one batch.
 //!
 //! ```text
-//!   identity ⧺ first ranges ⧺ their directory entries ⧺ the counters that they and the founder were counted by
+//!   identity ⧺ first ranges ⧺ their directory entries ⧺ the counters that they and the founder were counted by ⧺ settings
 //!      └───────────────────────── one batch, one sync ─────────────────────────┘
 //!
 //!   killed before the sync   nothing was founded: the next life begins anew
@@ -23,6 +23,8 @@ use crate::keys;
 use crate::liveness::NODE_ID_COUNTER;
 use crate::mvcc::{self, MvccStats, WriteMode, WriteOutcome};
 use crate::replica::admin::RANGE_ID_COUNTER;
+use crate::settings::Settings;
+use crate::settings::cluster::REPLICATION_FACTOR;
 use crate::store::{Store, StoreIdentity};
 
 /// The node that founds a cluster.
@@ -35,14 +37,14 @@ const FOUNDED_AT: Timestamp = Timestamp::new(1, 0);
 ///
 /// # Errors
 /// When the engine fails; then nothing was founded.
-pub(super) fn found(engine: &dyn Engine, identity: &StoreIdentity) -> Result<(), EngineError> {
+pub(super) fn found(engine: &dyn Engine, identity: &StoreIdentity, settings: &Settings) -> Result<(), EngineError> {
     let ranges = first_ranges();
     let mut batch = WriteBatch::new();
     identity.save(&mut batch);
     for range in &ranges {
         let reader = engine.snapshot();
         let (mut overlay, mut stats) = (Overlay::new(&*reader), MvccStats::default());
-        for (key, value) in first_rows(&ranges).into_iter().filter(|(key, _)| range.contains(key)) {
+        for (key, value) in first_rows(&ranges, settings).into_iter().filter(|(key, _)| range.contains(key)) {
             let mode = WriteMode::Committed { commit_timestamp: FOUNDED_AT, relaxed: false, txn: None };
             let outcome = mvcc::write(&mut overlay, &mut stats, &key, Some(value), mode)?;
             if !matches!(outcome, WriteOutcome::Written { .. }) {
@@ -70,8 +72,8 @@ fn first_ranges() -> [RangeDescriptor; 2] {
     })
 }
 
-/// The directory, and the newest IDs in use.
-fn first_rows(ranges: &[RangeDescriptor]) -> Vec<(Bytes, Bytes)> {
+/// The directory, the newest IDs in use, and how many copies the cluster keeps.
+fn first_rows(ranges: &[RangeDescriptor], settings: &Settings) -> Vec<(Bytes, Bytes)> {
     let newest_range = ranges.iter().map(|range| range.range_id).max().unwrap_or(0);
     let counters = [(NODE_ID_COUNTER, FOUNDER), (RANGE_ID_COUNTER, newest_range)];
     let counters = counters.map(|(name, id)| (keys::counter(name), Bytes::copy_from_slice(&id.to_be_bytes())));
@@ -79,5 +81,6 @@ fn first_rows(ranges: &[RangeDescriptor]) -> Vec<(Bytes, Bytes)> {
         let entry = Bytes::from(range.encode_to_vec());
         [(keys::meta(&range.end), entry.clone()), (keys::range_entry(range.range_id), entry)]
     });
-    entries.chain(counters).collect()
+    let copies = settings.replication_target.to_string().into_bytes().into();
+    entries.chain(counters).chain([(keys::setting(REPLICATION_FACTOR), copies)]).collect()
 }

@@ -60,6 +60,12 @@ impl Handler for KvHandler {
                 let Interval { earliest_ns, latest_ns } = node.hlc.interval();
                 NodeAnswerKind::Clock(ClockReading { earliest_ns, latest_ns })
             }
+            NodeRequestKind::CheckRange(check) => match node.check_range(check.range_id).await {
+                Ok(checked) => NodeAnswerKind::RangeChecked(checked),
+                Err(error) => NodeAnswerKind::Error(WireError { kind: Some(error) }),
+            },
+            NodeRequestKind::AskCheck(ask) => NodeAnswerKind::Check(node.answer_check(ask).into()),
+            NodeRequestKind::ReadChecked(read) => NodeAnswerKind::Piece(node.answer_piece(read).await?),
             NodeRequestKind::Init(_) => return Err("the node is part of a cluster already".to_owned()),
         };
         Ok(NodeAnswer::encode_kind(answer))
@@ -108,7 +114,7 @@ impl Shared {
     /// What this node knows of the cluster.
     pub(super) fn known(&self) -> Known {
         let nodes = self.registry.members().into_iter().map(|member| member.descriptor).collect();
-        Known { first_range: self.router.first_range(), nodes }
+        Known { first_range: self.router.first_range(), nodes, settings: self.registry.cluster().rows() }
     }
 
     pub(super) fn measure(&self, measure: Measure) -> Measured {

@@ -66,6 +66,15 @@ impl Shared {
         }
     }
 
+    /// Reads what the nodes say of themselves, and the cluster's settings.
+    pub(super) async fn read_records(&self, timeout_ms: u64) -> Result<(), KvError> {
+        for node in self.registry.refresh(&*self.router, timeout_ms).await? {
+            self.transport.set_address(NodeId(node.node_id), node.address);
+            self.store.changed.notify_one();
+        }
+        Ok(())
+    }
+
     fn status_now(&self) -> Result<NodeStatus, KvError> {
         let held = self.store.all();
         let leases = held.iter().filter(|(_, held)| held.replica.is_leaseholder()).count();
@@ -84,7 +93,7 @@ impl Shared {
     async fn keep_hints(&self) {
         let mut kept = self.hints.lock().await;
         let known = self.known();
-        let hints = Hints { first_range: known.first_range, nodes: known.nodes };
+        let hints = Hints { first_range: known.first_range, nodes: known.nodes, settings: known.settings };
         if hints == *kept {
             return;
         }
@@ -121,14 +130,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
             // The others may have moved, and this node too: whoever has heard of either brings them together.
             shared.announce().await;
         }
-        match shared.registry.refresh(&*shared.router, timeout_ms).await {
-            Ok(fresh) => {
-                for node in fresh {
-                    shared.transport.set_address(NodeId(node.node_id), node.address);
-                    shared.store.changed.notify_one();
-                }
-            }
-            Err(error) => tracing::debug!(%error, "the other nodes' heartbeats were not read"),
+        if let Err(error) = shared.read_records(timeout_ms).await {
+            tracing::debug!(%error, "the other nodes' heartbeats were not read");
         }
         shared.keep_hints().await;
         tokio::time::sleep(interval).await;

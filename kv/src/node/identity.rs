@@ -8,7 +8,7 @@ use prost::Message;
 use raft_groups::Class;
 
 use super::founding::{self, FOUNDER};
-use super::message::{Join, Joined, NodeAnswer, NodeAnswerKind, NodeRequest, NodeRequestKind};
+use super::message::{Join, Joined, Known, NodeAnswer, NodeAnswerKind, NodeRequest, NodeRequestKind};
 use super::{Begin, NodeConfig, NodeError};
 use crate::engine::WriteBatch;
 use crate::liveness::Registry;
@@ -42,6 +42,17 @@ pub(super) async fn establish(
         config.transport.set_address(node.node_id.into(), node.address.clone());
     }
     hints.first_range.iter().for_each(|first| router.learn(first));
+    if !hints.settings.is_empty() {
+        registry.cluster().learn(hints.settings);
+    }
+    let (cluster, own) = (registry.cluster().get().replication_factor, config.settings.replication_target);
+    if cluster != own {
+        tracing::warn!(
+            cluster,
+            own,
+            "the cluster keeps another number of copies than this node was started with, which counts for nothing"
+        );
+    }
     Ok(identity)
 }
 
@@ -71,7 +82,7 @@ fn bootstrap(config: &NodeConfig) -> Result<StoreIdentity, NodeError> {
     let max_clock_error_ns = u64::try_from(config.hlc.max_clock_error().as_nanos()).unwrap_or(u64::MAX);
     let cluster_id = config.random.fork("cluster").next_u128().max(1);
     let identity = StoreIdentity::new(cluster_id, FOUNDER, max_clock_error_ns);
-    founding::found(&*config.engine, &identity)?;
+    founding::found(&*config.engine, &identity, &config.settings)?;
     Ok(identity)
 }
 
@@ -108,7 +119,8 @@ fn read_joined(answer: Bytes) -> Result<Joined, String> {
 /// Becomes who the cluster says.
 fn adopt(config: &NodeConfig, joined: Joined) -> Result<StoreIdentity, NodeError> {
     let identity = StoreIdentity::new(joined.cluster_id(), joined.node_id, joined.max_clock_error_ns);
-    let hints = Hints { first_range: joined.known.first_range, nodes: joined.known.nodes };
+    let Known { first_range, nodes, settings } = joined.known;
+    let hints = Hints { first_range, nodes, settings };
     let mut batch = WriteBatch::new();
     identity.save(&mut batch);
     hints.save(&mut batch);

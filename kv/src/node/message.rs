@@ -1,22 +1,26 @@
 //! What nodes say to each other beside Raft: one request and one answer message, of class `Kv`.
 
+mod check;
 mod describe;
 
 use bytes::Bytes;
 use clock::Timestamp;
 use prost::Message;
 
+pub use check::{AskCheck, CheckRange, CheckState, RangeChecked, ReadChecked};
 pub use describe::describe;
 
 use crate::api::{BatchRequest, BatchResponse, WireError};
+use crate::consistency::Piece;
 use crate::descriptor::RangeDescriptor;
 use crate::liveness::{Locality, NodeDescriptor};
+use crate::settings::SettingRow;
 
 /// A request from node to node.
 #[derive(Clone, PartialEq, Message)]
 pub struct NodeRequest {
     /// Which one. `None` comes only from a newer or broken peer.
-    #[prost(oneof = "NodeRequestKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "NodeRequestKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub kind: Option<NodeRequestKind>,
 }
 
@@ -50,13 +54,22 @@ pub enum NodeRequestKind {
     /// What time is it?
     #[prost(message, tag = "9")]
     ReadClock(Ping),
+    /// Compare the replicas of a range that you lead.
+    #[prost(message, tag = "10")]
+    CheckRange(CheckRange),
+    /// What did your replica come to in a check?
+    #[prost(message, tag = "11")]
+    AskCheck(AskCheck),
+    /// What does a part of what your replica held at a check look like?
+    #[prost(message, tag = "12")]
+    ReadChecked(ReadChecked),
 }
 
 /// An answer from node to node.
 #[derive(Clone, PartialEq, Message)]
 pub struct NodeAnswer {
     /// Which one.
-    #[prost(oneof = "NodeAnswerKind", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "NodeAnswerKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub kind: Option<NodeAnswerKind>,
 }
 
@@ -84,6 +97,15 @@ pub enum NodeAnswerKind {
     /// To the question for the time.
     #[prost(message, tag = "7")]
     Clock(ClockReading),
+    /// To a check of a range.
+    #[prost(message, tag = "8")]
+    RangeChecked(RangeChecked),
+    /// To a question about a check.
+    #[prost(message, tag = "9")]
+    Check(CheckState),
+    /// To a question about a part of it.
+    #[prost(message, tag = "10")]
+    Piece(Piece),
 }
 
 /// See [`NodeRequestKind::Ping`].
@@ -152,6 +174,9 @@ pub struct Known {
     /// The nodes it knows, itself included.
     #[prost(message, repeated, tag = "2")]
     pub nodes: Vec<NodeDescriptor>,
+    /// The cluster's settings.
+    #[prost(message, repeated, tag = "3")]
+    pub settings: Vec<SettingRow>,
 }
 
 /// See [`NodeRequestKind::Announce`].

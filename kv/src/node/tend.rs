@@ -56,7 +56,7 @@ fn view_of(shared: &Shared, held: &Held, status: &GroupStatus, nodes: &[NodeView
         caught_up: that_are(Standing::CaughtUp),
         stuck: that_are(Standing::Stuck),
         avoided,
-        target: shared.settings.voters_of(range_id),
+        target: shared.settings.voters_of(range_id, shared.registry.cluster().get().replication_factor),
         bytes,
         split_above_bytes: may_split.then_some(shared.settings.range_split_bytes),
         may_move: shared.may_move(nodes, now),

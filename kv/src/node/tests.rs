@@ -1,3 +1,4 @@
+mod checks;
 mod clocks;
 mod cluster;
 mod commits;
@@ -5,6 +6,7 @@ mod directory;
 mod founding;
 mod garbage;
 mod leases;
+mod settings;
 mod spread;
 mod upkeep;
 

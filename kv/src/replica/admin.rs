@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use prost::Message;
 
 use super::propose::Fate;
 use super::touched::Watch;
@@ -174,30 +173,6 @@ impl Replica {
 
     pub(super) fn ambiguous(&self, message: &str) -> KvError {
         KvError::Ambiguous(error_detail::Ended { message: message.to_owned(), other: None })
-    }
-
-    /// A checksum of the range's replicated data, for `replica_equality`: the same on every replica that applied the same
-    /// entries. With the index it is of.
-    ///
-    /// # Errors
-    /// When the engine fails.
-    pub fn checksum(&self) -> Result<(u64, u32), super::ReplicaError> {
-        let (state, reader) = self.snapshot()?;
-        let (start, end) = (&state.descriptor.start, &state.descriptor.end);
-        let mut crc = 0;
-        let (data_start, data_end) = mvcc::key::span(start, end);
-        let (local_start, local_end) = keys::key_local_span(start, end);
-        for (from, to) in [(&local_start[..], &local_end[..]), (&data_start[..], &data_end[..])] {
-            let mut cursor = reader.cursor(from, to, false);
-            while cursor.advance()? {
-                crc = crc32c::crc32c_append(crc, cursor.key());
-                crc = crc32c::crc32c_append(crc, cursor.value());
-            }
-        }
-        for message in [state.stats.encode_to_vec(), state.gc_threshold.encode_to_vec()] {
-            crc = crc32c::crc32c_append(crc, &message);
-        }
-        Ok((state.applied.last_applied.map_or(0, |position| position.index), crc))
     }
 }
 

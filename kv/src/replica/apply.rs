@@ -5,8 +5,9 @@
 //!                                                                    └ then: lease, proposals settled, events
 //! ```
 //!
-//! Several entries share an engine batch; a split ends one, so that the right side begins with what the left had then. The engine
-//! may block, so none of this is done on the thread that runs it: see [`crate::engine::EngineWriter`].
+//! Several entries share an engine batch; a split ends one, so that the right side begins with what the left had then, and so does a
+//! check, so that every replica looks at what it had at that entry. The engine may block, so none of this is done on the thread that
+//! runs it: see [`crate::engine::EngineWriter`].
 //! Invariants: `applied_with_effects`, `deterministic_application`, `log_order` (entries apply in the order of their
 //! positions, each once).
 
@@ -26,7 +27,7 @@ use raft_groups::{
 use super::propose::Fate;
 use super::state::RangeState;
 use super::{RangeView, Replica};
-use crate::command::{Command, DescriptorChange, Split, Trigger};
+use crate::command::{Check, Command, Condemn, DescriptorChange, Split, Trigger};
 use crate::descriptor::RangeDescriptor;
 use crate::engine::{EngineError, WriteBatch};
 use crate::lease::LeaseChange;
@@ -43,6 +44,8 @@ enum After {
     Lease(u64, LeaseChange),
     Split(Box<Split>),
     Descriptor,
+    Check(Check),
+    Condemn(String),
 }
 
 /// Entries on their way into one engine batch.
@@ -75,8 +78,8 @@ impl StateMachine for Replica {
                 EntryKind::Membership(_) if mutation::is(Mutant::MembershipForgotten) => {}
                 EntryKind::Membership(membership) => staged.state.applied.membership = membership,
                 EntryKind::Command(bytes) => {
-                    let split = self.stage(&mut staged, bytes)?;
-                    if split {
+                    let ends_batch = self.stage(&mut staged, bytes)?;
+                    if ends_batch {
                         self.flush(staged).await?;
                         staged = self.begin_staging();
                     }
@@ -135,9 +138,9 @@ impl Replica {
         Staged { state, batch: WriteBatch::new(), view_changes: false, after: Vec::new() }
     }
 
-    /// Judges a command against the applied state and stages its effects; whether it is a split.
+    /// Judges a command against the applied state and stages its effects; whether the batch must end with it.
     fn stage(&self, staged: &mut Staged, bytes: Bytes) -> Result<bool, StateMachineError> {
-        let command = Command::decode(bytes).map_err(StateMachineError::new)?;
+        let mut command = Command::decode(bytes).map_err(StateMachineError::new)?;
         let proposal = command.proposal;
         if let Some(Trigger::Lease(change)) = command.trigger {
             match staged.state.lease.check_change(&change) {
@@ -164,12 +167,15 @@ impl Replica {
             return Ok(false);
         }
         self.audit_application(command.lease_sequence, staged.state.lease.sequence);
+        if mutation::is(Mutant::ReplicaDiverges) && self.node_id == 3 && proposal.is_multiple_of(64) {
+            command.batch.ops.pop();
+        }
         self.touched.note(&command.batch);
         staged.batch.append(command.batch);
         if let Some(delta) = &command.stats_delta {
             staged.state.stats.add(delta);
         }
-        let split = matches!(command.trigger, Some(Trigger::Split(_)));
+        let ends_batch = matches!(command.trigger, Some(Trigger::Split(_) | Trigger::Check(_)));
         match command.trigger {
             Some(Trigger::GcThreshold(gc)) => {
                 staged.state.gc_threshold = staged.state.gc_threshold.max(gc.threshold);
@@ -178,10 +184,21 @@ impl Replica {
             }
             Some(Trigger::Descriptor(change)) => self.stage_descriptor(staged, change),
             Some(Trigger::Split(split)) => self.stage_split(staged, split)?,
+            // First of all that follows: nothing may come between its entry and its snapshot.
+            Some(Trigger::Check(check)) => staged.after.insert(0, After::Check(check)),
+            Some(Trigger::Condemn(condemn)) => self.stage_condemn(staged, condemn),
             Some(Trigger::Lease(_)) | None => {}
         }
         staged.after.push(After::Settle(proposal, Fate::Applied));
-        Ok(split)
+        Ok(ends_batch)
+    }
+
+    /// Remembers that this replica cannot be trusted, in the batch that says that it applied that.
+    fn stage_condemn(&self, staged: &mut Staged, Condemn { replicas, words }: Condemn) {
+        if replicas.contains(&self.replica_id) {
+            self.events.condemn(self.range_id, &words, &mut staged.batch);
+            staged.after.push(After::Condemn(words));
+        }
     }
 
     fn stage_descriptor(&self, staged: &mut Staged, change: DescriptorChange) {
@@ -236,9 +253,12 @@ impl Replica {
         } else {
             self.writer.write(batch).await.map_err(StateMachineError::new)?;
         }
-        *self.applied.lock() = state;
+        *self.applied.lock() = state.clone();
         for after in after {
-            self.after(after);
+            match after {
+                After::Check(check) => self.check_applied(&check, &state),
+                after => self.after(after),
+            }
         }
         Ok(())
     }
@@ -279,6 +299,8 @@ impl Replica {
                     self.events.removed(&replica);
                 }
             }
+            After::Check(_) => unreachable!("a check is looked at with the state it applied to"),
+            After::Condemn(words) => self.events.condemned(self.range_id, &words),
         }
     }
 

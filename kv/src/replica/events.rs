@@ -62,6 +62,12 @@ pub trait ReplicaEvents: Send + Sync + 'static {
         Err(StateMachineError::new("this replica's holder takes no snapshots"))
     }
 
+    /// A replica is found to hold what its peers do not: the batch gets what the holder must remember of that, for ever.
+    fn condemn(&self, _range_id: u64, _words: &str, _batch: &mut WriteBatch) {}
+
+    /// The holder has remembered that. It serves nothing any more.
+    fn condemned(&self, _range_id: u64, _words: &str) {}
+
     /// Whether the engine has room for a write. Without, what is committed waits to be applied.
     fn has_room(&self) -> bool {
         true

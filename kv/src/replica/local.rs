@@ -9,6 +9,7 @@ use raft_groups::{NodeId, ReplicaId, initial_state};
 use super::state::RangeState;
 use super::{LocalProposer, NoEvents, Replica, ReplicaContext};
 use crate::api::{BatchRequest, BatchResponse, KvError, RequestKind, Sender};
+use crate::consistency::CheckLimits;
 use crate::descriptor::{RangeDescriptor, ReplicaDescriptor, ReplicaRole};
 use crate::engine::{Engine, EngineWriter, MemoryEngine, WriteBatch};
 use crate::keys;
@@ -67,6 +68,7 @@ pub fn local_range(hlc: Arc<Hlc>, tasks: Tasks, random: Random, settings: Settin
     state.write_all(1, &mut batch);
     engine.write(batch).expect("memory takes every batch");
     let sender = Arc::new(Loop::default());
+    let limits = Arc::new(CheckLimits::of(&settings));
     let context = ReplicaContext {
         range_id: 1,
         node_id: 1,
@@ -78,6 +80,7 @@ pub fn local_range(hlc: Arc<Hlc>, tasks: Tasks, random: Random, settings: Settin
         settings: Arc::new(settings),
         sender: sender.clone(),
         events: Arc::new(NoEvents),
+        limits,
     };
     let replica = Replica::open(context).expect("a range that was just written can be opened");
     LocalProposer::attach(&replica);

@@ -1,10 +1,4 @@
-//! Everything a range keeps in the engine, as spans: to copy it, to clear it.
-//!
-//! ```text
-//!   \x01 i <range> …      by ID, less what is the replica's own (record, tombstone, staging)
-//!   \x01 k start … end    by key: descriptor, transaction records
-//!   start … end           versions and intents
-//! ```
+//! What a range keeps in the engine ([`crate::replica::extent`]), to copy it, to clear it.
 //!
 //! Whatever is long is done in [`Steps`]: a node may be ended between any two of them, and what is unfinished then must be found,
 //! and gone on with, by its next life.
@@ -16,40 +10,14 @@ use bytes::Bytes;
 use clock::Tasks;
 
 use super::DiskGuard;
-use crate::descriptor::RangeDescriptor;
 use crate::engine::{Engine, EngineError, Reader, WriteBatch};
-use crate::keys::{self, RangeLocal};
-use crate::mvcc;
+pub(super) use crate::replica::extent::{EngineSpan, id_span, is_own, key_spans};
 
 /// Keys deleted, or copied, in one batch.
 const BATCH_KEYS: usize = 4_096;
 
 /// Bytes in one batch.
 const BATCH_BYTES: usize = 1 << 20;
-
-/// An engine span `[start, end)`; an empty end is the end of the keyspace.
-pub(super) type EngineSpan = (Bytes, Bytes);
-
-/// What is kept under the range's ID.
-pub(super) fn id_span(range_id: u64) -> EngineSpan {
-    keys::range_id_span(range_id)
-}
-
-/// What is kept by key. Empty for a replica that has no bounds yet.
-pub(super) fn key_spans(descriptor: &RangeDescriptor) -> Vec<EngineSpan> {
-    if descriptor.replicas.is_empty() {
-        return Vec::new();
-    }
-    let (start, end) = mvcc::key::span(&descriptor.start, &descriptor.end);
-    vec![keys::key_local_span(&descriptor.start, &descriptor.end), (start.into(), end.into())]
-}
-
-/// Whether a key under the range's ID belongs to the replica, not to the range.
-pub(super) fn is_own(key: &[u8]) -> bool {
-    let own = [RangeLocal::Replica, RangeLocal::Removed, RangeLocal::Leftover, RangeLocal::Staging];
-    let own = own.map(|what| what as u8);
-    keys::decode_range_local(key).is_some_and(|(_, rest)| rest.first().is_some_and(|what| own.contains(what)))
-}
 
 /// The next entries of a span from `start` on, up to a batch's worth, less those that are the replica's own; and where
 /// to go on, `None` at the end.

@@ -9,7 +9,7 @@ use super::Store;
 use super::chores::Chore;
 use super::data::EngineSpan;
 use super::lifecycle::Work;
-use super::local::{Leftover, Tombstone};
+use super::local::{Condemned, Leftover, Tombstone};
 use super::snapshot::{InstallHost, RangeSink, RangeSource, SinkState};
 use crate::command::Split;
 use crate::descriptor::RangeDescriptor;
@@ -92,6 +92,22 @@ impl ReplicaEvents for Store {
             batch_bytes: self.parts.settings.snapshot_batch_bytes,
             state: SinkState::default(),
         }))
+    }
+
+    fn condemn(&self, range_id: u64, words: &str, batch: &mut WriteBatch) {
+        Condemned { range_id, words: words.to_owned() }.save(batch);
+    }
+
+    fn condemned(&self, range_id: u64, words: &str) {
+        let words = Condemned { range_id, words: words.to_owned() }.in_words();
+        // Without a store there is nothing that could serve.
+        let Some(store) = self.this.upgrade() else { return };
+        self.parts.tasks.spawn("condemned", async move {
+            store.all().iter().for_each(|(_, held)| held.replica.drop_lease());
+            // Its next life must know, whatever ends this one. Should that fail, it is told as well.
+            let _ = store.sync_engine().await;
+            store.failure.tell(|| words);
+        });
     }
 
     fn has_room(&self) -> bool {

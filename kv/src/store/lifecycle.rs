@@ -12,7 +12,7 @@ use super::chores::Chore;
 use super::claims::Claims;
 use super::data::Steps;
 use super::failure::{Failure, WatchedEngine};
-use super::local::{self, Leftover, Tombstone};
+use super::local::{self, Condemned, Leftover, Tombstone};
 use super::log::Log;
 use super::snapshot;
 use super::{Held, Lifecycle, Store, StoreParts};
@@ -31,6 +31,9 @@ pub enum StoreError {
     /// A replica cannot be opened.
     #[error("a replica cannot be opened")]
     Replica(#[from] ReplicaError),
+    /// What it holds is not what other nodes hold.
+    #[error("{0}")]
+    Condemned(String),
     /// A group did not start or stop.
     #[error("a group could not be started or stopped")]
     Group(#[from] raft_groups::GroupError),
@@ -71,6 +74,9 @@ impl Store {
             this: this.clone(),
         });
         let engine = &store.parts.engine;
+        if let Some(condemned) = Condemned::load(&*engine.snapshot())? {
+            return Err(StoreError::Condemned(condemned.in_words()));
+        }
         let range_ids = local::range_ids(&*engine.snapshot())?;
         for range_id in &range_ids {
             snapshot::complete_marked(&store.steps(), *range_id).await?;
@@ -167,6 +173,7 @@ impl Store {
             settings: Arc::new(parts.settings.clone()),
             sender: parts.router.clone(),
             events: store,
+            limits: parts.limits.clone(),
         })?;
         let replica_id = replica.replica_id();
         let group = parts.host.start_group(GroupId(range_id), ReplicaId(replica_id), replica.clone()).await?;

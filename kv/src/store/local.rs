@@ -3,6 +3,8 @@
 //! ```text
 //!   \x01 s i                       StoreIdentity: the cluster, the node, the format
 //!   \x01 s h                       Hints: where the first range was, and who was there
+//!   \x01 s f                       Fencings: how often in a row the node's clock was fenced
+//!   \x01 s x                       Condemned: that the store is not to be trusted
 //!   \x01 i <range> t               Tombstone: which replica IDs are spent
 //!   \x01 i <range> u               Leftover: the right side of a split, to be cleared
 //! ```
@@ -22,6 +24,12 @@ const IDENTITY_KEY: &[u8] = b"\x01si";
 
 /// Where a store keeps what its node knew last.
 const HINTS_KEY: &[u8] = b"\x01sh";
+
+/// Where a store keeps how often its node's clock was fenced.
+const FENCINGS_KEY: &[u8] = b"\x01sf";
+
+/// Where a store keeps that it is not to be trusted.
+const CONDEMNED_KEY: &[u8] = b"\x01sx";
 
 /// Whose store this is.
 #[derive(Clone, PartialEq, Message)]
@@ -89,6 +97,9 @@ pub struct Hints {
     /// The nodes.
     #[prost(message, repeated, tag = "2")]
     pub nodes: Vec<crate::liveness::NodeDescriptor>,
+    /// The cluster's settings.
+    #[prost(message, repeated, tag = "3")]
+    pub settings: Vec<crate::settings::SettingRow>,
 }
 
 impl Hints {
@@ -103,6 +114,67 @@ impl Hints {
     /// Keeps them.
     pub fn save(&self, batch: &mut WriteBatch) {
         batch.put(HINTS_KEY, self.encode_to_vec());
+    }
+}
+
+/// How often in a row the node's clock was fenced: so much longer it waits before it answers again.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct Fencings {
+    /// How often.
+    #[prost(uint32, tag = "1")]
+    pub in_a_row: u32,
+    /// When it was last, by the clock that was fenced, in nanoseconds since the Unix epoch.
+    #[prost(fixed64, tag = "2")]
+    pub last_ns: u64,
+}
+
+impl Fencings {
+    /// Those of a store; none in a new one.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub fn load(reader: &dyn Reader) -> Result<Self, EngineError> {
+        Ok(load(reader, FENCINGS_KEY)?.unwrap_or_default())
+    }
+
+    /// Keeps them.
+    pub fn save(&self, batch: &mut WriteBatch) {
+        batch.put(FENCINGS_KEY, self.encode_to_vec());
+    }
+}
+
+/// That a replica here was found to hold what its peers do not: nothing of the store is to be trusted any more.
+#[derive(Clone, PartialEq, Message)]
+pub struct Condemned {
+    /// Of which range.
+    #[prost(uint64, tag = "1")]
+    pub range_id: u64,
+    /// What was found.
+    #[prost(string, tag = "2")]
+    pub words: String,
+}
+
+impl Condemned {
+    /// Why the store is not to be trusted, if it is not.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub fn load(reader: &dyn Reader) -> Result<Option<Self>, EngineError> {
+        load(reader, CONDEMNED_KEY)
+    }
+
+    /// Keeps it.
+    pub fn save(&self, batch: &mut WriteBatch) {
+        batch.put(CONDEMNED_KEY, self.encode_to_vec());
+    }
+
+    /// What to do about it.
+    pub fn in_words(&self) -> String {
+        format!(
+            "this node's replica of range {} is not what a majority of its replicas is ({}): its data is not to be trusted. Start a \
+             new node with an empty data directory in its place, and keep this one for those who look for the cause",
+            self.range_id, self.words
+        )
     }
 }
 

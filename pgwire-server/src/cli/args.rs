@@ -115,8 +115,9 @@ pub(super) struct Start {
     /// Trust every connection, without passwords or encryption, also from other machines.
     #[arg(long)]
     pub insecure: bool,
-    /// How many nodes keep a copy of each range: an odd number, the same on all nodes. Of three copies one may be lost at a
-    /// time, of five two. The range that all others are found by has five in any case, where there are five nodes.
+    /// How many nodes keep a copy of each range in a cluster that this node founds: an odd number. Of three copies one may be lost
+    /// at a time, of five two. The range that all others are found by has five in any case, where there are five nodes. On other
+    /// nodes it means nothing; later, SET CLUSTER SETTING cluster.replication_factor changes it for all.
     #[arg(long, default_value_t = 3, value_parser = parse_replication_factor)]
     pub replication_factor: usize,
     /// Split a range once it holds more than this many mebibytes.

@@ -1,12 +1,13 @@
-//! The cluster as SQL asks for it: `SHOW RANGES`, `SHOW NODES`, `SPLIT AT`.
+//! The cluster as SQL asks for it: `SHOW RANGES`, `SHOW NODES`, `SPLIT AT`, `CHECK REPLICAS`, cluster settings.
 
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use kv::api::Span;
-use kv::node::Admin;
-use sql::{ClusterView, NodeView, RangeView, SqlError};
+use kv::node::{Admin, SettingError};
+use kv::settings::InvalidSetting;
+use sql::{CheckView, ClusterView, NodeView, RangeView, SettingView, SqlError};
 
 /// Does not keep the node: a plan that is still being torn down may hold the view.
 struct View(Weak<dyn Admin>);
@@ -58,5 +59,31 @@ impl ClusterView for View {
 
     async fn split_at(&self, key: Bytes) -> Result<(), SqlError> {
         self.admin()?.split_at(key).await.map(|_| ()).map_err(|error| SqlError::from(txn::Error::from(error)))
+    }
+
+    async fn check(&self, start: Bytes, end: Bytes) -> Result<Vec<CheckView>, SqlError> {
+        let checked = self.admin()?.check_replicas(Span { start, end }).await;
+        let view = |range: kv::node::CheckInfo| CheckView {
+            range_id: range.descriptor.range_id,
+            start: range.descriptor.start,
+            end: range.descriptor.end,
+            status: range.status.word(),
+            detail: range.detail,
+        };
+        Ok(checked.map_err(|error| SqlError::from(txn::Error::from(error)))?.into_iter().map(view).collect())
+    }
+
+    fn settings(&self) -> Vec<SettingView> {
+        let settings = self.0.upgrade().map(|admin| admin.settings()).unwrap_or_default().into_iter();
+        let view = |kv::settings::SettingInfo { name, value, description }| SettingView { name, value, description };
+        settings.map(view).collect()
+    }
+
+    async fn set_setting(&self, name: &str, value: Option<&str>) -> Result<(), SqlError> {
+        self.admin()?.set_setting(name, value).await.map_err(|error| match error {
+            SettingError::Invalid(InvalidSetting::Unknown(name)) => SqlError::no_cluster_setting(&name),
+            SettingError::Invalid(error) => SqlError::new(sql::error::code::INVALID_PARAMETER_VALUE, error.to_string()),
+            SettingError::Kv(error) => SqlError::from(txn::Error::from(error)),
+        })
     }
 }

@@ -435,6 +435,7 @@ impl Plan {
             Plan::Empty => false,
             Plan::Rows(source) => return source.moves_sequences().map(|function| format!("{function}()")),
             Plan::Insert(_) | Plan::Change(..) | Plan::Joined(..) => true,
+            Plan::Utility if matches!(&**statement.kind, StatementKind::SetClusterSetting { .. }) => true,
             Plan::Utility => !matches!(
                 statement.ast(),
                 None | Some(

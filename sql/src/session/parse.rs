@@ -1,6 +1,7 @@
 //! The way from text to statements: tokenize once, cut at semicolons, recognise what the parser library does not know.
 
 mod as_of;
+mod cluster;
 mod dialect;
 mod levels;
 mod mend;
@@ -224,7 +225,11 @@ fn statement(tokens: &mut Vec<TokenWithSpan>, text: &str, as_of: bool) -> Result
         ("reindex", _) => return Ok(ignored("REINDEX", "indexes are kept in order as they are written")),
         ("cluster", _) => return Ok(ignored("CLUSTER", "rows are always in the order of the primary key")),
         ("listen" | "notify", _) => return Err(SqlError::unsupported(words[0].to_uppercase())),
+        ("show", "cluster") => return cluster::show_settings(tokens, text),
+        ("show", "all") if word(2) == "cluster" => return cluster::show_settings(tokens, text),
         ("show", _) => return show(tokens, text, word(1)),
+        ("check", "replicas") => return cluster::check_replicas(tokens, text),
+        ("set" | "reset", "cluster") => return cluster::set_setting(tokens, text),
         ("alter", "table" | "index") => {
             if let Some(split) = split_at(tokens, text)? {
                 return Ok(split);

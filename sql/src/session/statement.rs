@@ -2,7 +2,7 @@
 //!
 //! The text is tokenized once. Statements end at semicolons; each keeps its own text, and is parsed by itself, so that an
 //! error's position counts from the start of the whole text. Statements the parser library does not know (`ALTER TABLE …
-//! SPLIT AT`, `SHOW RANGES`, …) are recognised by their first words.
+//! SPLIT AT`, `SHOW RANGES`, `CHECK REPLICAS`, …) are recognised by their first words.
 
 use std::sync::Arc;
 
@@ -40,6 +40,12 @@ pub(crate) enum StatementKind {
     ShowRanges { table: Option<ast::ObjectName> },
     /// `SHOW NODES`.
     ShowNodes,
+    /// `CHECK REPLICAS [FROM TABLE t]`.
+    CheckReplicas { table: Option<ast::ObjectName> },
+    /// `SHOW CLUSTER SETTING name`, `SHOW CLUSTER SETTINGS`.
+    ShowClusterSettings { name: Option<String> },
+    /// `SET CLUSTER SETTING name = value`; `None` for DEFAULT, and RESET.
+    SetClusterSetting { name: String, value: Option<String> },
     /// `SHOW setting`, `SHOW ALL`.
     ShowSetting { name: String },
     /// `SHOW TABLES | SCHEMAS | DATABASES | INDEXES FROM t | COLUMNS FROM t | CREATE TABLE t`: answered by a query.

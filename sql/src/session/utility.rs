@@ -1,5 +1,6 @@
 //! Statements that are executed as they are read: SET and SHOW, PREPARE and EXECUTE, DDL, EXPLAIN.
 
+mod cluster;
 mod show;
 
 pub(super) use show::tell_commit;
@@ -26,6 +27,9 @@ pub(super) fn columns(statement: &Statement) -> Option<Arc<[Column]>> {
         | StatementKind::ShowObjects { .. }
         | StatementKind::ShowRanges { .. }
         | StatementKind::ShowNodes => show::columns(&statement.kind),
+        StatementKind::CheckReplicas { .. } | StatementKind::ShowClusterSettings { .. } => {
+            cluster::columns(&statement.kind)
+        }
         StatementKind::Sql(ast::Statement::Explain { .. }) => texts(&["QUERY PLAN"]),
         _ => None,
     }
@@ -48,6 +52,9 @@ impl Session {
             }
             StatementKind::SplitAt { table, rows } => self.split_at(statement, table, rows, params).await,
             StatementKind::Sql(sql) => self.run_sql_utility(statement, sql, params).await,
+            kind @ (StatementKind::CheckReplicas { .. }
+            | StatementKind::ShowClusterSettings { .. }
+            | StatementKind::SetClusterSetting { .. }) => self.run_cluster_statement(kind).await,
             kind => self.show(kind).await,
         }
     }

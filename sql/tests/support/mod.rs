@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use clock::{Hlc, Random, SimulatedTime, Tasks, VolatileCeiling};
 use sql::{
-    CancelToken, ClusterView, ExecuteOptions, NodeView, Outcome, RangeView, Row, Session, SessionParams, SqlError,
-    SqlNode, SqlNodeConfig, SqlSettings,
+    CancelToken, CheckView, ClusterView, ExecuteOptions, NodeView, Outcome, RangeView, Row, Session, SessionParams,
+    SettingView, SqlError, SqlNode, SqlNodeConfig, SqlSettings,
 };
 
 struct OneRange;
@@ -24,6 +24,15 @@ impl ClusterView for OneRange {
     }
     async fn split_at(&self, _: Bytes) -> Result<(), SqlError> {
         Ok(())
+    }
+    async fn check(&self, _: Bytes, _: Bytes) -> Result<Vec<CheckView>, SqlError> {
+        Ok(Vec::new())
+    }
+    fn settings(&self) -> Vec<SettingView> {
+        Vec::new()
+    }
+    async fn set_setting(&self, name: &str, _: Option<&str>) -> Result<(), SqlError> {
+        Err(SqlError::no_cluster_setting(name))
     }
 }
 

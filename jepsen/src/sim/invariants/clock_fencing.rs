@@ -32,6 +32,8 @@ impl Invariant for ClockFencing {
             Audited::Pushed { .. } => return Ok(()),
             // That is the log's doing.
             Audited::Applies { .. } | Audited::Applied { .. } => return Ok(()),
+            // What others hold is what it is, whatever the time.
+            Audited::Differs { .. } => return Ok(()),
             Audited::Read(Read { node, .. })
             | Audited::Served { node, .. }
             | Audited::Began { node, .. }

@@ -75,7 +75,8 @@ fn check_range(cluster: &SimCluster, range: &RangeDescriptor, usable: &[u64]) ->
     let id = range.range_id;
     let is_on = |node: &u64| range.replicas.iter().any(|copy| copy.node_id == *node);
     let has_spare = usable.iter().any(|node| !is_on(node));
-    let wanted = voters_wanted(cluster.kv_settings().voters_of(id), usable.len());
+    let settings = cluster.kv_settings();
+    let wanted = voters_wanted(settings.voters_of(id, settings.replication_target), usable.len());
     let (mut leader, mut sound): (Option<(u64, GroupStatus)>, Vec<u64>) = (None, Vec::new());
     for copy in &range.replicas {
         if copy.role() != ReplicaRole::Voter {

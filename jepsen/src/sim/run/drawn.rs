@@ -141,6 +141,13 @@ fn make_smaller(options: &RunOptions, settings: &mut SimSettings) {
     if random.chance(0.5) {
         settings.kv.learner_patience_ms = patience_ms;
     }
+    let checks = Random::from_seed(options.seed).fork("checks");
+    if checks.chance(0.5) {
+        settings.kv.check_interval_ms = checks.range(200, 4_000);
+        // At the slowest a check takes many seconds, in which everything may happen to who is at it.
+        settings.kv.check_bytes_a_second =
+            [16 << 10, 256 << 10, 8 << 20][usize::try_from(checks.range(0, 3)).unwrap_or(0)];
+    }
     let dead_after_ms = random.range(2_500, 4_000);
     if has_returning(options.seed, settings.nodes) {
         settings.kv.node_suspect_after_ms = 1_800;

@@ -1,10 +1,17 @@
 //! What must be so once everything is healed, within a bound of virtual time.
 //!
 //! ```text
-//!   every node runs ─▶ every node answers ─▶ replicas catch up ─▶ progress ─▶ boundedness ─▶ the invariants look back
+//!   every node runs ─▶ every node answers ─▶ replicas catch up ─▶ progress ─▶ the nodes find all replicas alike ─▶ boundedness
+//!     ─▶ the invariants look back
 //! ```
 
 use std::time::Duration;
+
+use bytes::Bytes;
+use kv::api::Span;
+use kv::consistency::CheckStatus;
+use kv::keys;
+use kv::settings::cluster::CHECK_MAX_RATE;
 
 use super::drawn::DEAD_AFTER_MS_MAX;
 use crate::client::{Database, run_anywhere};
@@ -56,9 +63,38 @@ pub(super) async fn liveness(cluster: &SimCluster, database: &dyn Database) {
     if !report("progress", makes_progress(cluster).await) {
         return;
     }
-    if report("boundedness", shrinks(cluster).await) {
+    if report("replica_checks", all_are_alike(cluster).await) && report("boundedness", shrinks(cluster).await) {
         cluster.watch().look_back(cluster);
     }
+}
+
+/// Asked, the nodes compare all replicas of all ranges, and find them alike; where nodes are gone for good, those that are left.
+async fn all_are_alike(cluster: &SimCluster) -> Result<(), String> {
+    let end = tokio::time::Instant::now() + LIVENESS_BOUND;
+    let everything = || Span { start: Bytes::from_static(keys::MIN), end: Bytes::from_static(keys::MAX) };
+    let Some(admin) = (0..cluster.len()).find_map(|index| cluster.node(index)).map(|node| node.admin()) else {
+        return Err("no node runs".to_owned());
+    };
+    // However slow checks were so far.
+    let hastened = tokio::time::timeout_at(end, admin.set_setting(CHECK_MAX_RATE, None)).await;
+    hastened.map_err(|_| in_time("a cluster setting is not written"))?.map_err(|error| error.to_string())?;
+    let mut problem = "no check was done".to_owned();
+    while tokio::time::Instant::now() < end {
+        match admin.check_replicas(everything()).await {
+            Ok(checked) => {
+                let odd = checked.iter().find(|checked| match checked.status {
+                    CheckStatus::Consistent => false,
+                    CheckStatus::Indeterminate => !cluster.has_lost_nodes(),
+                    CheckStatus::Inconsistent => true,
+                });
+                let Some(odd) = odd else { return Ok(()) };
+                problem = format!("range {}: {}: {}", odd.descriptor.range_id, odd.status.word(), odd.detail);
+            }
+            Err(error) => problem = error.to_string(),
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    Err(in_time(&format!("the nodes do not find all replicas alike: {problem}")))
 }
 
 async fn everybody_answers(cluster: &SimCluster, database: &dyn Database) -> Result<(), String> {

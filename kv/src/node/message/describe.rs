@@ -35,6 +35,13 @@ fn request_words(kind: &NodeRequestKind) -> String {
         NodeRequestKind::Measure(measure) => format!("how large is range {}?", measure.range_id),
         NodeRequestKind::Init(_) => "found a cluster".to_owned(),
         NodeRequestKind::ReadClock(_) => "what does your clock say?".to_owned(),
+        NodeRequestKind::CheckRange(check) => format!("compare the replicas of range {}", check.range_id),
+        NodeRequestKind::AskCheck(ask) => {
+            format!("what did range {} come to in check {:016x}?", ask.range_id, ask.check_id)
+        }
+        NodeRequestKind::ReadChecked(read) => {
+            format!("what does range {} look like from {} on?", read.check.range_id, read.start.escape_ascii())
+        }
     }
 }
 
@@ -99,6 +106,9 @@ fn answer_words(kind: &NodeAnswerKind) -> String {
         NodeAnswerKind::Done(_) => "done".to_owned(),
         NodeAnswerKind::Measured(measured) => format!("{} keys", measured.keys),
         NodeAnswerKind::Clock(_) => "what my clock says".to_owned(),
+        NodeAnswerKind::RangeChecked(checked) => format!("{}: {}", checked.status().word(), checked.detail),
+        NodeAnswerKind::Check(state) => format!("{:?}", crate::replica::CheckAnswer::from(state.clone())),
+        NodeAnswerKind::Piece(piece) => format!("{} entries, {:08x}", piece.digest.entries, piece.digest.crc),
     }
 }
 

@@ -14,7 +14,9 @@ use raft_groups::{GroupConfig, NodeId, SimNetwork, WalOptions};
 use crate::api::{
     BatchHeader, BatchRequest, BatchResponse, Delete, Get, KvError, Put, RequestKind, ResponseKind, Rows, Scan,
 };
-use crate::engine::MemoryEngine;
+use crate::consistency::Digest;
+use crate::engine::{Engine, MemoryEngine, Reader, WriteBatch};
+use crate::node::Waiting;
 use crate::{Begin, Node, NodeConfig, Settings};
 
 /// The bound on clock errors that the simulated clocks keep.
@@ -168,6 +170,7 @@ impl Cluster {
             address,
             sql_address: String::new(),
             version: "test".to_owned(),
+            waiting: Waiting::default(),
             begin: if id == 1 { Begin::Bootstrap } else { Begin::Join(vec!["node-1".to_owned()]) },
         }
     }
@@ -184,6 +187,29 @@ impl Cluster {
     /// The running nodes.
     pub fn running(&self) -> Vec<u64> {
         self.machines.iter().filter(|(_, machine)| machine.node.is_some()).map(|(id, _)| *id).collect()
+    }
+
+    /// Ends a node's life as by a signal: what was written stays.
+    pub async fn kill(&mut self, id: u64) {
+        self.network.disconnect(NodeId(id));
+        let ceiling = self.ceiling();
+        let machine = self.machine(id);
+        machine.log = machine.log.kill();
+        machine.engine = Arc::new(machine.engine.crash(machine.engine.unsynced_batches()));
+        machine.last_time = ceiling;
+        let node = machine.node.take().expect("the node runs");
+        node.halt().await;
+    }
+
+    /// Begins to start a machine's node: what it waits for, and the node once it has started.
+    pub fn starting(&mut self, id: u64) -> (Waiting, impl Future<Output = Result<Node, crate::NodeError>> + use<>) {
+        let config = self.config(id);
+        (config.waiting.clone(), Node::start(config))
+    }
+
+    /// A machine's node has started.
+    pub fn set_started(&mut self, id: u64, node: Node) {
+        self.machine(id).node = Some(node);
     }
 
     /// Ends a node's life by power loss: what was not synced is gone.
@@ -237,6 +263,19 @@ impl Cluster {
         let machine = self.machine(id);
         machine.log = machine.log.kill();
         assert_eq!(machine.engine.unsynced_batches(), 0, "a node that stops in order leaves nothing unsynced");
+    }
+
+    /// Changes a machine's engine beneath its node.
+    pub fn change_beneath(&self, id: u64, change: impl FnOnce(&mut WriteBatch, &dyn Reader)) {
+        let engine = &self.machines[&id].engine;
+        let mut batch = WriteBatch::new();
+        change(&mut batch, &*engine.snapshot());
+        engine.write(batch).expect("memory takes it");
+    }
+
+    /// Starts a machine's node, which is not to start.
+    pub async fn try_to_start(&mut self, id: u64) -> Result<(), crate::NodeError> {
+        Node::start(self.config(id)).await.map(|_| ())
     }
 
     /// Sets how much a machine's disk may hold in all.
@@ -361,11 +400,11 @@ impl Cluster {
         panic!("replica_equality: {:?}{}", self.checksums(), self.describe());
     }
 
-    fn checksums(&self) -> BTreeMap<u64, Vec<(u64, u32)>> {
-        let mut sums: BTreeMap<u64, Vec<(u64, u32)>> = BTreeMap::new();
+    fn checksums(&self) -> BTreeMap<u64, Vec<(u64, Digest)>> {
+        let mut sums: BTreeMap<u64, Vec<(u64, Digest)>> = BTreeMap::new();
         for id in self.running() {
             for (range, held) in self.node(id).store().all() {
-                sums.entry(range).or_default().push(held.replica.checksum().expect("memory is readable"));
+                sums.entry(range).or_default().push(held.replica.digest().expect("memory is readable"));
             }
         }
         sums

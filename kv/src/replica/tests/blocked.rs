@@ -43,6 +43,7 @@ fn open(door: &Arc<Door>, tasks: &Tasks) -> Arc<Replica> {
         settings: Arc::new(Settings::default()),
         sender: Arc::new(Nowhere),
         events: Arc::new(NoEvents),
+        limits: Arc::new(crate::consistency::CheckLimits::of(&crate::Settings::default())),
     };
     Replica::open(context).expect("a range that was just written can be opened")
 }

@@ -59,6 +59,7 @@ fn open_range(tasks: &Tasks) -> Range {
         settings: Arc::new(Settings::default()),
         sender: counting.clone(),
         events: Arc::new(NoEvents),
+        limits: Arc::new(crate::consistency::CheckLimits::of(&Settings::default())),
     };
     let replica = Replica::open(context).expect("a range that was just written can be opened");
     LocalProposer::attach(&replica);

@@ -137,6 +137,7 @@ fn pair() -> Pair {
             settings: Arc::new(Settings::default()),
             sender: Arc::new(Nowhere),
             events: Arc::new(NoEvents),
+            limits: Arc::new(crate::consistency::CheckLimits::of(&Settings::default())),
         };
         let replica = Replica::open(context).expect("what was just written can be opened");
         replica.set_proposer(Arc::new(Side { log: log.clone(), replica: node }));
@@ -171,7 +172,7 @@ async fn only_the_leader_acquires_and_replicas_are_equal() {
     one.send(put("x")).await.expect("the leader serves");
     assert!(matches!(two.send(get()).await, Err(KvError::NotLeaseholder(detail)) if detail.holder == 1));
     assert_eq!(one.lease().sequence, 1);
-    assert_eq!(one.checksum().expect("it reads"), two.checksum().expect("it reads"), "replica_equality");
+    assert_eq!(one.digest().expect("it reads"), two.digest().expect("it reads"), "replica_equality");
 }
 
 #[tokio::test(start_paused = true)]

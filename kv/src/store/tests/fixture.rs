@@ -12,6 +12,7 @@ use raft_groups::{
 };
 
 use crate::Settings;
+use crate::consistency::CheckLimits;
 use crate::descriptor::{RangeDescriptor, ReplicaDescriptor, ReplicaRole};
 use crate::engine::{Engine, MemoryEngine, WriteBatch};
 use crate::keys;
@@ -54,6 +55,7 @@ pub async fn open(engine: Arc<dyn Engine>) -> Arc<Store> {
         tasks,
         random,
         disk: Arc::new(DiskGuard::new(disk, &settings)),
+        limits: Arc::new(CheckLimits::of(&settings)),
         settings,
     };
     Store::start(parts).await.expect("the store starts")

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use clock::{Hlc, Random, SimulatedTime, Tasks, Timestamp, VolatileCeiling};
-use sql::{ClusterView, NodeView, RangeView, SqlNode, SqlNodeConfig, SqlSettings};
+use sql::{CheckView, ClusterView, NodeView, RangeView, SettingView, SqlNode, SqlNodeConfig, SqlSettings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;
@@ -25,6 +25,15 @@ impl ClusterView for OneRange {
     }
     async fn split_at(&self, _: Bytes) -> Result<(), SqlError> {
         Ok(())
+    }
+    async fn check(&self, _: Bytes, _: Bytes) -> Result<Vec<CheckView>, SqlError> {
+        Ok(Vec::new())
+    }
+    fn settings(&self) -> Vec<SettingView> {
+        Vec::new()
+    }
+    async fn set_setting(&self, name: &str, _: Option<&str>) -> Result<(), SqlError> {
+        Err(SqlError::no_cluster_setting(name))
     }
 }
 

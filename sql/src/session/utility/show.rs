@@ -117,7 +117,7 @@ impl Session {
             .collect())
     }
 
-    fn shown_table(&self, name: &ast::ObjectName) -> Result<Arc<Table>, SqlError> {
+    pub(super) fn shown_table(&self, name: &ast::ObjectName) -> Result<Arc<Table>, SqlError> {
         let running = self.running(Arc::from([]));
         find_table(&running.catalog, &running.view, &name_parts(name)?)
     }

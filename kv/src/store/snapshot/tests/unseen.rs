@@ -109,6 +109,7 @@ fn open(engine: Arc<dyn Engine>) -> (Arc<Replica>, Arc<AtomicBool>) {
         settings: Arc::new(Settings::default()),
         sender: Arc::new(Nowhere),
         events: Arc::new(NoEvents),
+        limits: Arc::new(crate::consistency::CheckLimits::of(&Settings::default())),
     });
     let replica = replica.expect("what was written can be read");
     let leads = Arc::new(AtomicBool::new(true));
