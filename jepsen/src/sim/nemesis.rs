@@ -34,9 +34,11 @@ pub async fn carry_out(cluster: &SimCluster, plan: &[Planned], duration: Duratio
             Fault::WrongClock(..) | Fault::DisownedClock(..) | Fault::BitRot(..) | Fault::Replace(_) => {
                 rare::hold(cluster, planned, plan.len() == 1).await;
             }
-            Fault::SplitStorm(..) | Fault::Returning(..) | Fault::FullLearner(_) => {
-                staged::hold(cluster, planned).await
-            }
+            Fault::SplitStorm(..)
+            | Fault::Returning(..)
+            | Fault::FullLearner(_)
+            | Fault::FullNewcomer
+            | Fault::Unheard(..) => staged::hold(cluster, planned).await,
             _ => tokio::time::sleep(planned.hold).await,
         }
         cluster.watch().note(&format!("fault {}: {name} ends", planned.number));
@@ -151,6 +153,7 @@ fn begin_fault(cluster: &SimCluster, planned: &Planned) {
         // Takes its time: see there.
         Fault::WrongClock(..) | Fault::DisownedClock(..) | Fault::BitRot(..) | Fault::Replace(_) => {}
         Fault::SplitStorm(..) | Fault::Returning(..) | Fault::FullLearner(_) => {}
+        Fault::FullNewcomer | Fault::Unheard(..) => {}
     }
 }
 
@@ -177,7 +180,11 @@ fn end_fault(cluster: &SimCluster, planned: &Planned) {
             restart(cluster, *node);
         }
         Fault::Clock(..) | Fault::Split(_) | Fault::TransferLease(..) | Fault::AddNode => {}
-        Fault::SplitStorm(..) | Fault::FullLearner(_) => {}
+        Fault::Unheard(node, _) => {
+            cluster.change_links(|links| links.end(planned.number));
+            restart(cluster, *node);
+        }
+        Fault::SplitStorm(..) | Fault::FullLearner(_) | Fault::FullNewcomer => {}
         _ => cluster.change_links(|links| links.end(planned.number)),
     }
 }

@@ -91,6 +91,11 @@ pub enum Fault {
     Returning(usize, usize),
     /// The disk of a node is full from when it is to get its first copy on, and stays full, whatever is healed.
     FullLearner(usize),
+    /// A node joins, whose disk is full from when it is to get its first copy on, until the fault is over.
+    FullNewcomer,
+    /// A node is gone for a while, and comes back while nothing passes between it and the leaders, in one direction, but for the one
+    /// of the directory: from them to it, or else from it to them.
+    Unheard(usize, bool),
 }
 
 /// Kinds, to draw a subset of.

@@ -4,6 +4,8 @@
 //!   split storm    some range has a copy on its way ─▶ many splits at once
 //!   returning      gone ─▶ others have taken its place ─▶ back, unheard by the leaders, and known to the directory; another is gone
 //!   full learner   some range is to get a copy on the node ─▶ no room for it any more, for good
+//!   full newcomer  a node joins ─▶ some range is to get a copy on it ─▶ no room for it, until the fault is over
+//!   unheard        gone ─▶ back, with one direction cut between it and the leaders, but for the directory's
 //! ```
 
 use std::time::Duration;
@@ -32,20 +34,58 @@ pub(super) async fn hold(cluster: &SimCluster, planned: &Planned) {
             (0..count).for_each(|_| super::split(cluster, random.next_u64()));
         }
         Fault::FullLearner(node) => {
-            let is_chosen = |sample: &Sample| {
-                let id = id_of(cluster, node).filter(|_| cluster.standing(node) == Standing::Up);
-                id.is_some()
-                    && sample.newest().into_iter().any(|range| role_on(range, id) == Some(ReplicaRole::Learner))
-            };
-            if until(cluster, end, is_chosen).await {
-                cluster.watch().note(&format!("the disk of node {} is full, for good", node + 1));
-                cluster.set_full_for_good(node, true);
+            fill_once_chosen(cluster, node, end).await;
+        }
+        Fault::FullNewcomer => {
+            let node = cluster.add_slot();
+            super::restart(cluster, node);
+            if fill_once_chosen(cluster, node, end).await {
+                tokio::time::sleep_until(end).await;
+                cluster.watch().note(&format!("the disk of node {} has room again", node + 1));
+                cluster.set_full_for_good(node, false);
             }
+        }
+        Fault::Unheard(node, is_deaf) => {
+            cluster.crash(node, Death::Kill);
+            tokio::time::sleep((end - tokio::time::Instant::now()) / 3).await;
+            let unheard = leaders_but_the_directorys(cluster).into_iter().filter(|leader| *leader != node);
+            let cut = |leader| match is_deaf {
+                true => LinkFault::Cut { from: leader, to: node },
+                false => LinkFault::Cut { from: node, to: leader },
+            };
+            let cuts = unheard.map(cut).collect();
+            cluster.change_links(|links| links.begin(planned.number, cuts));
+            super::restart(cluster, node);
         }
         Fault::Returning(node, other) => return_unheard(cluster, planned.number, node, other, end).await,
         _ => {}
     }
     tokio::time::sleep_until(end).await;
+}
+
+/// Fills the disk of a node as soon as it has a learner; whether it was.
+async fn fill_once_chosen(cluster: &SimCluster, node: usize, end: tokio::time::Instant) -> bool {
+    let is_chosen = |sample: &Sample| {
+        let id = id_of(cluster, node).filter(|_| cluster.standing(node) == Standing::Up);
+        id.is_some() && sample.newest().into_iter().any(|range| role_on(range, id) == Some(ReplicaRole::Learner))
+    };
+    let is_full = until(cluster, end, is_chosen).await;
+    if is_full {
+        cluster.watch().note(&format!("the disk of node {} is full, whatever is healed", node + 1));
+        cluster.set_full_for_good(node, true);
+    }
+    is_full
+}
+
+/// The nodes that hold leases, but for that of the directory.
+fn leaders_but_the_directorys(cluster: &SimCluster) -> Vec<usize> {
+    let sample = Sample::take(cluster);
+    let states = sample.newest_states();
+    let is_first = |range: u64| range == kv::directory::FIRST_RANGE_ID;
+    let directory = states.iter().find(|state| is_first(state.descriptor.range_id)).map(|state| state.lease.node);
+    let leads = |id: u64| states.iter().any(|state| !is_first(state.descriptor.range_id) && state.lease.node == id);
+    let may_be = |node: &usize| id_of(cluster, *node).is_some_and(|id| leads(id) && Some(id) != directory);
+    (0..cluster.len()).filter(may_be).collect()
 }
 
 async fn return_unheard(cluster: &SimCluster, number: usize, node: usize, other: usize, end: tokio::time::Instant) {

@@ -51,6 +51,16 @@ pub(super) fn draw(seed: u64, nodes: usize, duration: Duration, number: usize, i
             add(at, hold, fault);
         }
     }
+    // After those that were drawn before there were any of these, whose numbers stay.
+    let random = Random::from_seed(seed).fork("full newcomers");
+    if random.chance(0.12) {
+        add(milliseconds(&random, 500, 8_000), milliseconds(&random, 5_000, 11_000), Fault::FullNewcomer);
+    }
+    let random = Random::from_seed(seed).fork("unheard");
+    if random.chance(0.25) {
+        let (at, hold) = (milliseconds(&random, 500, 12_000), milliseconds(&random, 2_000, 7_000));
+        add(at, hold, Fault::Unheard(below(&random, nodes), random.chance(0.6)));
+    }
     plan
 }
 
