@@ -32,7 +32,7 @@ mod system;
 mod to_char;
 mod udf;
 
-pub use aggregate::{aggregate, aggregates};
+pub use aggregate::{aggregate, aggregate_names, aggregates};
 pub use registry::{Call, FunctionContext, Resolved, Volatile, exists, no_function, resolve};
 pub use sleep::sleep;
 pub use udf::{function, functions, is_absent, missing, name_of};

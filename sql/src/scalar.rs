@@ -49,6 +49,10 @@ pub(crate) enum Scalar {
     Quantified(Comparison, Box<(Scalar, Scalar)>, bool),
     /// CASE: the first true condition's value, or the last.
     Case(Vec<(Scalar, Scalar)>, Box<Scalar>),
+    /// CASE of an operand: the value beside the first that it equals, or the last.
+    Switch(Box<Scalar>, Vec<(Scalar, Scalar)>, Box<Scalar>),
+    /// `value BETWEEN low AND high`.
+    Between(Box<(Scalar, Scalar, Scalar)>),
     /// A cast.
     Cast(Box<Scalar>, CastTo),
     /// LIKE and ILIKE.
@@ -176,6 +180,19 @@ impl Scalar {
             Scalar::InList(inner, parts, _) => {
                 inner.walk(visit);
                 parts.iter().for_each(|part| part.walk(visit));
+            }
+            Scalar::Between(parts) => {
+                parts.0.walk(visit);
+                parts.1.walk(visit);
+                parts.2.walk(visit);
+            }
+            Scalar::Switch(operand, branches, otherwise) => {
+                operand.walk(visit);
+                for (candidate, value) in branches {
+                    candidate.walk(visit);
+                    value.walk(visit);
+                }
+                otherwise.walk(visit);
             }
             Scalar::Case(branches, otherwise) => {
                 for (condition, value) in branches {

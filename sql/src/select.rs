@@ -24,7 +24,6 @@ mod aggregates;
 mod append;
 mod backward;
 mod calls;
-mod chain;
 mod errors;
 mod guard;
 mod hidden;
@@ -38,6 +37,7 @@ mod scan;
 mod scope;
 mod sequences;
 mod span;
+mod steps;
 mod system;
 mod table;
 mod typing;
@@ -73,6 +73,7 @@ use operators::Operators;
 use plan::PlannedQuery;
 use rewrite::Rewritten;
 use scope::Scope;
+use steps::StepContext;
 
 /// How often a query is planned again because a parameter's type was learnt late.
 const MAX_PASSES: usize = 4;
@@ -187,8 +188,16 @@ impl Planner {
         let functions = Arc::new(function_context(context));
         for pass in 0..MAX_PASSES {
             let operators = Arc::new(Operators::new(functions.clone()));
+            let params = parameters(rewritten, &types);
+            let steps = Arc::new(StepContext {
+                state: self.state.clone(),
+                query: QueryContext { transaction: None, ..context.clone() },
+                operators: operators.clone(),
+                params: params.clone(),
+            });
             let scope = Scope::new(&self.state, context, operators.clone());
-            let plan = plan_once(&scope, rewritten, &types);
+            let scope = scope.with_steps(steps::functions(&rewritten.steps, &steps));
+            let plan = plan_once(&scope, rewritten, params);
             let learnt = learn(&mut types, &operators.inferred.lock());
             if learnt && pass + 1 < MAX_PASSES {
                 continue;
@@ -231,7 +240,8 @@ fn function_context(context: &QueryContext) -> FunctionContext {
     }
 }
 
-fn plan_once(scope: &Scope<'_>, rewritten: &Rewritten, types: &[Option<PgType>]) -> Result<LogicalPlan, SqlError> {
+/// What is known of the types of a query's parameters.
+fn parameters(rewritten: &Rewritten, types: &[Option<PgType>]) -> Vec<Option<FieldRef>> {
     let given = types
         .iter()
         .enumerate()
@@ -240,7 +250,11 @@ fn plan_once(scope: &Scope<'_>, rewritten: &Rewritten, types: &[Option<PgType>])
         .hidden
         .iter()
         .map(|hidden| Some(FieldRef::new(arrow::field(hidden.placeholder(), hidden.ty(), -1, true))));
-    let mut planning = PlannerContext::new().with_prepare_param_data_types(given.chain(hidden).collect());
+    given.chain(hidden).collect()
+}
+
+fn plan_once(scope: &Scope<'_>, rewritten: &Rewritten, params: Vec<Option<FieldRef>>) -> Result<LogicalPlan, SqlError> {
+    let mut planning = PlannerContext::new().with_prepare_param_data_types(params);
     let planner = SqlToRel::new(scope);
     let statement = ast::Statement::Query(Box::new(rewritten.query.clone()));
     planner.sql_statement_to_plan_with_context(statement, &mut planning).map_err(sql_error)

@@ -13,7 +13,8 @@
 //!
 //! Invariants:
 //! - `depth_is_bounded`: no tree of a statement has more levels than were measured when it was parsed, and none more than [`LEVELS_MAX`].
-//! - `panic_ends_statement`: a panic while a statement is parsed, planned or executed is an error of that statement (XX000), and is logged.
+//! - `panic_ends_statement`: a panic while a statement is parsed, planned or executed is an error of that statement (XX000), and is logged; so
+//!   is one at COMMIT, but whether that has happened is not known (40003).
 //!
 //! Knows nothing of what the levels are of: see [`crate::session`] for how they are measured.
 
@@ -36,6 +37,9 @@ pub(crate) const KEPT_LEVELS_MAX: usize = 500;
 const LEVEL_BYTES: usize = if cfg!(debug_assertions) { 40 << 10 } else { 20 << 10 };
 /// What a statement takes besides: the frames below the ones that recur.
 const BASE_BYTES: usize = 384 << 10;
+
+/// What a client is told of a panic.
+pub(crate) const PANICKED: &str = "internal error";
 
 /// 54001: there are too many levels.
 pub(crate) fn too_deep() -> SqlError {
@@ -80,7 +84,7 @@ fn panicked(panic: &(dyn Any + Send)) -> SqlError {
     let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let said = said.unwrap_or("no message");
     tracing::error!(panic = said, "a statement panicked");
-    SqlError::internal("internal error").detail(said.to_owned())
+    SqlError::internal(PANICKED).detail(said.to_owned())
 }
 
 /// A tree that is dropped where there is room for it.

@@ -57,9 +57,9 @@ impl Binder<'_> {
                 Ok(Bound::new(Scalar::Call(Function::Abs, vec![value.scalar]), value.ty))
             }
             ("nullif", [left, right]) => {
-                let ty = self.bind(left)?.ty;
-                let (left, right) = self.comparable(left, right)?;
-                let ty = if ty == PgType::Unknown { PgType::Text } else { ty };
+                let (left, right) = (self.bind(left)?, self.bind(right)?);
+                let ty = if left.ty == PgType::Unknown { PgType::Text } else { left.ty };
+                let (left, right) = self.compared(left, right)?;
                 Ok(Bound::new(Scalar::Call(Function::NullIf, vec![left, right]), ty))
             }
             ("coalesce", [_, ..]) => {

@@ -218,13 +218,16 @@ impl Binder<'_> {
         let constant = matches!(scalar, Scalar::Const(_));
         let scalar = Scalar::Cast(Box::new(scalar), to);
         let timeless = !matches!(to.to, PgType::Date | PgType::Time | PgType::Timestamp | PgType::TimestampTz);
-        if constant && timeless { self.fold(scalar) } else { Ok(scalar) }
+        Ok(if constant && timeless { self.fold(scalar) } else { scalar })
     }
 
-    /// Evaluates an expression of constants.
-    pub(super) fn fold(&self, scalar: Scalar) -> BindResult<Scalar> {
+    /// Evaluates an expression of constants. One that fails is left as it is: in a branch of a CASE that is not taken, it fails nobody.
+    pub(super) fn fold(&self, scalar: Scalar) -> Scalar {
         let context = EvalContext { row: &[], params: &[], view: self.view, sequences: &Sequences::default() };
-        Ok(Scalar::Const(scalar.eval(&context)?))
+        match scalar.eval(&context) {
+            Ok(value) => Scalar::Const(value),
+            Err(_) => scalar,
+        }
     }
 
     pub(super) fn as_boolean(&mut self, bound: Bound) -> BindResult<Scalar> {
@@ -292,10 +295,16 @@ impl Binder<'_> {
         let (low, high) = (self.bind(low)?, self.bind(high)?);
         let (value, low) = self.compared(bound.clone(), low)?;
         let (same, high) = self.compared(bound, high)?;
-        let both = Scalar::And(vec![
-            Scalar::Compare(Comparison::GreaterOrEqual, Box::new((value, low))),
-            Scalar::Compare(Comparison::LessOrEqual, Box::new((same, high))),
-        ]);
+        let is_plain = matches!(value, Scalar::Const(_) | Scalar::Column(_) | Scalar::Param(_));
+        let both = if !is_plain && value == same {
+            // A value that is computed is computed once, and bound once: what it consists of may be another of these.
+            Scalar::Between(Box::new((value, low, high)))
+        } else {
+            Scalar::And(vec![
+                Scalar::Compare(Comparison::GreaterOrEqual, Box::new((value, low))),
+                Scalar::Compare(Comparison::LessOrEqual, Box::new((same, high))),
+            ])
+        };
         Ok(boolean(if negated { Scalar::Not(Box::new(both)) } else { both }))
     }
 
@@ -343,6 +352,7 @@ impl Binder<'_> {
         otherwise: Option<&Expr>,
     ) -> BindResult<Bound> {
         let operand = operand.map(|operand| self.bind(operand)).transpose()?;
+        let mut switched = None;
         let mut tests = Vec::with_capacity(conditions.len());
         let mut results = Vec::with_capacity(conditions.len() + 1);
         for branch in conditions {
@@ -351,7 +361,10 @@ impl Binder<'_> {
                 Some(operand) => {
                     let condition = self.bind(&branch.condition)?;
                     let (left, right) = self.compared(operand.clone(), condition)?;
-                    Scalar::Compare(Comparison::Equal, Box::new((left, right)))
+                    if switched.get_or_insert_with(|| left.clone()) != &left {
+                        return Err(BindError::Elsewhere("CASE over values of different types".into()));
+                    }
+                    right
                 }
             });
             results.push(self.bind(&branch.result)?);
@@ -362,7 +375,12 @@ impl Binder<'_> {
         });
         let (mut results, ty) = self.unify(results)?;
         let otherwise = results.pop().expect("the last result was pushed above");
-        Ok(Bound::new(Scalar::Case(tests.into_iter().zip(results).collect(), Box::new(otherwise)), ty))
+        let (branches, otherwise) = (tests.into_iter().zip(results).collect(), Box::new(otherwise));
+        let scalar = match switched {
+            Some(operand) => Scalar::Switch(Box::new(operand), branches, otherwise),
+            None => Scalar::Case(branches, otherwise),
+        };
+        Ok(Bound::new(scalar, ty))
     }
 
     fn array(&mut self, elements: &[Expr]) -> BindResult<Bound> {

@@ -74,6 +74,11 @@ fn make(name: &'static str, kind: Kind, reversed: bool, context: &Arc<FunctionCo
     Arc::new(AggregateUDF::from(PgAggregate { name, kind, reversed, signature, context: context.clone() }))
 }
 
+/// Their names.
+pub fn aggregate_names() -> impl Iterator<Item = &'static str> {
+    NAMES.iter().map(|(name, _)| *name)
+}
+
 /// All of them, for queries of a session.
 pub fn aggregates(context: &Arc<FunctionContext>) -> Vec<Arc<AggregateUDF>> {
     NAMES.iter().map(|(name, kind)| make(name, *kind, false, context)).collect()

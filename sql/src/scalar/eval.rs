@@ -153,6 +153,25 @@ impl Scalar {
                 }
                 otherwise.eval(context)
             }
+            Scalar::Switch(operand, branches, otherwise) => {
+                let operand = operand.eval_ref(context)?;
+                for (candidate, value) in branches {
+                    if compare_sql(&operand, &*candidate.eval_ref(context)?) == Some(Ordering::Equal) {
+                        return value.eval(context);
+                    }
+                }
+                otherwise.eval(context)
+            }
+            Scalar::Between(parts) => {
+                let value = parts.0.eval_ref(context)?;
+                let above = compare_sql(&value, &*parts.1.eval_ref(context)?).map(Ordering::is_ge);
+                let below = compare_sql(&value, &*parts.2.eval_ref(context)?).map(Ordering::is_le);
+                Ok(match (above, below) {
+                    (Some(false), _) | (_, Some(false)) => Datum::Bool(false),
+                    (Some(true), Some(true)) => Datum::Bool(true),
+                    _ => Datum::Null,
+                })
+            }
             Scalar::Cast(inner, to) => {
                 cast(inner.eval(context)?, to.from, to.to, to.typmod, to.context, &context.view.types)
             }

@@ -31,10 +31,12 @@ use crate::types::{self, BinaryOperator, CastContext, Datum, PgType, TypeSetting
 mod compute;
 
 /// Unary minus.
-pub(super) const NEGATE: &str = "meridian_negate";
-const CAST: &str = "meridian_cast";
-const ANY: &str = "meridian_any";
-const ALL: &str = "meridian_all";
+pub(super) const NEGATE: &str = "-";
+/// BETWEEN of a value that is computed once.
+pub(super) const BETWEEN: &str = "BETWEEN";
+const CAST: &str = "cast";
+const ANY: &str = "ANY";
+const ALL: &str = "ALL";
 /// Behind the name of ANY or ALL: the array is of a subquery's rows.
 const OF_ROWS: &str = "rows";
 
@@ -45,8 +47,6 @@ pub(super) enum Kind {
     Cast(PgType, i32),
     /// `+ - * / % ^`.
     Arithmetic(BinaryOperator),
-    /// `||` of two texts.
-    Concat,
     /// Unary minus.
     Negate,
     /// A comparison of values that Arrow compares otherwise.
@@ -61,6 +61,8 @@ pub(super) enum Kind {
     NullIf,
     /// The greatest that is not NULL; the least with `true`.
     Extreme(bool),
+    /// `BETWEEN`, of a value that is computed once.
+    Between,
 }
 
 /// A comparison operator.
@@ -128,14 +130,13 @@ impl Comparison {
 
 /// The name by which a rewritten query calls a cast.
 pub(super) fn cast_name(ty: PgType, typmod: i32) -> String {
-    format!("{CAST} {} {typmod}", ty.oid())
+    format!("{CAST} {} {} {typmod}", types::format_type(ty, typmod), ty.oid())
 }
 
 /// The name by which a rewritten query calls ANY or ALL, of an array or of an array of a subquery's rows.
 pub(super) fn quantified_name(op: &ast::BinaryOperator, all: bool, of_rows: bool) -> Option<String> {
     let comparison = Comparison::of(op)?;
-    let suffix = if of_rows { format!(" {OF_ROWS}") } else { String::new() };
-    Some(format!("{} {}{suffix}", if all { ALL } else { ANY }, comparison.symbol()))
+    Some(Kind::Quantified(comparison, all, of_rows).name())
 }
 
 /// One of our functions.
@@ -146,30 +147,40 @@ pub(super) struct Call {
     signature: Signature,
 }
 
-impl Call {
-    /// A function of this kind, under the session's settings.
-    pub fn udf(kind: Kind, settings: &Arc<TypeSettings>) -> Arc<ScalarUDF> {
-        let name = match kind {
-            Kind::Cast(ty, typmod) => format!("cast[{}]", types::format_type(ty, typmod)),
+impl Kind {
+    /// What it is called, by rewritten queries too: the planner library gives a call by another name an alias, for which it asks twice for
+    /// all that is known of what is below.
+    fn name(self) -> String {
+        match self {
+            Kind::Cast(ty, typmod) => cast_name(ty, typmod),
             Kind::Arithmetic(operator) => operator.symbol().to_owned(),
-            Kind::Concat => "||".to_owned(),
-            Kind::Negate => "-".to_owned(),
+            Kind::Negate => NEGATE.to_owned(),
             Kind::Compare(comparison) => comparison.symbol().to_owned(),
-            Kind::Quantified(comparison, false, _) => format!("{} ANY", comparison.symbol()),
-            Kind::Quantified(comparison, true, _) => format!("{} ALL", comparison.symbol()),
+            Kind::Quantified(comparison, all, of_rows) => {
+                let suffix = if of_rows { format!(" {OF_ROWS}") } else { String::new() };
+                format!("{} {}{suffix}", comparison.symbol(), if all { ALL } else { ANY })
+            }
             Kind::NumericKey => "key".to_owned(),
             Kind::Coalesce => "coalesce".to_owned(),
             Kind::NullIf => "nullif".to_owned(),
+            Kind::Between => BETWEEN.to_owned(),
             Kind::Extreme(least) => if least { "least" } else { "greatest" }.to_owned(),
-        };
+        }
+    }
+}
+
+impl Call {
+    /// A function of this kind, under the session's settings.
+    pub fn udf(kind: Kind, settings: &Arc<TypeSettings>) -> Arc<ScalarUDF> {
         let signature = Signature::variadic_any(Volatility::Immutable);
-        Arc::new(ScalarUDF::new_from_impl(Call { kind, name, settings: settings.clone(), signature }))
+        Arc::new(ScalarUDF::new_from_impl(Call { kind, name: kind.name(), settings: settings.clone(), signature }))
     }
 
     /// The function that a rewritten query calls by this name.
     pub fn by_name(name: &str, settings: &Arc<TypeSettings>) -> Option<Arc<ScalarUDF>> {
         let plain = match name {
             NEGATE => Some(Kind::Negate),
+            BETWEEN => Some(Kind::Between),
             "coalesce" => Some(Kind::Coalesce),
             "nullif" => Some(Kind::NullIf),
             "greatest" => Some(Kind::Extreme(false)),
@@ -179,15 +190,12 @@ impl Call {
         if let Some(kind) = plain {
             return Some(Call::udf(kind, settings));
         }
-        let mut words = name.split(' ');
-        let kind = match words.next()? {
-            CAST => {
-                let ty = PgType::from_oid(words.next()?.parse().ok()?)?;
-                Kind::Cast(ty, words.next()?.parse().ok()?)
-            }
-            kind @ (ANY | ALL) => {
-                let comparison = Comparison::by_symbol(words.next()?)?;
-                Kind::Quantified(comparison, kind == ALL, words.next() == Some(OF_ROWS))
+        let words: Vec<&str> = name.split(' ').collect();
+        let kind = match words[..] {
+            // Names of types may have blanks.
+            [CAST, _, .., ty, typmod] => Kind::Cast(PgType::from_oid(ty.parse().ok()?)?, typmod.parse().ok()?),
+            [symbol, quantifier @ (ANY | ALL), ref of_rows @ ..] => {
+                Kind::Quantified(Comparison::by_symbol(symbol)?, quantifier == ALL, *of_rows == [OF_ROWS])
             }
             _ => return None,
         };
@@ -262,10 +270,9 @@ impl ScalarUDFImpl for Call {
                     return Err(external(SqlError::new("42883", format!("operator does not exist: - {name}"))));
                 }
             },
-            Kind::Compare(_) => arrow::field(&self.name, PgType::Bool, -1, nullable),
+            Kind::Compare(_) | Kind::Between => arrow::field(&self.name, PgType::Bool, -1, nullable),
             Kind::Quantified(..) => arrow::field(&self.name, PgType::Bool, -1, true),
             Kind::NumericKey => Field::new(&self.name, DataType::Binary, nullable),
-            Kind::Concat => Field::new(&self.name, DataType::Utf8, nullable),
             Kind::Coalesce | Kind::Extreme(_) => {
                 let nullable = args.arg_fields.iter().all(|field| field.is_nullable());
                 arrow::field(&self.name, self.meeting(&args)?, -1, nullable)
@@ -331,11 +338,8 @@ impl Column {
 }
 
 impl Call {
-    /// Texts, and the common arithmetic on plain numbers, without a detour through datums.
+    /// The common arithmetic on plain numbers, without a detour through datums.
     fn by_kernel(&self, args: &ScalarFunctionArgs) -> Result<Option<ColumnarValue>> {
-        if self.kind == Kind::Concat {
-            return compute::concat(&args.args, args.number_rows).map(Some);
-        }
         let Kind::Arithmetic(operator) = self.kind else { return Ok(None) };
         let types = (args.arg_fields[0].data_type(), args.arg_fields[1].data_type());
         if !matches!(types, (DataType::Int32, DataType::Int32) | (DataType::Int64, DataType::Int64)) {
@@ -409,6 +413,15 @@ impl Call {
                 let ordering = types::compare_sql(&first, &second(1)?);
                 Ok(ordering.map_or(Datum::Null, |ordering| Datum::Bool(comparison.holds(ordering))))
             }
+            Kind::Between => {
+                let above = types::compare_sql(&first, &second(1)?).map(std::cmp::Ordering::is_ge);
+                let below = types::compare_sql(&first, &second(2)?).map(std::cmp::Ordering::is_le);
+                Ok(match (above, below) {
+                    (Some(false), _) | (_, Some(false)) => Datum::Bool(false),
+                    (Some(true), Some(true)) => Datum::Bool(true),
+                    _ => Datum::Null,
+                })
+            }
             Kind::Quantified(comparison, all, of_rows) => match second(1)? {
                 Datum::Null if of_rows => Ok(Datum::Bool(all)),
                 array => Ok(compute::quantified(comparison, all, &first, &array)),
@@ -417,7 +430,7 @@ impl Call {
                 let equal = types::compare_sql(&first, &second(1)?).is_some_and(std::cmp::Ordering::is_eq);
                 Ok(if equal { Datum::Null } else { first })
             }
-            Kind::NumericKey | Kind::Concat | Kind::Coalesce | Kind::Extreme(_) => Ok(Datum::Null),
+            Kind::NumericKey | Kind::Coalesce | Kind::Extreme(_) => Ok(Datum::Null),
         };
         value.map_err(external)
     }

@@ -1,5 +1,7 @@
 //! What PostgreSQL calls a column that has no alias.
 
+use std::collections::BTreeMap;
+
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, TrimWhereField, Value,
 };
@@ -22,8 +24,8 @@ pub(super) fn name_columns(select: &mut Select) {
         .projection
         .iter()
         .any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
-    let mut taken: Vec<String> = Vec::with_capacity(select.projection.len());
-    for item in &mut select.projection {
+    let mut taken: BTreeMap<String, usize> = BTreeMap::new();
+    for (place, item) in select.projection.iter_mut().enumerate() {
         let (expr, name, explicit) = match item {
             SelectItem::UnnamedExpr(expr) => (&*expr, name_of(expr), false),
             SelectItem::ExprWithAlias { expr, alias } => (&*expr, normalize(alias), true),
@@ -31,16 +33,14 @@ pub(super) fn name_columns(select: &mut Select) {
         };
         let keyword = matches!(expr, Expr::Identifier(ident) if Hidden::by_keyword(&ident.value).is_some());
         let plain = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) && !explicit && !keyword;
-        let count = taken.iter().filter(|other| **other == name).count();
+        let seen = taken.entry(name.clone()).or_default();
+        *seen += 1;
         let hidden_twin = wildcard && plain;
-        taken.push(name.clone());
-        if plain && count == 0 && !hidden_twin {
+        let is_first = *seen == 1 && !hidden_twin;
+        if plain && is_first {
             continue;
         }
-        let unique = match count {
-            0 if !hidden_twin => name,
-            _ => format!("{name}{SUFFIX}{}", taken.len()),
-        };
+        let unique = if is_first { name } else { format!("{name}{SUFFIX}{}", place + 1) };
         let expr = expr.clone();
         *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', unique) };
     }

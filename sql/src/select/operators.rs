@@ -21,7 +21,6 @@ use datafusion::sql::sqlparser::ast;
 use parking_lot::Mutex;
 
 use super::calls::{Call, Comparison, Kind, no_operator};
-use super::chain;
 use super::errors::external;
 use crate::arrow::{self, scalar_of, type_of};
 use crate::functions::{self, FunctionContext};
@@ -94,28 +93,15 @@ impl Operators {
         let ty = |place: usize| argument(place).map(type_or_unknown);
         let result = match Call::kind_of(&function.func) {
             Some(Kind::Cast(to, _)) => to,
-            Some(Kind::Compare(_) | Kind::Quantified(..)) => PgType::Bool,
-            Some(Kind::Concat) => PgType::Text,
+            Some(Kind::Compare(_) | Kind::Quantified(..) | Kind::Between) => PgType::Bool,
             Some(Kind::Arithmetic(operator)) => arithmetic_result(operator, ty(0)?, ty(1)?)?,
             Some(Kind::Negate) => ty(0).filter(|ty| *ty != PgType::Unknown)?,
             Some(_) => return None,
-            None => match chain::steps_of(&function.func) {
-                Some(steps) => {
-                    let mut result = ty(0)?;
-                    for (place, step) in steps.iter().enumerate() {
-                        result = match Call::kind_of(step)? {
-                            Kind::Arithmetic(operator) => arithmetic_result(operator, result, ty(place + 1)?)?,
-                            _ => PgType::Text,
-                        };
-                    }
-                    result
-                }
-                None => {
-                    let name = functions::name_of(&function.func)?;
-                    let types = (0..function.args.len()).map(ty).collect::<Option<Vec<PgType>>>()?;
-                    functions::resolve(name, &types).ok()?.result
-                }
-            },
+            None => {
+                let name = functions::name_of(&function.func)?;
+                let types = (0..function.args.len()).map(ty).collect::<Option<Vec<PgType>>>()?;
+                functions::resolve(name, &types).ok()?.result
+            }
         };
         Some(if result == PgType::Unknown { Known::Unknown } else { Known::Type(result) })
     }
@@ -257,7 +243,7 @@ impl Operators {
                 }
             }
         };
-        Ok(chain::append(fold(left), Kind::Arithmetic(operator), fold(right), &self.settings))
+        Ok(self.call(Kind::Arithmetic(operator), vec![fold(left), fold(right)]))
     }
 
     /// `||`: of two texts as the library does it, of everything else by a function.
@@ -271,22 +257,7 @@ impl Operators {
             Known::Type(_) => Ok(expr),
             Known::Unknown => self.settle(expr, PgType::Text),
         };
-        let (left, right) = (text(left, known.0)?, text(right, known.1)?);
-        let left = match left {
-            Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right }) => {
-                self.call(Kind::Concat, vec![*left, *right])
-            }
-            other => other,
-        };
-        let is_joined = |call: &ScalarFunction| {
-            Call::kind_of(&call.func) == Some(Kind::Concat) || chain::steps_of(&call.func).is_some()
-        };
-        let joined = match left {
-            Expr::ScalarFunction(call) if is_joined(&call) => {
-                chain::append(Expr::ScalarFunction(call), Kind::Concat, right, &self.settings)
-            }
-            left => binary(left, Operator::StringConcat, right),
-        };
+        let joined = binary(text(left, known.0)?, Operator::StringConcat, text(right, known.1)?);
         // Of two literals comes a text, not another literal.
         Ok(match known {
             (Known::Unknown, Known::Unknown) => self.call(Kind::Cast(PgType::Text, -1), vec![joined]),

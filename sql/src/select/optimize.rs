@@ -7,7 +7,7 @@
 //!
 //! Before and after its rules the library verifies that subqueries are where its rules can see to them. It does that for every subquery, and
 //! within each again for all that are within it: twice the time for every level. Where subqueries nest deeply, the same is verified here,
-//! once for each; those that depend on the queries around them are refused there, as more than their place would have to be verified.
+//! once for each: what is within a subquery is a matter of its own.
 
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion, TreeNodeRewriter};
@@ -145,13 +145,20 @@ fn nesting(plan: &LogicalPlan) -> Result<usize> {
 
 fn check_subqueries(plan: &LogicalPlan) -> Result<()> {
     for_each_subquery(plan, |node, expr, subquery| {
-        if !subquery.outer_ref_columns.is_empty() {
-            let what =
-                format!("a subquery with columns of the query around it, {NESTING_MAX} levels of subqueries deep,");
-            return Err(external(SqlError::unsupported(what)));
-        }
-        // What is within an independent subquery is a matter of its own.
-        check_subquery_expr(node, &LogicalPlan::default(), expr)?;
+        check_subquery_expr(node, &without_subqueries(&subquery.subquery)?, expr)?;
         level(|| check_subqueries(&subquery.subquery))
     })
+}
+
+/// A plan with nothing in the place of the subqueries in its expressions.
+fn without_subqueries(plan: &LogicalPlan) -> Result<LogicalPlan> {
+    let without = |expr: Expr| {
+        expr.transform_down(|expr| {
+            Ok(match subquery_of(&expr) {
+                Some(_) => Transformed::new(Expr::default(), true, TreeNodeRecursion::Jump),
+                None => Transformed::no(expr),
+            })
+        })
+    };
+    Ok(plan.clone().transform_down(|node| node.map_expressions(without))?.data)
 }

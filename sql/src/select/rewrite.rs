@@ -11,6 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
@@ -23,6 +24,7 @@ use super::calls;
 use super::hidden::Hidden;
 use super::names::{last_part, name_columns};
 use super::rowset;
+use super::steps::{self, Step};
 use crate::bind::{check_collation, normalize};
 use crate::error::SqlError;
 use crate::fastpath::select::string_for_name;
@@ -36,10 +38,13 @@ mod scalar;
 mod special;
 
 pub(super) use merged::ColumnsOf;
+pub(super) use scalar::is_aggregate;
 
 /// A query ready for planning.
 pub(super) struct Rewritten {
     pub query: Query,
+    /// What its deep expressions were cut into.
+    pub steps: Arc<[Step]>,
     /// Values that are filled in at execution, each once.
     pub hidden: Vec<Hidden>,
     /// The highest parameter number used.
@@ -60,7 +65,8 @@ pub(super) fn rewrite(query: &Query, columns_of: ColumnsOf<'_>) -> Result<Rewrit
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => {
             let Rewriter { hidden, params, known, .. } = rewriter;
-            Ok(Rewritten { query, hidden, params, known })
+            let steps = steps::cut(&mut query);
+            Ok(Rewritten { query, steps, hidden, params, known })
         }
     }
 }
@@ -480,7 +486,7 @@ fn count_all() -> Expr {
 }
 
 /// A call of a function.
-fn call(name: &str, args: Vec<Expr>) -> Expr {
+pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
     let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
     Expr::Function(Function {
         name: object_name(name),

@@ -1,6 +1,6 @@
 //! What names in a query stand for: tables by the search path, functions ours before the library's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
@@ -54,6 +54,8 @@ pub(super) struct Scope<'a> {
     state: &'a SessionState,
     context: &'a QueryContext,
     operators: Arc<Operators>,
+    /// The functions of the steps that deep expressions were cut into.
+    steps: BTreeMap<String, Arc<ScalarUDF>>,
     planners: Vec<Arc<dyn ExprPlanner>>,
     /// The tables named so far.
     pub tables: Mutex<BTreeSet<u32>>,
@@ -70,7 +72,14 @@ impl<'a> Scope<'a> {
     pub fn new(state: &'a SessionState, context: &'a QueryContext, operators: Arc<Operators>) -> Self {
         let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![operators.clone()];
         planners.extend(state.expr_planners().iter().cloned());
-        Scope { state, context, operators, planners, tables: Mutex::default(), sequence_functions: Mutex::default() }
+        let (steps, tables, sequence_functions) = (BTreeMap::new(), Mutex::default(), Mutex::default());
+        Scope { state, context, operators, steps, planners, tables, sequence_functions }
+    }
+
+    /// The same with steps that may be called.
+    pub fn with_steps(mut self, steps: Vec<Arc<ScalarUDF>>) -> Self {
+        self.steps = steps.into_iter().map(|step| (step.name().to_owned(), step)).collect();
+        self
     }
 
     /// Whether nothing at all has this name: no aggregate, no window function, nothing that the library takes for syntax.
@@ -163,7 +172,10 @@ impl ContextProvider for Scope<'_> {
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         let context =
             pg_catalog::Context { catalog: self.context.catalog.clone(), session: self.context.session.clone() };
-        Call::by_name(name, &self.operators.settings)
+        self.steps
+            .get(name)
+            .cloned()
+            .or_else(|| Call::by_name(name, &self.operators.settings))
             .or_else(|| pg_catalog::function(name, &context))
             .or_else(|| functions::function(name, &self.operators.functions))
             .or_else(|| functions::sleep(name, &self.operators.functions))

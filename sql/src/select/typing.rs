@@ -13,9 +13,9 @@ use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 mod union;
 mod window;
 
-use super::calls::{Call, Kind};
-use super::chain;
-use super::operators::{Known, Operators, is_comparison};
+use super::calls::{Call, Kind, no_operator};
+use super::errors::external;
+use super::operators::{Known, Operators, common, is_comparison};
 use crate::functions;
 use crate::types::PgType;
 
@@ -62,11 +62,16 @@ fn is_of_operator(expr: &Expr) -> bool {
             op.is_logic_operator() || *op == Operator::StringConcat || is_comparison(*op)
         }
         Expr::ScalarFunction(function) => match Call::kind_of(&function.func) {
-            Some(kind) => matches!(kind, Kind::Arithmetic(_) | Kind::Concat | Kind::Compare(_)),
-            None => chain::steps_of(&function.func).is_some(),
+            Some(kind) => matches!(kind, Kind::Arithmetic(_) | Kind::Compare(_)),
+            None => false,
         },
         _ => false,
     }
+}
+
+/// Settles the types of everything in the body of a step.
+pub(super) fn settle_body(operators: &Operators, body: Expr, schema: &DFSchema) -> Result<Expr> {
+    Ok(settle(operators, body, schema)?.data.unalias())
 }
 
 fn settle(operators: &Operators, expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
@@ -153,6 +158,20 @@ fn call(operators: &Operators, function: ScalarFunction, schema: &DFSchema) -> R
                 args[place] = operators.settle(arg, ty)?;
                 return Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args })));
             }
+        }
+        Some(Kind::Between) => {
+            let types: Vec<Option<Known>> = args.iter().map(|arg| operators.known(arg, schema)).collect();
+            let (args, met) = operators.unify(args, schema)?;
+            if let ([Some(Known::Type(value)), low, high], None | Some(PgType::Json)) = (&types[..], met) {
+                for (bound, symbol) in [(low, ">="), (high, "<=")] {
+                    if let Some(Known::Type(bound)) = bound
+                        && (common(*value, *bound).is_none() || *value == PgType::Json)
+                    {
+                        return Err(external(no_operator(symbol, *value, *bound)));
+                    }
+                }
+            }
+            return Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args })));
         }
         Some(Kind::Coalesce | Kind::NullIf | Kind::Extreme(_)) => {
             let (args, _) = operators.unify(args, schema)?;

@@ -19,6 +19,7 @@ use super::table_locks::TableLocks;
 use super::{Running, Session, SessionView};
 use crate::catalog::{Catalog, CatalogWriter, Descriptor, Pin, Table, TableLock};
 use crate::error::{RetryScope, SqlError, code};
+use crate::stack::{PANICKED, contained_async};
 use crate::types::Datum;
 
 /// Where a session's transaction stands.
@@ -192,7 +193,8 @@ impl Session {
         let Some(mut handle) = handle else { return Ok(None) };
         let ddl = handle.ddl.take();
         if ddl.is_none() && locked.is_empty() {
-            let result = handle.transaction.commit().await;
+            let result = contained_commit(async { Ok(handle.transaction.commit().await?) }).await;
+            drop(handle);
             self.clear(abandoned);
             return Ok(Some(result?));
         }
@@ -229,7 +231,7 @@ impl Session {
         locked: &TableLocks,
     ) -> (Result<(), SqlError>, Option<DdlState>) {
         let Some(mut ddl) = ddl else {
-            return (transaction.commit().await.map(|_| ()).map_err(SqlError::from), None);
+            return (contained_commit(async { Ok(transaction.commit().await.map(|_| ())?) }).await, None);
         };
         let sealed = async {
             for id in locked.tables() {
@@ -245,7 +247,7 @@ impl Session {
             transaction.commit().await?;
             Ok::<(), SqlError>(())
         };
-        let result = sealed.await;
+        let result = contained_commit(sealed).await;
         if result.is_err() {
             transaction.rollback().await;
         }
@@ -363,6 +365,8 @@ impl Session {
         let (handle, locked) = (self.open.handle.as_mut(), &self.open.locked);
         let handle = handle.expect("the statement in hand has begun the transaction");
         let ddl = handle.ddl.as_mut().ok_or_else(|| SqlError::internal("the catalog is changed unprepared"))?;
+        // It may be set later than the transaction began.
+        handle.transaction.set_lock_timeout(self.settings.timeouts().lock);
         let is_own = |lock: &TableLock| locked.holds(table, lock);
         let Some(lock) = ddl.writer.take_in(&handle.transaction, table, is_own).await? else { return Ok(()) };
         if lock.as_ref().is_some_and(is_own) {
@@ -373,4 +377,16 @@ impl Session {
             .detail("The other nodes did not hear from this one for so long that they thought it dead.")
             .hint("Roll back, and try the transaction again."))
     }
+}
+
+/// A commit in which a panic is an error. Whether it happened all the same is not known then.
+async fn contained_commit<T>(commit: impl Future<Output = Result<T, SqlError>>) -> Result<T, SqlError> {
+    let result = contained_async(0, commit).await;
+    result.map_err(|error| match (error.code, error.message.as_str()) {
+        (code::INTERNAL_ERROR, PANICKED) => {
+            let unknown = SqlError::new(code::STATEMENT_COMPLETION_UNKNOWN, PANICKED);
+            unknown.detail(error.detail.clone().unwrap_or_default())
+        }
+        _ => error,
+    })
 }

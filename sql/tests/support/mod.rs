@@ -44,10 +44,23 @@ pub async fn nodes(count: u64, seed: u64, settings: SqlSettings) -> Vec<SqlNode>
 
 /// Likewise, with their tasks and queries there.
 pub async fn nodes_on(count: u64, seed: u64, settings: SqlSettings, tasks: Tasks, query_tasks: Tasks) -> Vec<SqlNode> {
+    nodes_behind(count, seed, settings, tasks, query_tasks, |range| range).await
+}
+
+/// Likewise, with something between them and the range.
+pub async fn nodes_behind(
+    count: u64,
+    seed: u64,
+    settings: SqlSettings,
+    tasks: Tasks,
+    query_tasks: Tasks,
+    between: impl FnOnce(Arc<dyn kv::api::Sender>) -> Arc<dyn kv::api::Sender>,
+) -> Vec<SqlNode> {
     let time = SimulatedTime::starting_at(1_790_000_000_000_000_000, Duration::ZERO);
     let hlc = Arc::new(Hlc::new(Arc::new(time), Duration::ZERO, Arc::new(VolatileCeiling), clock::Timestamp::MIN));
     let random = Random::from_seed(seed);
     let sender = kv::local_range(hlc.clone(), tasks.clone(), random.fork("kv"), kv::Settings::default());
+    let sender = between(sender);
     let mut nodes = Vec::new();
     for node_id in 1..=count {
         let random = random.fork(&format!("node {node_id}"));

@@ -4,13 +4,9 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder};
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::compute::kernels::concat_elements::concat_elements_utf8;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::Result;
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::ColumnarValue;
-use datafusion::scalar::ScalarValue;
 
 use super::Comparison;
 use crate::arrow::SCALE_BYTES;
@@ -45,20 +41,6 @@ pub(super) fn quantified(comparison: Comparison, all: bool, value: &Datum, array
         }
     }
     if unknown { Datum::Null } else { Datum::Bool(all) }
-}
-
-/// Two texts as one, or two columns of them.
-pub(super) fn concat(args: &[ColumnarValue], rows: usize) -> Result<ColumnarValue> {
-    let scalar = args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-    let rows = if scalar { 1 } else { rows };
-    let texts = args.iter().map(|arg| cast(&arg.to_array(rows)?, &DataType::Utf8).map_err(DataFusionError::from));
-    let texts: Vec<ArrayRef> = texts.collect::<Result<_>>()?;
-    let [left, right] = &texts[..] else { return Err(DataFusionError::Internal("two texts are joined".into())) };
-    let joined = concat_elements_utf8(left.as_string::<i32>(), right.as_string::<i32>())?;
-    if scalar {
-        return ScalarValue::try_from_array(&joined, 0).map(ColumnarValue::Scalar);
-    }
-    Ok(ColumnarValue::Array(Arc::new(joined)))
 }
 
 /// Numbers' bytes without their display scales.

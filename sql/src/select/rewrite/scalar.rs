@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::{last_part, object_name};
 use crate::bind::normalize;
+use crate::functions;
 use crate::select::aggregates::SINGLE;
 use crate::select::names::name_of;
 
@@ -22,9 +23,14 @@ static AGGREGATES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
         .iter()
         .flat_map(|function| function.aliases().iter().cloned().chain([function.name().to_owned()]))
         .collect();
-    names.extend(["every", "json_agg", "jsonb_agg", "any_value"].map(str::to_owned));
+    names.extend(functions::aggregate_names().map(str::to_owned));
     names
 });
+
+/// Whether a function of this name is an aggregate.
+pub(in crate::select) fn is_aggregate(name: &str) -> bool {
+    name == SINGLE || AGGREGATES.contains(name)
+}
 
 /// Makes a scalar subquery an aggregate, where it is a plain SELECT of one column from something; whether it was.
 pub(super) fn aggregate(query: &mut Query) -> bool {

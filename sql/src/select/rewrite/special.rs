@@ -123,8 +123,13 @@ pub(super) fn unary(op: UnaryOperator, expr: Expr) -> Result<Expr, SqlError> {
     })
 }
 
-/// `x BETWEEN a AND b`.
+/// `x BETWEEN a AND b`: two comparisons of a plain x, which keys are found by. Any other is written and computed once, as what it consists
+/// of may be another of these.
 pub(super) fn between(expr: Expr, negated: bool, low: Expr, high: Expr) -> Expr {
+    if !is_plain(&expr) {
+        let between = call(calls::BETWEEN, vec![expr, low, high]);
+        return if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(between) } } else { between };
+    }
     let (above, below, joined) = if negated {
         (BinaryOperator::Lt, BinaryOperator::Gt, BinaryOperator::Or)
     } else {
@@ -132,6 +137,26 @@ pub(super) fn between(expr: Expr, negated: bool, low: Expr, high: Expr) -> Expr 
     };
     let low = combine(expr.clone(), above, low);
     nested(combine(low, joined, combine(expr, below, high)))
+}
+
+/// Whether an expression is a column or a constant, or one step away from them.
+fn is_plain(expr: &Expr) -> bool {
+    let is_leaf = |expr: &Expr| matches!(expr, Expr::Value(_) | Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+    match expr {
+        Expr::Nested(inner) => is_plain(inner),
+        Expr::Cast { expr, .. } => is_leaf(expr),
+        Expr::BinaryOp { left, right, .. } => {
+            let is_operand = |expr: &Expr| is_leaf(expr) || matches!(expr, Expr::Cast { expr, .. } if is_leaf(expr));
+            is_operand(left) && is_operand(right)
+        }
+        Expr::Function(Function { args: FunctionArguments::List(list), over: None, .. }) => {
+            // Without arguments, it may differ from call to call.
+            let mut args = list.args.iter();
+            !list.args.is_empty()
+                && args.all(|arg| matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if is_leaf(expr)))
+        }
+        other => is_leaf(other),
+    }
 }
 
 /// An operator written `OPERATOR(pg_catalog.~)` is the operator.

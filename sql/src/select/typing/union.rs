@@ -28,7 +28,27 @@ pub(super) fn meet(operators: &Operators, union: Union) -> Result<LogicalPlan> {
     }
     let inputs: Result<Vec<Arc<LogicalPlan>>> =
         union.inputs.into_iter().map(|input| converted(operators, input, &targets)).collect();
-    Ok(LogicalPlan::Union(Union::try_new_with_loose_types(inputs?)?))
+    let mut union = Union::try_new_with_loose_types(inputs?)?;
+    union.inputs = flat(union.inputs);
+    Ok(LogicalPlan::Union(union))
+}
+
+/// Inputs with those of unions among them, whose rows are of the same types: one union of a thousand inputs instead of a thousand of two,
+/// at each of which the planner library would go over all that are below.
+fn flat(inputs: Vec<Arc<LogicalPlan>>) -> Vec<Arc<LogicalPlan>> {
+    let mut flat: Vec<Arc<LogicalPlan>> = Vec::new();
+    for input in inputs {
+        match Arc::try_unwrap(input) {
+            Ok(LogicalPlan::Union(union)) if flat.is_empty() => flat = union.inputs,
+            Ok(LogicalPlan::Union(union)) => flat.extend(union.inputs),
+            Ok(other) => flat.push(Arc::new(other)),
+            Err(shared) => match &*shared {
+                LogicalPlan::Union(union) => flat.extend(union.inputs.iter().cloned()),
+                _ => flat.push(shared),
+            },
+        }
+    }
+    flat
 }
 
 fn cannot_match(left: PgType, right: PgType) -> datafusion::error::DataFusionError {

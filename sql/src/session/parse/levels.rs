@@ -60,21 +60,16 @@ pub(super) fn has_chains(tokens: &[TokenWithSpan]) -> bool {
 /// # Errors
 /// 54001 when there are more than are followed.
 pub(super) fn measured(tree: &impl Visit) -> Result<usize, SqlError> {
-    let mut measure = Measure { depth: 0, deepest: 0, beside: 0, between: 0 };
+    let mut measure = Measure { depth: 0, deepest: 0, beside: 0 };
     let levels = tree.visit(&mut measure).is_continue().then_some(measure.deepest + measure.beside);
     levels.filter(|levels| *levels <= LEVELS_MAX).ok_or_else(too_deep)
 }
-
-/// The most BETWEENs within each other.
-const BETWEEN_MAX: u32 = 12;
 
 struct Measure {
     depth: usize,
     deepest: usize,
     /// What stands side by side in the text and one above the other in a plan.
     beside: usize,
-    /// BETWEENs around what is being looked at: each is two comparisons of what stands in it.
-    between: u32,
 }
 
 impl Measure {
@@ -111,12 +106,6 @@ impl Visitor for Measure {
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        if matches!(expr, Expr::Between { .. }) {
-            self.between += 1;
-            if self.between > BETWEEN_MAX {
-                return ControlFlow::Break(());
-            }
-        }
         self.enter(match expr {
             // The planner library takes conditions apart, and puts what is left of them together in a chain.
             Expr::BinaryOp { op: BinaryOperator::And, .. } => 1,
@@ -129,8 +118,7 @@ impl Visitor for Measure {
         })
     }
 
-    fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        self.between -= u32::from(matches!(expr, Expr::Between { .. }));
+    fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
         self.leave()
     }
 }
