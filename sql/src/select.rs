@@ -65,7 +65,7 @@ use crate::functions::FunctionContext;
 use crate::interrupt;
 use crate::query::{QueryContext, QueryPlan, QueryPlanner};
 use crate::session::{Column, levels_of};
-use crate::stack::{Deep, contained};
+use crate::stack::{Deep, contained, with_room};
 use crate::types::PgType;
 use backward::ScanBackward;
 use errors::sql_error;
@@ -160,6 +160,18 @@ impl Planner {
         let work = self.apart.work(interrupt::current(), &self.state.runtime_env().memory_pool);
         let _entered = interrupt::enter(&work);
         let rewritten = rewrite::rewrite(query, &|name| scope::columns(context, name))?;
+        // What a query is rewritten to may nest deeper than what was parsed.
+        let levels = levels.max(levels_of(&rewritten.query)?);
+        with_room(levels, || self.plan_rewritten(rewritten, given_types, context, levels))
+    }
+
+    fn plan_rewritten(
+        &self,
+        rewritten: Rewritten,
+        given_types: &[Option<PgType>],
+        context: &QueryContext,
+        levels: usize,
+    ) -> Result<PlannedQuery, SqlError> {
         let Logical { plan, params, tables, moves_sequences } = self.logical(&rewritten, given_types, context)?;
         let plan = optimize::analyzed_and_optimized(&self.state, plan).map_err(sql_error)?;
         let plan = Arc::new(Deep::new(levels, plan));
