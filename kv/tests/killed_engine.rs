@@ -20,7 +20,8 @@ const DIRECTORY: &str = "MERIDIAN_KILLED_ENGINE";
 const LIVES: u64 = 5;
 /// How long a life may be silent before the test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
-const VALUE_BYTES: usize = 256 << 10;
+/// Small enough to be kept with their keys, and large enough to be kept apart.
+const VALUE_BYTES: [usize; 2] = [256 << 10, 1 << 20];
 
 fn key(count: u64) -> Vec<u8> {
     [b"k".as_slice(), &count.to_be_bytes()].concat()
@@ -46,11 +47,11 @@ fn count(engine: &dyn Engine) -> u64 {
 /// Writes until it is killed, and says how far it is.
 fn live(path: &Path) {
     let engine = open(path);
-    let value = Bytes::from(vec![7; VALUE_BYTES]);
+    let values = VALUE_BYTES.map(|bytes| Bytes::from(vec![7; bytes]));
     let mut out = std::io::stdout().lock();
     for count in count(&engine).. {
         let mut batch = WriteBatch::new();
-        batch.put(key(count), value.clone());
+        batch.put(key(count), values[usize::from(count % 4 == 0)].clone());
         engine.write(batch).expect("writes");
         writeln!(out, "\nwrote {count}").expect("somebody reads");
         out.flush().expect("somebody reads");

@@ -13,6 +13,9 @@
 //!
 //! One writer gets through three times as much beside syncs for it, sixteen as much as without (`cargo bench -p kv --bench stalls`).
 //!
+//! A large value is kept apart from its key: otherwise whoever looks for a key beside it reads it, from the file each time, since the
+//! cache takes no block of its size.
+//!
 //! An I/O error, even in a background flush or compaction, poisons the database for good: each later write fails until it is opened
 //! anew, and one that finds four sealed memtables waits for a flush that never comes. Hence [`Engine::probe`].
 
@@ -20,12 +23,18 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot, UserKey, UserValue};
+use fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode, Readable, Snapshot, UserKey, UserValue,
+};
 
 use super::{Cursor, Engine, EngineError, Reader, WriteBatch};
 
 /// Values of at least this many bytes are shared with fjall's block or memtable instead of copied.
 const SHARE_FROM_BYTES: usize = 4096;
+
+/// Values of at least this many bytes are kept apart from their keys. Elsewhere an entry's block is read whole by whoever looks for
+/// a key next to it, each time where it is too large for the cache. A store keeps what it was made with.
+const APART_FROM_BYTES: u32 = 1 << 20;
 
 /// With so many memtables to be written out, fjall has writers wait.
 const SEALED_MEMTABLES_MAX: usize = 4;
@@ -67,7 +76,11 @@ impl FjallEngine {
             .worker_threads(options.worker_threads.max(1))
             .open()
             .map_err(storage)?;
-        let settings = || KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes);
+        let apart = KvSeparationOptions::default().separation_threshold(APART_FROM_BYTES);
+        let settings = || {
+            let settings = KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes);
+            settings.with_kv_separation(Some(apart.clone()))
+        };
         let keyspace = database.keyspace("meridian", settings).map_err(storage)?;
         Ok(FjallEngine { keyspace, database, path: path.to_owned() })
     }
