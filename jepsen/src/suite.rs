@@ -8,6 +8,7 @@ mod drivers;
 mod faults;
 mod hostile;
 mod limits;
+mod load;
 mod losses;
 mod rust_driver;
 mod splits;
@@ -40,6 +41,9 @@ pub struct SuiteArguments {
     /// How many fresh clusters are split at once.
     #[arg(long, default_value_t = 3)]
     clusters: usize,
+    /// How much the check `load` loads, in mebibytes.
+    #[arg(long, default_value_t = 128)]
+    load_mib: u64,
 }
 
 type Check = for<'a> fn(&'a mut Cluster, &'a SuiteArguments) -> Pin<Box<dyn Future<Output = Result<String>> + 'a>>;
@@ -70,6 +74,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("a minority refuses", |cluster, _| Box::pin(limits::minority(cluster))),
     ("disk full", |_, _| Box::pin(limits::disk_full())),
     ("any two of five nodes are lost", |_, _| Box::pin(losses::any_two())),
+    ("load", |_, arguments| Box::pin(load::check(arguments.load_mib))),
     ("disk taken by others", |_, _| Box::pin(disk::taken_by_others())),
 ];
 

@@ -252,6 +252,17 @@ impl Node {
         line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
     }
 
+    /// Bytes in the files of a part of its data (`log`, `engine`).
+    ///
+    /// # Errors
+    /// When there is no such part.
+    pub fn data_bytes(&self, part: &str) -> Result<u64> {
+        let path = self.data().join(part);
+        let entries = std::fs::read_dir(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        // One that was removed meanwhile takes nothing.
+        Ok(entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum())
+    }
+
     /// The ID the node was given when it joined.
     ///
     /// # Errors
