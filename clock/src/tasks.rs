@@ -12,7 +12,9 @@ mod gate;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -50,6 +52,21 @@ struct Running {
     is_stopped: bool,
 }
 
+/// A task of a scope. Its future is in a box, so that it is there once, however often what wraps it is moved.
+struct InScope<F> {
+    future: Pin<Box<F>>,
+    /// Dropped last, as fields are: a task leaves once its future is gone.
+    _member: Member,
+}
+
+impl<F: Future> Future for InScope<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        self.future.as_mut().poll(context)
+    }
+}
+
 /// Leaves the scope when it is dropped.
 struct Member {
     scope: Arc<Scope>,
@@ -82,12 +99,7 @@ impl Scope {
     {
         let member = self.enter(&mut self.running.lock());
         let id = member.id;
-        // In this order, since fields drop in theirs: a task leaves once its future is gone.
-        let parts = (future, member);
-        let handle = runtime.spawn(async move {
-            let (future, _member) = parts;
-            future.await
-        });
+        let handle = runtime.spawn(InScope { future: Box::pin(future), _member: member });
         // No lock was held: a runtime that shuts down drops the future, and with it the member, before it returns.
         let mut running = self.running.lock();
         if running.is_stopped {

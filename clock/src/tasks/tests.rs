@@ -110,3 +110,22 @@ fn what_computes_keeps_no_task_from_running_and_is_waited_for() {
         assert!(late.await.is_err_and(|error| error.is_cancelled()), "a stopped scope starts nothing");
     });
 }
+
+#[test]
+fn a_task_holds_its_future_once() {
+    let runtime = runtime();
+    let scope = Tasks::on(runtime.handle().clone()).scope();
+    let member = |scope: &Tasks| {
+        let scope = scope.scope.as_ref().expect("it is a scope");
+        scope.enter(&mut scope.running.lock())
+    };
+    let large = |bytes: [u8; 4096]| async move {
+        tokio::task::yield_now().await;
+        bytes.len()
+    };
+    let task = InScope { future: Box::pin(large([0; 4096])), _member: member(&scope) };
+    assert!(size_of_val(&task) <= 64, "what is moved about is small: {}", size_of_val(&task));
+    assert!(size_of_val(&*task.future) < 2 * 4096 + 64, "the box holds what the future itself is");
+    let done = scope.spawn("large", large([0; 4096]));
+    assert_eq!(runtime.block_on(done).expect("it ends"), 4096);
+}

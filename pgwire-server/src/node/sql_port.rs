@@ -38,8 +38,7 @@ pub(super) fn serve(listener: TcpListener, shared: Arc<Shared>) -> JoinHandle<()
                 arrived = arrival => match arrived {
                     Some(Ok((socket, _))) => {
                         let shared = Arc::clone(&shared);
-                        // In a box, since what wraps a task makes room for it more than once, and an idle connection keeps all of it.
-                        let serving = Box::pin(serve_one(socket, Arc::clone(&shared)));
+                        let serving = serve_one(socket, Arc::clone(&shared));
                         connections.push(shared.tasks.spawn("connection", serving));
                     }
                     Some(Err(error)) => {
