@@ -208,7 +208,12 @@ impl Replica {
         self.tasks.spawn("check", async move {
             if let Some(view) = compute {
                 let progress = replica.compute(check_id, &kept, view).await;
+                // What is kept of it is small, and gives way to newer checks.
                 *kept.progress.lock() = progress;
+                return;
+            }
+            if !matches!(&*kept.progress.lock(), Progress::Open(_)) {
+                return;
             }
             let weak = Arc::downgrade(&replica);
             drop(replica);
