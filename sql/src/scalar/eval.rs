@@ -153,25 +153,8 @@ impl Scalar {
                 }
                 otherwise.eval(context)
             }
-            Scalar::Switch(operand, branches, otherwise) => {
-                let operand = operand.eval_ref(context)?;
-                for (candidate, value) in branches {
-                    if compare_sql(&operand, &*candidate.eval_ref(context)?) == Some(Ordering::Equal) {
-                        return value.eval(context);
-                    }
-                }
-                otherwise.eval(context)
-            }
-            Scalar::Between(parts) => {
-                let value = parts.0.eval_ref(context)?;
-                let above = compare_sql(&value, &*parts.1.eval_ref(context)?).map(Ordering::is_ge);
-                let below = compare_sql(&value, &*parts.2.eval_ref(context)?).map(Ordering::is_le);
-                Ok(match (above, below) {
-                    (Some(false), _) | (_, Some(false)) => Datum::Bool(false),
-                    (Some(true), Some(true)) => Datum::Bool(true),
-                    _ => Datum::Null,
-                })
-            }
+            Scalar::Switch(operand, branches, otherwise) => switch(operand, branches, otherwise, context),
+            Scalar::Between(parts) => between(parts, context),
             Scalar::Cast(inner, to) => {
                 cast(inner.eval(context)?, to.from, to.to, to.typmod, to.context, &context.view.types)
             }
@@ -238,6 +221,32 @@ fn in_list(inner: &Scalar, list: &[Scalar], negated: bool, context: &EvalContext
         }
     }
     Ok(if unknown { Datum::Null } else { Datum::Bool(negated) })
+}
+
+fn switch(
+    operand: &Scalar,
+    branches: &[(Scalar, Scalar)],
+    otherwise: &Scalar,
+    context: &EvalContext<'_>,
+) -> Result<Datum, SqlError> {
+    let operand = operand.eval_ref(context)?;
+    for (candidate, value) in branches {
+        if compare_sql(&operand, &*candidate.eval_ref(context)?) == Some(Ordering::Equal) {
+            return value.eval(context);
+        }
+    }
+    otherwise.eval(context)
+}
+
+fn between(parts: &(Scalar, Scalar, Scalar), context: &EvalContext<'_>) -> Result<Datum, SqlError> {
+    let value = parts.0.eval_ref(context)?;
+    let above = compare_sql(&value, &*parts.1.eval_ref(context)?).map(Ordering::is_ge);
+    let below = compare_sql(&value, &*parts.2.eval_ref(context)?).map(Ordering::is_le);
+    Ok(match (above, below) {
+        (Some(false), _) | (_, Some(false)) => Datum::Bool(false),
+        (Some(true), Some(true)) => Datum::Bool(true),
+        _ => Datum::Null,
+    })
 }
 
 fn quantified(
