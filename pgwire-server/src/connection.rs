@@ -21,6 +21,8 @@ mod farewell;
 mod rows;
 mod simple;
 mod startup;
+#[cfg(test)]
+mod testing;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -117,7 +119,7 @@ pub async fn serve<S>(socket: S, shared: Arc<Shared>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let mut framed = Framed::new(socket);
+    let mut framed = Framed::new(socket, &shared.sql.client_memory());
     let mut guest = shared.farewell.welcome();
     let key = shared.cancels.register();
     let session = tokio::select! {
@@ -165,7 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             if self.skipping && message != Frontend::Sync {
                 continue;
             }
-            let simple = matches!(message, Frontend::Query(_));
+            let simple = matches!(message, Frontend::Query(_) | Frontend::PassedOver { kind: b'Q', .. });
             match AssertUnwindSafe(self.handle(message)).catch_unwind().await {
                 Ok(Ok(())) => {}
                 Ok(Err(Failure::Wire(error))) => return Err(error),
@@ -174,6 +176,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 Ok(Err(Failure::Sql(error))) => self.fail(&error, simple).await?,
                 Err(_) => return self.end_after_panic().await,
             }
+            // However many messages come before the next Sync, what they are answered is not kept until then.
+            self.framed.flush_if_full().await?;
         }
         Ok(())
     }
@@ -242,6 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             // What is left of a COPY that failed.
             Frontend::CopyData(_) | Frontend::CopyDone | Frontend::CopyFail(_) => Ok(()),
             Frontend::Password(_) => Err(SqlError::new(PROTOCOL_VIOLATION, "no authentication is in progress").into()),
+            Frontend::PassedOver { error, .. } => Err(error.into()),
             Frontend::Terminate => Ok(()),
         }
     }
@@ -251,9 +256,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         self.skipping = false;
         self.portals.retain(|_, portal| !portal.is_of_implicit_transaction());
         let result = self.session.sync().await;
-        if self.session.transaction_status() == TransactionStatus::Idle {
-            self.portals.clear();
-        }
         if let Err(error) = result {
             self.send_error(&error).await;
         }
@@ -283,7 +285,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     async fn ready(&mut self) -> Result<(), WireError> {
         self.send_notices();
         let status = match self.session.transaction_status() {
-            TransactionStatus::Idle => WireStatus::Idle,
+            TransactionStatus::Idle => {
+                // No portal outlives its transaction, whatever ended it.
+                self.portals.clear();
+                WireStatus::Idle
+            }
             TransactionStatus::InTransaction => WireStatus::Transaction,
             TransactionStatus::Failed => WireStatus::Error,
         };
@@ -333,3 +339,6 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,11 +25,11 @@ pub mod types;
 
 pub use copy::{CopyFormat, CopyIn};
 pub use error::SqlError;
-pub use memory::{Meter, install_meter};
+pub use memory::{ClientMemory, Hold, Meter, install_meter};
 pub use node::{CheckView, ClusterView, NodeView, RangeView, SettingView, SqlNode, SqlNodeConfig, SqlSettings};
 pub use query::{ExplainOptions, QueryContext, QueryPlan, QueryPlanner};
 pub use select::Planner;
 pub use session::{
-    CancelToken, Column, CopyStream, ExecuteOptions, Notice, Outcome, Prepared, Row, RowStream, RowsTag, Session,
-    SessionParams, SessionView, Statement, Timeouts, TransactionStatus,
+    CancelToken, Column, CopyChunk, CopyStream, ExecuteOptions, Notice, Outcome, Prepared, Row, RowStream, RowsTag,
+    Session, SessionParams, SessionView, Statement, Timeouts, TransactionStatus,
 };

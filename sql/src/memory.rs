@@ -1,19 +1,41 @@
-//! What queries hold in memory, counted whole.
+//! What statements and sessions hold in memory, counted whole.
 //!
 //! ```text
 //!   operators ── reserve ──────────▶ Account ──▶ the node's pool, which refuses what is too much: spilled, or 53200
-//!   the thread's allocations ── settle() ──▶ Account: what is held and nobody has reserved, reserved as well
+//!   the thread's allocations ── settle() ──▶ Account: what is held and nobody has reserved, reserved as well      ▲
+//!   sessions, connections ── hold(bytes) ──▶ ClientMemory: all of its holds, beyond what every client may ────────┘
 //! ```
 //!
 //! The library's sorts, joins and groups reserve what they hold; its windows, work tables and arrays taken apart do not, nor does what
 //! a function makes of one row. A query has a thread of its own, so what that thread has allocated and not freed is what the query
-//! holds, whoever holds it. It is looked at wherever a query looks whether to go on ([`crate::interrupt`]).
+//! holds, whoever holds it. It is looked at wherever a query looks whether to go on ([`crate::interrupt`]). What passes from thread to
+//! thread is counted by those who keep it: a [`Hold`] says how much, and gives it back when it is dropped.
 //!
-//! Invariant (`held_is_reserved`): what a query holds on its thread is reserved, but for [`SLACK_BYTES`] and what it allocates between
-//! two looks.
+//! What can grow with a statement or a session, and how it is kept in bounds:
+//!
+//! | what | how |
+//! |---|---|
+//! | operators, functions, plans of queries; EXPLAIN ANALYZE | the query's [`Account`] |
+//! | a message that is not there whole yet | a hold of the connection for its length; refused, it is passed over |
+//! | a text's statements: tokens, trees, plans; prepared statements, in a portal too | a hold for as many bytes as its text and tokens take, as long as any of them is kept |
+//! | literals and parameters | with their text; a hold of each portal |
+//! | rows on their way to the client, a suspended portal's among them | pieces of [`PIECE_BYTES`]; larger rows by a hold of the stream, with what encoding them takes |
+//! | rows that RETURNING gives, rows found before the first is changed, keys that ON CONFLICT has touched | holds of the statement |
+//! | rows of VALUES, of COPY in and out | built, cut and written by pieces; a line of COPY by a hold |
+//! | writes of a transaction | at most its buffer, a hold of the session between statements; without room it is spilled |
+//! | settings, savepoints, names of prepared statements and portals | holds of the session |
+//! | what a client has not read | sent once there is a buffer of it, after every message |
+//! | the statement that others are told of | its beginning only |
+//!
+//! Invariants:
+//! - `held_is_reserved`: what a query holds on its thread is reserved, but for [`SLACK_BYTES`] and what it allocates between two looks.
+//! - What a client has holds for is reserved, but for [`FREE_BYTES`].
 //!
 //! Deliberately not counted: what the storage engine allocates on a query's thread while it reads, most of which is its block cache's;
-//! rows on their way to the client, of which there are two batches at most.
+//! the catalog, which all sessions share and which grows with what is in it; what the layers below have under way for a request, which
+//! they bound by its bytes.
+
+mod hold;
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -24,6 +46,12 @@ use datafusion::common::Result;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
 use parking_lot::Mutex;
 
+pub use hold::{ClientMemory, Hold};
+
+/// Rows are handed on, and written, in pieces of about so much.
+pub(crate) const PIECE_BYTES: usize = 256 << 10;
+/// What a client may hold without having reserved it, so that what is small is never refused.
+const FREE_BYTES: usize = 1 << 20;
 /// What a query may hold without having reserved it: its plan, and batches between operators.
 const SLACK_BYTES: i64 = 4 << 20;
 /// A change of less than this is not worth a look.
@@ -105,15 +133,16 @@ impl Account {
         Ok(())
     }
 
-    /// Does some work whose allocations are somebody else's.
-    pub fn aside<T>(&self, work: impl FnOnce() -> T) -> T {
+    /// Does some work whose allocations are somebody else's, but for what the value is made of: so many bytes.
+    pub fn aside<T>(&self, work: impl FnOnce() -> T, own_bytes: impl FnOnce(&T) -> usize) -> T {
         let before = held_by_thread();
         let value = work();
         if let (Some(before), Some(after)) = (before, held_by_thread()) {
             let mut rest = self.rest.lock();
             if rest.thread == std::thread::current().id() {
-                rest.before += after - before;
-                self.seen.fetch_add(after - before, Ordering::Relaxed);
+                let others = after - before - i64::try_from(own_bytes(&value)).unwrap_or(0);
+                rest.before += others;
+                self.seen.fetch_add(others, Ordering::Relaxed);
             }
         }
         value

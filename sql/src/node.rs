@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 
 use crate::apart::Apart;
 use crate::catalog::{CatalogManager, TableLock};
 use crate::error::SqlError;
+use crate::memory::ClientMemory;
 use crate::query::QueryPlanner;
 use crate::select::Planner;
 use crate::session::{RowIds, Session, SessionParams};
@@ -140,7 +142,7 @@ pub struct SqlSettings {
     pub catalog_poll_ms: u64,
     /// How long a statement waits for a table that is being altered, and ALTER for the statements that use it.
     pub ddl_wait_ms: u64,
-    /// Bytes that the sorts, joins and groups of all queries may hold together.
+    /// Bytes that statements and sessions may hold together, beyond what each may anyway.
     pub query_memory_bytes: usize,
     /// Values of a sequence a node takes at a time.
     pub sequence_cache: i64,
@@ -169,6 +171,7 @@ pub(crate) struct Shared {
     pub sequences: Arc<NodeSequences>,
     pub planner: Arc<dyn QueryPlanner>,
     pub apart: Apart,
+    pub memory: Arc<dyn MemoryPool>,
     next_session: AtomicU64,
     next_lock: AtomicU64,
 }
@@ -197,7 +200,8 @@ impl SqlNode {
         let manager = CatalogManager::start(database.clone(), node_id, &tasks, settings.clone()).await?;
         let row_ids = Arc::new(RowIds::new(node_id, database.now()?.wall_ns));
         let apart = Apart::new(query_tasks);
-        let planner: Arc<dyn QueryPlanner> = Arc::new(Planner::new(settings.query_memory_bytes, apart.clone())?);
+        let memory: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(settings.query_memory_bytes));
+        let planner: Arc<dyn QueryPlanner> = Arc::new(Planner::new(memory.clone(), apart.clone())?);
         let shared = Shared {
             sequences: Arc::new(NodeSequences::new(database.clone(), settings.sequence_cache)),
             database,
@@ -208,10 +212,21 @@ impl SqlNode {
             row_ids,
             planner,
             apart,
+            memory,
             next_session: AtomicU64::new(1),
             next_lock: AtomicU64::new(1),
         };
         Ok(SqlNode { shared: Arc::new(shared) })
+    }
+
+    /// What a client of the node holds beside its session: what its connection has in hand.
+    pub fn client_memory(&self) -> ClientMemory {
+        ClientMemory::new(&self.shared.memory)
+    }
+
+    /// Bytes that all statements and sessions hold together, beyond what each may anyway.
+    pub fn held_bytes(&self) -> usize {
+        self.shared.memory.reserved()
     }
 
     /// Opens a session.

@@ -15,6 +15,7 @@ use datafusion::sql::sqlparser::ast;
 
 use crate::catalog::Catalog;
 use crate::error::SqlError;
+use crate::memory::ClientMemory;
 use crate::node::SessionSequences;
 use crate::session::{Column, RowStream, SessionView};
 use crate::types::{Datum, PgType};
@@ -84,4 +85,6 @@ pub struct QueryContext {
     pub session: Arc<SessionView>,
     /// The sequences it draws from.
     pub(crate) sequences: SessionSequences,
+    /// What its client holds.
+    pub(crate) memory: ClientMemory,
 }

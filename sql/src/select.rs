@@ -50,7 +50,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::FieldRef;
 use datafusion::execution::SessionState;
-use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
@@ -89,12 +89,12 @@ pub struct Planner {
 }
 
 impl Planner {
-    /// A planner whose queries together may hold that many bytes in sorts, joins and groups; beyond that they fail with 53200. It
-    /// plans, and its plans run, apart.
+    /// A planner whose queries hold what they hold in that pool, and fail with 53200 where it refuses. It plans, and its plans run,
+    /// apart.
     ///
     /// # Errors
     /// XX000 when the library cannot be set up.
-    pub(crate) fn new(memory_bytes: usize, apart: Apart) -> Result<Planner, SqlError> {
+    pub(crate) fn new(pool: Arc<dyn MemoryPool>, apart: Apart) -> Result<Planner, SqlError> {
         let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
         let options = config.options_mut();
         options.sql_parser.map_string_types_to_utf8view = false;
@@ -102,7 +102,7 @@ impl Planner {
         options.sql_parser.default_null_ordering = "nulls_max".to_owned();
         options.execution.collect_statistics = false;
         let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(GreedyMemoryPool::new(memory_bytes)))
+            .with_memory_pool(pool)
             .with_max_temp_directory_size(SPILLED_BYTES_MAX)
             .build_arc()
             .map_err(sql_error)?;

@@ -30,17 +30,19 @@ mod timeouts;
 mod transaction;
 mod utility;
 mod view;
+mod weight;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use cancel::CancelToken;
-pub use outcome::{Column, CopyStream, Outcome, Row, RowStream, RowsTag};
+pub use outcome::{Column, CopyChunk, CopyStream, Outcome, Row, RowStream, RowsTag};
 pub use prepared::Prepared;
 pub use statement::Statement;
 pub use timeouts::Timeouts;
 pub use view::{AskedSettings, RowIds, SessionBase, SessionView};
 
+pub(crate) use outcome::{Batch, KeptRows, rows_in_piece};
 pub(crate) use parse::{check_kept, levels_of, parse_expression, position_of, tree_of};
 pub(crate) use plan::find_table;
 pub(crate) use running::{Running, Source};
@@ -50,12 +52,14 @@ pub(crate) use utility::done;
 
 use crate::catalog::Activity;
 use crate::error::{SqlError, code};
+use crate::memory::{ClientMemory, Hold};
 use crate::node::Shared;
 use crate::pg_catalog;
 use crate::scalar::Sequences;
 use crate::types::PgType;
 use settings::{Settings, Severity};
 use transaction::Open;
+use weight::Weight;
 
 /// What `version()` answers.
 pub(crate) const VERSION: &str = concat!("PostgreSQL 15.0 (Meridian ", env!("CARGO_PKG_VERSION"), ")");
@@ -64,6 +68,8 @@ pub(crate) const SERVER_VERSION: &str = "15.0";
 
 /// A text that is longer than this is parsed and bound apart.
 const LONG_TEXT_BYTES: usize = 16 << 10;
+/// What a prepared statement takes beside its text.
+const PREPARED_BYTES: usize = 1 << 10;
 
 /// Who opens a session.
 #[derive(Clone, Debug, Default)]
@@ -121,7 +127,11 @@ pub struct Session {
     /// What others are told of it.
     activity: Arc<Activity>,
     open: Open,
-    prepared: BTreeMap<String, Arc<Prepared>>,
+    /// By name, each with what its name and its place take.
+    prepared: BTreeMap<String, (Arc<Prepared>, Hold)>,
+    memory: ClientMemory,
+    /// The settings'.
+    settings_hold: Hold,
     sequences: Arc<Sequences>,
     notices: Vec<Notice>,
     parameter_changes: Vec<(String, String)>,
@@ -147,6 +157,7 @@ impl Session {
             ));
         };
         let settings = Settings::new(&params, database.id, &shared)?;
+        let memory = ClientMemory::new(&shared.memory);
         Ok(Session {
             shared,
             id,
@@ -154,6 +165,8 @@ impl Session {
             activity: Activity::new(params.backend_pid),
             open: Open::default(),
             prepared: BTreeMap::new(),
+            settings_hold: memory.nothing(),
+            memory,
             sequences: Arc::default(),
             notices: Vec::new(),
             parameter_changes: Vec::new(),
@@ -168,16 +181,23 @@ impl Session {
         parse::parse(sql)
     }
 
-    /// [`Session::parse`], with long texts apart from what serves clients.
+    /// [`Session::parse`], with long texts apart from what serves clients, and what the statements take counted.
     ///
     /// # Errors
-    /// As [`Session::parse`]; 57014.
+    /// As [`Session::parse`]; 57014, 53200.
     pub async fn parse_in_time(&self, sql: String, options: &ExecuteOptions) -> Result<Vec<Statement>, SqlError> {
-        if sql.len() <= LONG_TEXT_BYTES {
-            return parse::parse(&sql);
-        }
-        let parsed = self.shared.apart.run(async move { parse::parse(&sql) });
-        self.deadline(options).hold(&options.cancel, parsed).await
+        let weight = Weight::of(&sql);
+        let mut hold = self.memory.hold(weight.parsing_bytes())?;
+        let mut statements = if sql.len() <= LONG_TEXT_BYTES {
+            parse::parse(&sql)?
+        } else {
+            let parsed = self.shared.apart.run(async move { parse::parse(&sql) });
+            self.deadline(options).hold(&options.cancel, parsed).await?
+        };
+        hold.resize(weight.kept_bytes())?;
+        let hold = Arc::new(hold);
+        statements.iter_mut().for_each(|statement| statement.hold = Some(hold.clone()));
+        Ok(statements)
     }
 
     /// When a statement that is executed so has to be over.
@@ -264,7 +284,7 @@ impl Session {
     /// Keeps a prepared statement by name; the wire's and SQL's PREPARE share one namespace.
     ///
     /// # Errors
-    /// 42P05 when the name is taken.
+    /// 42P05 when the name is taken; 53200.
     pub fn store_prepared(&mut self, name: &str, prepared: Arc<Prepared>) -> Result<(), SqlError> {
         if self.prepared.contains_key(name) {
             return Err(SqlError::new(
@@ -272,7 +292,8 @@ impl Session {
                 format!("prepared statement \"{name}\" already exists"),
             ));
         }
-        self.prepared.insert(name.to_owned(), prepared);
+        let hold = self.memory.hold(name.len() + PREPARED_BYTES)?;
+        self.prepared.insert(name.to_owned(), (prepared, hold));
         Ok(())
     }
 
@@ -281,7 +302,7 @@ impl Session {
     /// # Errors
     /// 26000 when there is none.
     pub fn prepared(&self, name: &str) -> Result<Arc<Prepared>, SqlError> {
-        self.prepared.get(name).cloned().ok_or_else(|| {
+        self.prepared.get(name).map(|(prepared, _)| prepared.clone()).ok_or_else(|| {
             SqlError::new(code::INVALID_SQL_STATEMENT_NAME, format!("prepared statement \"{name}\" does not exist"))
         })
     }
@@ -289,6 +310,19 @@ impl Session {
     /// Forgets a prepared statement; that there was none is no error.
     pub fn close_prepared(&mut self, name: &str) {
         self.prepared.remove(name);
+    }
+
+    /// What the session holds.
+    pub fn memory(&self) -> &ClientMemory {
+        &self.memory
+    }
+
+    /// Counts the settings as they stand.
+    ///
+    /// # Errors
+    /// 53200.
+    fn hold_settings(&mut self) -> Result<(), SqlError> {
+        self.settings_hold.resize(self.settings.held_bytes())
     }
 
     /// The values this session has drawn from sequences.

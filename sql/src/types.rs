@@ -41,6 +41,7 @@ pub use arithmetic::{BinaryOperator, add_interval, add_interval_in_zone, arithme
 pub use binary::{decode, decode_binary, encode_binary};
 pub use cast::{CastContext, cast, cast_context};
 pub use compare::{compare, compare_sql};
+pub(crate) use datum::row_bytes;
 pub use datum::{ArrayValue, Datum, Interval};
 pub use numeric::Numeric;
 pub use pg_type::PgType;

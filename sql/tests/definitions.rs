@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use sql::types::Datum;
-use sql::{CancelToken, Session, SessionParams, SqlNode, SqlSettings};
+use sql::{CancelToken, Session, SessionParams, SqlError, SqlNode, SqlSettings};
 
 mod support;
 
@@ -42,6 +42,19 @@ async fn cancelled_at<T>(at: u32, cancel: &CancelToken, work: impl Future<Output
     (result, looks.get() >= at)
 }
 
+/// The work, dropped when it is looked at for the `at`-th time; whether it came to that.
+async fn gone_at<T>(at: u32, work: impl Future<Output = Result<T, SqlError>>) -> (Result<T, SqlError>, bool) {
+    let token = CancelToken::new();
+    let stopped = async {
+        tokio::select! {
+            biased;
+            () = token.cancelled() => Err(SqlError::new("57014", "gone")),
+            result = work => result,
+        }
+    };
+    cancelled_at(at, &token, stopped).await
+}
+
 #[test]
 fn a_definition_that_is_cancelled_at_any_moment_leaves_its_table_free() {
     in_runtime(async {
@@ -66,6 +79,73 @@ fn a_definition_that_is_cancelled_at_any_moment_leaves_its_table_free() {
             }
         }
         assert!(cancelled >= 3, "it is cancelled in several places: {cancelled}");
+    });
+}
+
+/// Definitions of a table, each with what undoes it.
+const DEFINITIONS: [(&str, &str); 9] = [
+    ("ALTER TABLE t ADD COLUMN m int DEFAULT 7", "ALTER TABLE t DROP COLUMN m"),
+    ("ALTER TABLE t ADD CONSTRAINT positive CHECK (n > 0)", "ALTER TABLE t DROP CONSTRAINT positive"),
+    ("ALTER TABLE t ALTER COLUMN n SET NOT NULL", "ALTER TABLE t ALTER COLUMN n DROP NOT NULL"),
+    ("ALTER TABLE t ADD CONSTRAINT one UNIQUE (n)", "ALTER TABLE t DROP CONSTRAINT one"),
+    ("ALTER TABLE t RENAME COLUMN o TO p", "ALTER TABLE t RENAME COLUMN p TO o"),
+    ("TRUNCATE t", "INSERT INTO t SELECT i, i, i FROM generate_series(1, 50) AS g(i)"),
+    ("DROP TABLE other", "CREATE TABLE other (id int PRIMARY KEY)"),
+    ("CREATE TABLE more (id int PRIMARY KEY)", "DROP TABLE more"),
+    ("DROP DATABASE d", "CREATE DATABASE d"),
+];
+
+/// Whoever defined something is gone, or stopped, at any moment: others go on, and it can be defined again.
+#[test]
+fn whatever_is_defined_may_be_stopped_at_any_moment() {
+    in_runtime(async {
+        let node = node().await;
+        let mut b = session(&node).await;
+        Box::pin(run(
+            &mut b,
+            "CREATE TABLE t (id int PRIMARY KEY, n int, o int); CREATE TABLE other (id int PRIMARY KEY)",
+        ))
+        .await
+        .expect("made");
+        Box::pin(run(&mut b, "CREATE DATABASE d")).await.expect("made");
+        Box::pin(run(&mut b, DEFINITIONS[5].1)).await.expect("filled");
+        Box::pin(run(&mut b, "SET lock_timeout = '20s'")).await.expect("set");
+        for (definition, undo) in DEFINITIONS {
+            let mut stopped = 0;
+            for at in (1..16).chain((16..160).step_by(11)) {
+                let mut a = session(&node).await;
+                let token = CancelToken::new();
+                let (result, came_to_it) = if at % 2 == 0 {
+                    cancelled_at(at, &token, Box::pin(run_until(&mut a, definition, &token))).await
+                } else {
+                    Box::pin(gone_at(at, Box::pin(run(&mut a, definition)))).await
+                };
+                drop(a);
+                let after = |what: &str, error| panic!("{definition}, look {at}: {what}: {error:?}");
+                Box::pin(run(&mut b, "UPDATE t SET o = o"))
+                    .await
+                    .or_else(|error| if error.code == "42703" { Ok(vec![]) } else { Err(error) })
+                    .unwrap_or_else(|error| after("its table is not free", error));
+                // Stopped, it may have been done or not; whatever it was, it can be undone and done.
+                match result {
+                    Ok(_) => drop(Box::pin(run(&mut b, undo)).await.unwrap_or_else(|error| after("undone", error))),
+                    Err(error) => {
+                        assert!(error.code == "57014", "{definition}: {error:?}");
+                        stopped += 1;
+                        if Box::pin(run(&mut b, definition)).await.is_err() {
+                            // It was done, though nobody heard of it.
+                            Box::pin(run(&mut b, undo)).await.unwrap_or_else(|error| after("undone", error));
+                            continue;
+                        }
+                        Box::pin(run(&mut b, undo)).await.unwrap_or_else(|error| after("undone", error));
+                    }
+                }
+                if !came_to_it {
+                    break;
+                }
+            }
+            assert!(stopped >= 2, "{definition} is stopped in several places: {stopped}");
+        }
     });
 }
 

@@ -197,7 +197,7 @@ async fn simple_query(session: &mut Session, text: &str, copying: &mut Option<Co
                 }
                 Outcome::CopyOut { mut data, .. } => {
                     while let Some(chunk) = data.next().await? {
-                        out.push_str(&String::from_utf8_lossy(&chunk));
+                        out.push_str(&String::from_utf8_lossy(&chunk.data));
                     }
                 }
             }

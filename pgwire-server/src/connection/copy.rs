@@ -1,6 +1,5 @@
 //! COPY, both ways.
 
-use futures::StreamExt;
 use pgwire::messages::copy::{CopyData, CopyDone, CopyInResponse, CopyOutResponse};
 use sql::{CancelToken, CopyIn, CopyStream, SqlError};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -31,6 +30,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 Frontend::CopyFail(reason) => {
                     return Err(SqlError::new("57014", format!("COPY from stdin failed: {reason}")).into());
                 }
+                Frontend::PassedOver { error, .. } => return Err(error.into()),
                 Frontend::Flush | Frontend::Sync => {}
                 _ => {
                     return Err(
@@ -50,17 +50,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     ) -> Result<String, Failure> {
         self.send_notices();
         self.framed.send(&CopyOutResponse::new(0, columns as i16, vec![0; columns]));
-        let mut rows = 0u64;
+        let mut rows = 0;
         loop {
             let chunk = tokio::select! {
                 biased;
-                chunk = data.0.next() => chunk,
+                chunk = data.next() => chunk?,
                 () = cancel.cancelled() => return Err(canceled().into()),
                 () = self.framed.closed() => return Err(canceled().into()),
             };
             let Some(chunk) = chunk else { break };
-            rows += 1;
-            self.framed.send(&CopyData::new(chunk?));
+            rows += chunk.rows;
+            self.framed.send(&CopyData::new(chunk.data.clone()));
             self.framed.flush_if_full().await?;
         }
         self.framed.send(&CopyDone::new());

@@ -7,12 +7,15 @@ use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
 use sql::types::{self, Datum, PgType, TypeSettings};
-use sql::{Column, Outcome, Prepared, Row, RowStream, RowsTag, SqlError, Statement, TransactionStatus};
+use sql::{Column, Hold, Outcome, Prepared, Row, RowStream, RowsTag, SqlError, Statement, TransactionStatus};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::rows::{Formats, append_rows, describe_columns, next_batch};
 use super::{Connection, Failure, PROTOCOL_VIOLATION, watched};
 use crate::wire::{Bind, Parse, Target};
+
+/// What a portal takes, beside its name and its parameters.
+const PORTAL_BYTES: usize = 512;
 
 /// A statement with its parameters, and how far it has run.
 pub(super) struct Portal {
@@ -20,6 +23,8 @@ pub(super) struct Portal {
     params: Vec<Datum>,
     formats: Vec<i16>,
     progress: Progress,
+    /// What the name and the parameters take.
+    _hold: Hold,
 }
 
 enum Progress {
@@ -75,8 +80,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         if !bind.portal.is_empty() && self.portals.contains_key(&bind.portal) {
             return Err(SqlError::new("42P03", format!("portal \"{}\" already exists", bind.portal)).into());
         }
+        let given: usize = bind.parameters.iter().flatten().map(Bytes::len).sum();
+        let params_bytes = 2 * given + bind.parameters.len() * size_of::<Datum>();
+        let hold = self.session.memory().hold(PORTAL_BYTES + bind.portal.len() + params_bytes)?;
         let params = decode_parameters(&bind, &prepared.params, &self.session.view().types)?;
-        let portal = Portal { prepared, params, formats: bind.result_formats, progress: Progress::Bound };
+        let portal = Portal { prepared, params, formats: bind.result_formats, progress: Progress::Bound, _hold: hold };
         if let Some(columns) = &portal.prepared.columns {
             Formats::of(&portal.formats, columns.len())?;
         }

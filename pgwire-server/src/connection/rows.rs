@@ -19,6 +19,17 @@ pub(super) struct Scratch {
     binary: Vec<u8>,
 }
 
+impl Scratch {
+    /// Room for a large value is not kept for the next one.
+    fn shrink(&mut self) {
+        const KEPT_BYTES: usize = 64 << 10;
+        self.text.clear();
+        self.text.shrink_to(KEPT_BYTES);
+        self.binary.clear();
+        self.binary.shrink_to(KEPT_BYTES);
+    }
+}
+
 /// The format of each column of a result.
 #[derive(Clone, Debug)]
 pub(super) struct Formats(Arc<[i16]>);
@@ -112,6 +123,7 @@ where
         framed.flush_if_full().await?;
         count += 1;
     }
+    scratch.shrink();
     Ok(count)
 }
 

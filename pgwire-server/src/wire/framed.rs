@@ -4,6 +4,7 @@ use std::io;
 
 use bytes::{Buf, BytesMut};
 use pgwire::messages::Message;
+use sql::{ClientMemory, Hold, SqlError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{Frontend, StartupPacket};
@@ -14,6 +15,10 @@ const MAX_MESSAGE_BYTES: usize = 64 << 20;
 const MAX_STARTUP_BYTES: usize = 10_000;
 /// Output is sent once this much is buffered, so that a large result needs bounded memory.
 const SEND_ABOVE_BYTES: usize = 64 << 10;
+/// A message longer than this is counted before it is read, and its buffer goes with it.
+const LARGE_BYTES: usize = 64 << 10;
+/// A buffer that nothing large is in.
+const SMALL_BYTES: usize = 8 << 10;
 
 /// Why a connection cannot go on reading.
 #[derive(Debug, thiserror::Error)]
@@ -48,12 +53,24 @@ pub struct Framed<S> {
     socket: S,
     incoming: BytesMut,
     outgoing: BytesMut,
+    /// The message in hand or on its way in, if it is large.
+    held: Hold,
+    passed_over: Option<PassedOver>,
+}
+
+/// A message that there is no room for.
+struct PassedOver {
+    kind: u8,
+    /// What of it has not arrived yet.
+    left_bytes: usize,
+    error: SqlError,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
     /// Frames messages on a socket.
-    pub fn new(socket: S) -> Self {
-        Framed { socket, incoming: BytesMut::with_capacity(8 << 10), outgoing: BytesMut::with_capacity(8 << 10) }
+    pub fn new(socket: S, memory: &ClientMemory) -> Self {
+        let (incoming, outgoing) = (BytesMut::with_capacity(SMALL_BYTES), BytesMut::with_capacity(SMALL_BYTES));
+        Framed { socket, incoming, outgoing, held: memory.nothing(), passed_over: None }
     }
 
     /// The first packet; `None` when the client left before it was whole.
@@ -74,11 +91,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
         }
     }
 
-    /// The next message; `None` when the client left.
+    /// The next message; `None` when the client left. The one before is done with. Cancel safe.
     pub async fn read(&mut self) -> Result<Option<Frontend>, WireError> {
         loop {
+            if let Some(passed_over) = self.pass_over() {
+                return Ok(Some(passed_over));
+            }
             if let Some(message) = self.take_buffered()? {
                 return Ok(Some(message));
+            }
+            if self.passed_over.is_none() && !self.make_room()? {
+                continue;
             }
             if !self.fill().await? {
                 return Ok(None);
@@ -86,12 +109,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
         }
     }
 
+    /// Sees to it that there is room for the next message, if it is large and not there yet: else it is passed over.
+    fn make_room(&mut self) -> Result<bool, WireError> {
+        let Some(whole) = self.next_length()?.filter(|whole| *whole > LARGE_BYTES) else {
+            let _ = self.held.resize(0);
+            return Ok(true);
+        };
+        match self.held.resize(whole) {
+            Ok(()) => {
+                self.incoming.reserve(whole.saturating_sub(self.incoming.len()));
+                Ok(true)
+            }
+            Err(error) => {
+                self.passed_over = Some(PassedOver { kind: self.incoming[0], left_bytes: whole, error });
+                Ok(false)
+            }
+        }
+    }
+
+    /// Drops what has arrived of a message that is passed over; gives what is said of it once that is all.
+    fn pass_over(&mut self) -> Option<Frontend> {
+        let passed_over = self.passed_over.as_mut()?;
+        let arrived = passed_over.left_bytes.min(self.incoming.len());
+        self.incoming.advance(arrived);
+        passed_over.left_bytes -= arrived;
+        if passed_over.left_bytes > 0 {
+            return None;
+        }
+        self.passed_over.take().map(|PassedOver { kind, error, .. }| Frontend::PassedOver { kind, error })
+    }
+
     /// The next message, if all of it has arrived.
     pub fn take_buffered(&mut self) -> Result<Option<Frontend>, WireError> {
         let Some(whole) = self.buffered_length()? else { return Ok(None) };
         let kind = self.incoming[0];
         self.incoming.advance(5);
-        Frontend::decode(kind, self.incoming.split_to(whole - 5).freeze()).map(Some)
+        let body = self.incoming.split_to(whole - 5).freeze();
+        if whole > LARGE_BYTES {
+            // What is left of a large buffer would keep all of it.
+            let mut small = BytesMut::with_capacity(SMALL_BYTES.max(self.incoming.len()));
+            small.extend_from_slice(&self.incoming);
+            self.incoming = small;
+        }
+        Frontend::decode(kind, body).map(Some)
     }
 
     /// The type of the next message, if all of it has arrived.
@@ -101,13 +161,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
 
     /// Bytes of the next message with its header, if all of it has arrived.
     fn buffered_length(&self) -> Result<Option<usize>, WireError> {
-        if self.incoming.len() < 5 {
+        Ok(self.next_length()?.filter(|whole| self.incoming.len() >= *whole))
+    }
+
+    /// Bytes of the next message with its header, if its header has arrived.
+    fn next_length(&self) -> Result<Option<usize>, WireError> {
+        if self.incoming.len() < 5 || self.passed_over.is_some() {
             return Ok(None);
         }
         let length = (&self.incoming[1..5]).get_i32();
         let whole = usize::try_from(length).ok().filter(|whole| (4..=MAX_MESSAGE_BYTES).contains(whole));
-        let whole = whole.ok_or(WireError::Length(length.into()))? + 1;
-        Ok((self.incoming.len() >= whole).then_some(whole))
+        Ok(Some(whole.ok_or(WireError::Length(length.into()))? + 1))
     }
 
     /// Waits until the client leaves, buffering what it sends meanwhile. Cancel safe.
@@ -160,7 +224,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
             self.socket.write_all(&self.outgoing).await?;
             self.outgoing.clear();
             if self.outgoing.capacity() > 4 * SEND_ABOVE_BYTES {
-                self.outgoing = BytesMut::with_capacity(8 << 10);
+                self.outgoing = BytesMut::with_capacity(SMALL_BYTES);
             }
         }
         self.socket.flush().await

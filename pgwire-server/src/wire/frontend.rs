@@ -1,6 +1,7 @@
 //! What a client may send.
 
 use bytes::{Buf, Bytes};
+use sql::SqlError;
 
 use super::WireError;
 
@@ -36,6 +37,13 @@ pub enum Frontend {
     CopyFail(String),
     /// An answer to a request for authentication.
     Password(Bytes),
+    /// A message of that type came that there was no room for.
+    PassedOver {
+        /// Its type.
+        kind: u8,
+        /// What the client is told.
+        error: SqlError,
+    },
     /// The client leaves.
     Terminate,
 }

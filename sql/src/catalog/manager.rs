@@ -49,6 +49,9 @@ struct Use {
     by: Arc<Activity>,
 }
 
+/// As much of a statement as others are told: PostgreSQL's `track_activity_query_size`.
+const KEPT_STATEMENT_BYTES: usize = 1 << 10;
+
 /// What a session is at, for those whom it is in the way of.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
@@ -63,9 +66,13 @@ impl Activity {
         Arc::new(Activity { backend_pid, now: Mutex::default() })
     }
 
-    /// A statement begins.
+    /// A statement begins. What it says is kept until the next one, so of a long one only the beginning is.
     pub fn runs(&self, statement: &Arc<str>) {
-        self.now.lock().1 = Some(statement.clone());
+        let kept = match statement.len() > KEPT_STATEMENT_BYTES {
+            true => Arc::from(&statement[..statement.floor_char_boundary(KEPT_STATEMENT_BYTES)]),
+            false => statement.clone(),
+        };
+        self.now.lock().1 = Some(kept);
     }
 
     /// A transaction begins.

@@ -6,10 +6,15 @@ use crate::error::{SqlError, code};
 /// A field: `None` for NULL.
 pub(super) type Field = Option<String>;
 
+/// A buffer that is larger than this does not outlive what is in it.
+const KEPT_CAPACITY_BYTES: usize = 64 << 10;
+
 /// Cuts data that comes in chunks into rows of fields. What is not a whole row yet is kept.
 pub(super) struct Cutter {
     options: CopyOptions,
     kept: Vec<u8>,
+    /// Where the line in hand begins in `kept`.
+    start: usize,
     /// How far `kept` was looked through, and whether inside quotes there (CSV).
     seen: usize,
     quoted: bool,
@@ -21,36 +26,47 @@ pub(super) struct Cutter {
 impl Cutter {
     pub fn new(options: CopyOptions) -> Self {
         let header_due = options.header;
-        Cutter { options, kept: Vec::new(), seen: 0, quoted: false, header_due, ended: false }
+        Cutter { options, kept: Vec::new(), start: 0, seen: 0, quoted: false, header_due, ended: false }
     }
 
-    /// Takes a chunk, and hands out the rows that are complete.
-    pub fn push(&mut self, data: &[u8], rows: &mut Vec<Vec<Field>>) -> Result<(), SqlError> {
+    /// Takes a chunk.
+    pub fn push(&mut self, data: &[u8]) {
         if self.ended {
-            return Ok(());
+            return;
         }
+        self.kept.drain(..self.start);
+        self.seen -= self.start;
+        self.start = 0;
         self.kept.extend_from_slice(data);
-        let mut start = 0;
-        while let Some(end) = self.line_end() {
-            let line = trim_return(&self.kept[start..end]).to_vec();
-            start = end + 1;
-            self.line(&line, rows)?;
-            if self.ended {
-                break;
+    }
+
+    /// Bytes that are kept.
+    pub fn kept_bytes(&self) -> usize {
+        self.kept.capacity()
+    }
+
+    /// The next row that is complete.
+    pub fn next_row(&mut self) -> Result<Option<Vec<Field>>, SqlError> {
+        while !self.ended {
+            let Some(end) = self.line_end() else { break };
+            let start = std::mem::replace(&mut self.start, end + 1);
+            if let Some(row) = self.line(start, end)? {
+                return Ok(Some(row));
             }
         }
-        self.kept.drain(..start);
-        self.seen -= start;
-        Ok(())
+        if self.kept.len() == self.start && self.kept.capacity() > KEPT_CAPACITY_BYTES {
+            (self.kept, self.start, self.seen) = (Vec::new(), 0, 0);
+        }
+        Ok(None)
     }
 
     /// The data is over: the last line may lack its end.
-    pub fn finish(&mut self, rows: &mut Vec<Vec<Field>>) -> Result<(), SqlError> {
-        let rest = std::mem::take(&mut self.kept);
+    pub fn finish(&mut self) -> Result<Option<Vec<Field>>, SqlError> {
         if self.quoted {
             return Err(malformed("unterminated CSV quoted field"));
         }
-        if rest.is_empty() || self.ended { Ok(()) } else { self.line(trim_return(&rest), rows) }
+        let (start, end) = (self.start, self.kept.len());
+        if start == end || self.ended { Ok(None) } else { self.line(start, end) }
     }
 
     /// The next end of a line at or after `seen`.
@@ -72,19 +88,21 @@ impl Cutter {
         None
     }
 
-    fn line(&mut self, line: &[u8], rows: &mut Vec<Vec<Field>>) -> Result<(), SqlError> {
+    /// A line of `kept`, unless it is a header or the end.
+    fn line(&mut self, start: usize, end: usize) -> Result<Option<Vec<Field>>, SqlError> {
+        let line = trim_return(&self.kept[start..end]);
         if line == b"\\." {
             self.ended = true;
-            return Ok(());
+            return Ok(None);
         }
         if std::mem::take(&mut self.header_due) {
-            return Ok(());
+            return Ok(None);
         }
-        rows.push(match self.options.format {
+        let row = match self.options.format {
             CopyFormat::Text => self.text(line)?,
             CopyFormat::Csv => self.csv(line)?,
-        });
-        Ok(())
+        };
+        Ok(Some(row))
     }
 
     fn text(&self, line: &[u8]) -> Result<Vec<Field>, SqlError> {

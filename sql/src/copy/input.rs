@@ -10,6 +10,7 @@ use crate::catalog::Table;
 use crate::dml::rules::{Rules, default_of};
 use crate::dml::writer::Writer;
 use crate::error::{SqlError, code};
+use crate::memory::{Hold, PIECE_BYTES};
 use crate::scalar::{EvalContext, Scalar};
 use crate::session::{Deadline, Row, Running, timed_out};
 use crate::types::parse_text;
@@ -38,6 +39,9 @@ pub struct CopyIn {
     /// Nobody else can see the table, and nothing of it is unique.
     invisible: bool,
     pending: Vec<Vec<Field>>,
+    pending_bytes: usize,
+    /// What is not a row yet.
+    held: Hold,
     lines: u64,
     deadline: Deadline,
 }
@@ -62,6 +66,8 @@ impl CopyIn {
             format: options.format,
             header: options.header,
             cutter: Cutter::new(options),
+            held: running.memory.nothing(),
+            pending_bytes: 0,
             running,
             table,
             targets,
@@ -84,9 +90,18 @@ impl CopyIn {
     /// # Errors
     /// What parsing or writing the rows meets.
     pub async fn write(&mut self, data: Bytes) -> Result<(), SqlError> {
-        let cut = self.cutter.push(&data, &mut self.pending);
-        cut.map_err(|error| self.at_next_line(error))?;
-        if self.pending.len() >= BATCH_ROWS { self.flush_in_time().await } else { Ok(()) }
+        // The buffer doubles when it grows.
+        self.held.resize(2 * (self.cutter.kept_bytes() + data.len()))?;
+        self.cutter.push(&data);
+        drop(data);
+        while let Some(fields) = self.cutter.next_row().map_err(|error| self.at_next_line(error))? {
+            self.pending_bytes += fields.iter().flatten().map(String::len).sum::<usize>();
+            self.pending.push(fields);
+            if self.pending.len() >= BATCH_ROWS || self.pending_bytes >= PIECE_BYTES {
+                self.flush_in_time().await?;
+            }
+        }
+        self.held.resize(2 * self.cutter.kept_bytes())
     }
 
     /// No more data. Returns the command tag, `COPY 5`.
@@ -94,8 +109,8 @@ impl CopyIn {
     /// # Errors
     /// As [`CopyIn::write`].
     pub async fn finish(mut self) -> Result<String, SqlError> {
-        let cut = self.cutter.finish(&mut self.pending);
-        cut.map_err(|error| self.at_next_line(error))?;
+        let last = self.cutter.finish().map_err(|error| self.at_next_line(error))?;
+        self.pending.extend(last);
         self.flush_in_time().await?;
         Ok(format!("COPY {}", self.lines))
     }
@@ -113,6 +128,7 @@ impl CopyIn {
 
     async fn flush(&mut self) -> Result<(), SqlError> {
         let pending = std::mem::take(&mut self.pending);
+        self.pending_bytes = 0;
         for lines in pending.chunks(BATCH_ROWS) {
             for (_, default) in &self.defaults {
                 self.running.prepare_sequences(std::slice::from_ref(default), lines.len()).await?;

@@ -9,7 +9,7 @@ use futures::stream;
 use super::options::{CopyFormat, CopyOptions};
 use crate::bind::{name_parts, normalize};
 use crate::error::SqlError;
-use crate::session::{Column, CopyStream, Outcome, Row, Session, SessionView, Statement};
+use crate::session::{Column, CopyChunk, CopyStream, Outcome, Row, Session, SessionView, Statement};
 use crate::types::{Datum, format_text};
 
 impl Session {
@@ -43,11 +43,13 @@ impl Session {
         });
         let state = (rows, columns, view, options, header);
         let data = stream::try_unfold(state, |(mut rows, columns, view, options, header)| async move {
-            if let Some(header) = header {
-                return Ok(Some((header, (rows, columns, view, options, None))));
+            if let Some(data) = header {
+                let chunk = CopyChunk { data, rows: 0, _hold: None };
+                return Ok(Some((chunk, (rows, columns, view, options, None))));
             }
             let Some(batch) = rows.next().await? else { return Ok(None) };
-            let chunk = encode(&batch, &columns, &view, &options);
+            let data = encode(&batch, &columns, &view, &options);
+            let chunk = CopyChunk { data, rows: batch.len() as u64, _hold: rows.take_hold() };
             Ok(Some((chunk, (rows, columns, view, options, None))))
         });
         Ok(Outcome::CopyOut { columns: width, data: CopyStream(Box::pin(data)) })

@@ -19,9 +19,12 @@ fn cut(format: CopyFormat, data: &str, step: usize) -> Vec<Vec<Field>> {
     let mut cutter = Cutter::new(options(format));
     let mut rows = Vec::new();
     for chunk in data.as_bytes().chunks(step) {
-        cutter.push(chunk, &mut rows).expect("the data is well formed");
+        cutter.push(chunk);
+        while let Some(row) = cutter.next_row().expect("the data is well formed") {
+            rows.push(row);
+        }
     }
-    cutter.finish(&mut rows).expect("the data is well formed");
+    rows.extend(cutter.finish().expect("the data is well formed"));
     rows
 }
 

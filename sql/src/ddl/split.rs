@@ -54,7 +54,7 @@ impl Session {
         }
         Ok(Outcome::Rows {
             columns: Arc::from([Column::computed("key", PgType::Text)]),
-            rows: RowStream::Ready(split),
+            rows: RowStream::few(split),
             tag: RowsTag::Fixed("ALTER TABLE"),
         })
     }

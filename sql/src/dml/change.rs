@@ -15,16 +15,23 @@ use crate::fastpath::access::{Access, Path};
 use crate::fastpath::read::{FoundRow, Reader};
 use crate::fastpath::select::Output;
 use crate::scalar::{EvalContext, Scalar};
-use crate::session::{Row, Running};
+use crate::session::{KeptRows, Row, Running};
 use crate::types::Datum;
 
 /// What a statement that writes came to.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Changed {
     /// Rows written.
     pub rows: u64,
     /// What RETURNING yields.
-    pub returned: Vec<Row>,
+    pub returned: KeptRows,
+}
+
+impl Changed {
+    /// Nothing yet.
+    pub fn nothing(running: &Running) -> Self {
+        Changed { rows: 0, returned: KeptRows::new(&running.memory) }
+    }
 }
 
 /// SET: columns and what they become.
@@ -164,7 +171,7 @@ impl ChangePlan {
             LockStrength::Exclusive,
             OwnWrites::BeforeStatement,
         )?;
-        let mut changed = Changed::default();
+        let mut changed = Changed::nothing(running);
         // Rows that move in the index they are read along must all be found before the first is moved.
         let stays_put = matches!(&self.access.path, Path::Span(span) if span.index_id.is_none())
             && self.update.as_ref().is_none_or(|(set, _)| !set.touches(&self.table.primary_positions));
@@ -173,7 +180,8 @@ impl ChangePlan {
                 self.change(running, found, &mut changed).await?;
             }
         } else {
-            let found = reader.collect(&running.transaction, &context).await?;
+            let mut held = running.memory.nothing();
+            let found = reader.collect(&running.transaction, &context, &mut held).await?;
             self.change(running, found, &mut changed).await?;
         }
         Ok(changed)
@@ -187,7 +195,7 @@ impl ChangePlan {
             for FoundRow { key, row } in &found {
                 writer.delete(key, row).await?;
                 if let Some(returning) = &self.returning {
-                    changed.returned.push(returning.row(&EvalContext { row, ..context })?);
+                    changed.returned.push(returning.row(&EvalContext { row, ..context })?)?;
                 }
             }
             return Ok(());
@@ -204,7 +212,7 @@ impl ChangePlan {
         writer.update(&changes).await?;
         if let Some(returning) = &self.returning {
             for (_, _, new) in &changes {
-                changed.returned.push(returning.row(&EvalContext { row: new, ..context })?);
+                changed.returned.push(returning.row(&EvalContext { row: new, ..context })?)?;
             }
         }
         Ok(())

@@ -1,7 +1,9 @@
 //! INSERT.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use datafusion::sql::sqlparser::ast::{self, Expr, SetExpr, TableObject};
 use txn::LockStrength;
 
@@ -13,11 +15,12 @@ use crate::bind::{BindError, BindResult, Binder, Bound, Scope, ScopeColumn, name
 use crate::catalog::Table;
 use crate::error::{SqlError, code};
 use crate::fastpath::select::Output;
+use crate::memory::{Hold, PIECE_BYTES};
 use crate::scalar::{EvalContext, Scalar};
 use crate::session::{Column, Row, Running, Source};
-use crate::types::Datum;
+use crate::types::{Datum, row_bytes};
 
-/// Rows handled at a time when they come from a query.
+/// Rows handled at a time.
 const BATCH_ROWS: usize = 1024;
 
 /// A bound INSERT.
@@ -42,6 +45,23 @@ struct OnConflict {
     arbiter: Option<Arbiter>,
     /// What to do with the row that is there; none for DO NOTHING. The expressions see the old row, then the proposed one.
     update: Option<(Assignments, Option<Scalar>)>,
+}
+
+/// The keys of the rows that a statement with ON CONFLICT has written.
+struct Touched {
+    keys: BTreeSet<Bytes>,
+    held: Hold,
+}
+
+/// What a key takes besides its bytes.
+const KEY_OVERHEAD_BYTES: usize = 64;
+
+impl Touched {
+    fn note(&mut self, key: Bytes) -> Result<(), SqlError> {
+        self.held.grow(KEY_OVERHEAD_BYTES + key.len())?;
+        self.keys.insert(key);
+        Ok(())
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,18 +122,25 @@ impl InsertPlan {
 
     /// Executes it. Returns the number of rows, and what RETURNING yields.
     pub async fn execute(&self, running: &Running) -> Result<Changed, SqlError> {
-        let mut changed = Changed::default();
+        let mut changed = Changed::nothing(running);
+        let mut touched = Touched { keys: BTreeSet::new(), held: running.memory.nothing() };
         match &self.source {
             Input::Values(rows) => {
                 running.prepare_sequences(rows.iter().flatten(), 1).await?;
                 let context = running.eval_context();
-                let mut built = Vec::with_capacity(rows.len());
+                let (mut built, mut bytes) = (Vec::with_capacity(rows.len().min(BATCH_ROWS)), 0);
                 for row in rows {
                     // However many there are, others have their turn.
                     tokio::task::coop::consume_budget().await;
-                    built.push(self.build(row, &context)?);
+                    let row = self.build(row, &context)?;
+                    bytes += row_bytes(&row);
+                    built.push(row);
+                    if built.len() >= BATCH_ROWS || bytes >= PIECE_BYTES {
+                        self.write(running, std::mem::take(&mut built), &mut touched, &mut changed).await?;
+                        bytes = 0;
+                    }
                 }
-                self.write(running, built, &mut changed).await?;
+                self.write(running, built, &mut touched, &mut changed).await?;
             }
             Input::Query(source, template) => {
                 let mut stream = source.execute(running).await?;
@@ -125,7 +152,7 @@ impl InsertPlan {
                             .iter()
                             .map(|row| self.build(template, &EvalContext { row, ..context }))
                             .collect::<Result<Vec<_>, _>>()?;
-                        self.write(running, built, &mut changed).await?;
+                        self.write(running, built, &mut touched, &mut changed).await?;
                     }
                 }
             }
@@ -139,7 +166,13 @@ impl InsertPlan {
         Ok(row)
     }
 
-    async fn write(&self, running: &Running, rows: Vec<Row>, changed: &mut Changed) -> Result<(), SqlError> {
+    async fn write(
+        &self,
+        running: &Running,
+        rows: Vec<Row>,
+        touched: &mut Touched,
+        changed: &mut Changed,
+    ) -> Result<(), SqlError> {
         let writer = running.writer(&self.table);
         let rows = match &self.conflict {
             None => {
@@ -148,9 +181,8 @@ impl InsertPlan {
             }
             Some(conflict) => {
                 let mut written = Vec::with_capacity(rows.len());
-                let mut touched = Vec::new();
                 for row in rows {
-                    written.extend(self.upsert(running, &writer, conflict, row, &mut touched).await?);
+                    written.extend(self.upsert(running, &writer, conflict, row, touched).await?);
                 }
                 written
             }
@@ -159,7 +191,7 @@ impl InsertPlan {
         if let Some(returning) = &self.returning {
             let context = running.eval_context();
             for row in &rows {
-                changed.returned.push(returning.row(&EvalContext { row, ..context })?);
+                changed.returned.push(returning.row(&EvalContext { row, ..context })?)?;
             }
         }
         Ok(())
@@ -172,15 +204,15 @@ impl InsertPlan {
         writer: &Writer<'_>,
         conflict: &OnConflict,
         row: Row,
-        touched: &mut Vec<bytes::Bytes>,
+        touched: &mut Touched,
     ) -> Result<Option<Row>, SqlError> {
         let Some((old_key, old)) = self.find_conflict(running, conflict, &row).await? else {
-            touched.push(row_key(&self.table, &row)?);
+            touched.note(row_key(&self.table, &row)?)?;
             writer.insert(std::slice::from_ref(&row)).await?;
             return Ok(Some(row));
         };
         let Some((assignments, filter)) = &conflict.update else { return Ok(None) };
-        if touched.contains(&old_key) {
+        if touched.keys.contains(&old_key) {
             return Err(SqlError::new(
                 code::CARDINALITY_VIOLATION,
                 "ON CONFLICT DO UPDATE command cannot affect row a second time",
@@ -200,7 +232,7 @@ impl InsertPlan {
         running.prepare_sequences(&assignments.scalars(), 1).await?;
         let new = assignments.apply(old.clone(), &context)?;
         self.rules.verify(&self.table, &EvalContext { row: &new, ..context })?;
-        touched.push(row_key(&self.table, &new)?);
+        touched.note(row_key(&self.table, &new)?)?;
         let change = [(old_key, old, new)];
         writer.update(&change).await?;
         let [(_, _, new)] = change;
@@ -213,7 +245,7 @@ impl InsertPlan {
         running: &Running,
         conflict: &OnConflict,
         row: &[Datum],
-    ) -> Result<Option<(bytes::Bytes, Row)>, SqlError> {
+    ) -> Result<Option<(Bytes, Row)>, SqlError> {
         let lock = if conflict.update.is_some() { LockStrength::Exclusive } else { LockStrength::None };
         let transaction = &running.transaction;
         let looks_at = |arbiter| conflict.arbiter.is_none_or(|wanted| wanted == arbiter);

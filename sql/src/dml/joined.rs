@@ -212,8 +212,8 @@ impl JoinedPlan {
     /// Executes it.
     pub async fn execute(&self, running: &Running) -> Result<Changed, SqlError> {
         // All rows are found before the first is written: the query must not meet what the statement writes.
-        let found = self.source.execute(running).await?.collect().await?;
-        let mut changed = Changed::default();
+        let (found, _held) = self.source.execute(running).await?.keep(&running.memory).await?.into_parts();
+        let mut changed = Changed::nothing(running);
         let mut seen = BTreeSet::new();
         for rows in found.chunks(BATCH_ROWS) {
             let mut keys: Vec<Bytes> = Vec::with_capacity(rows.len());
@@ -286,7 +286,7 @@ impl JoinedPlan {
     ) -> Result<(), SqlError> {
         if let Some(returning) = &self.returning {
             row.extend_from_slice(&input[self.others_from..]);
-            changed.returned.push(returning.row(&EvalContext { row: &row, ..*context })?);
+            changed.returned.push(returning.row(&EvalContext { row: &row, ..*context })?)?;
         }
         Ok(())
     }

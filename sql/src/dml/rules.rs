@@ -70,11 +70,21 @@ fn failing_row(table: &Table, context: &EvalContext<'_>) -> String {
             let column = &table.columns[*position];
             match &context.row[*position] {
                 Datum::Null => "null".to_owned(),
-                value => to_text(value, column.ty, column.typmod, &context.view.types),
+                value => shown(to_text(value, column.ty, column.typmod, &context.view.types)),
             }
         })
         .collect();
     format!("Failing row contains ({}).", values.join(", "))
+}
+
+/// As much of a value as an error shows: PostgreSQL's 64 bytes.
+fn shown(mut value: String) -> String {
+    const MAX_SHOWN_BYTES: usize = 64;
+    if value.len() > MAX_SHOWN_BYTES {
+        value.truncate(value.floor_char_boundary(MAX_SHOWN_BYTES));
+        value.push_str("...");
+    }
+    value
 }
 
 /// The expression a column has when none is given.

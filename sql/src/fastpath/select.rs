@@ -16,7 +16,7 @@ use crate::catalog::{RelationRef, Table};
 use crate::error::{SqlError, code};
 use crate::scalar::{EvalContext, Scalar};
 use crate::select::column_name;
-use crate::session::{Column, Row, RowStream, Running};
+use crate::session::{Batch, Column, Row, RowStream, Running};
 use crate::types::Datum;
 
 /// A bound SELECT.
@@ -201,7 +201,8 @@ impl SelectPlan {
         let context = running.eval_context();
         let Some((table, access)) = &self.source else {
             running.prepare_sequences(&self.output.scalars, 1).await?;
-            return Ok(RowStream::Ready(if self.limit == Some(0) { vec![] } else { vec![self.output.row(&context)?] }));
+            let rows = if self.limit == Some(0) { vec![] } else { vec![self.output.row(&context)?] };
+            return Ok(RowStream::ready(Batch::counted(rows, &running.memory)?));
         };
         let mut reader = Reader::new(table.clone(), access, &context, LockStrength::None, OwnWrites::All)?;
         if access.is_narrow() && self.limit.is_none() {
@@ -212,7 +213,7 @@ impl SelectPlan {
                 rows.push(self.output.row_from(found.row, &context)?);
             }
             if access.is_point() {
-                return Ok(RowStream::Ready(rows));
+                return Ok(RowStream::ready(Batch::counted(rows, &running.memory)?));
             }
             return Ok(self.stream(running, reader, rows));
         }
@@ -223,11 +224,12 @@ impl SelectPlan {
     fn stream(self: &Arc<Self>, running: &Running, reader: Reader, first: Vec<Row>) -> RowStream {
         let left = self.limit.unwrap_or(u64::MAX);
         let state = (self.clone(), running.clone(), reader, Some(first), left);
-        RowStream::Stream(Box::pin(stream::try_unfold(state, |(plan, running, mut reader, first, left)| async move {
+        RowStream::stream(stream::try_unfold(state, |(plan, running, mut reader, first, left)| async move {
             if left == 0 {
                 return Ok(None);
             }
             if let Some(first) = first.filter(|first| !first.is_empty()) {
+                let first = Batch::counted(first, &running.memory)?;
                 return Ok(Some((first, (plan, running, reader, None, left))));
             }
             let context = running.eval_context();
@@ -238,8 +240,9 @@ impl SelectPlan {
                 rows.push(plan.output.row_from(one.row, &context)?);
             }
             let left = left - rows.len() as u64;
+            let rows = Batch::counted(rows, &running.memory)?;
             Ok(Some((rows, (plan, running.clone(), reader, None, left))))
-        })))
+        }))
     }
 }
 

@@ -64,7 +64,19 @@ fn what_is_freed_for_others_does_not_make_room() {
 #[test]
 fn what_the_engine_allocates_is_not_the_querys() {
     let (pool, account) = account();
-    account.aside(|| hold(150));
+    account.aside(|| hold(150), |()| 0);
     account.settle().unwrap();
     assert_eq!(pool.reserved(), 0);
+}
+
+#[test]
+fn what_a_scan_gives_is_the_querys() {
+    let (pool, account) = account();
+    // A page was read, which leaves 10 MiB in a cache, and a batch of 60 MiB was made of it.
+    account.aside(|| hold(70), |()| 60 << 20);
+    account.settle().unwrap();
+    assert_eq!(pool.reserved(), 56 << 20, "the batch, but for the slack");
+    hold(-60);
+    account.settle().unwrap();
+    assert_eq!(pool.reserved(), 0, "the batch is gone");
 }

@@ -278,13 +278,21 @@ impl Stream for Guarded {
             return Poll::Ready(Some(Ok(this.piece(rest))));
         }
         let batch = match &this.work.account {
-            Some(account) if this.reads => account.aside(|| this.batches.poll_next_unpin(cx)),
+            Some(account) if this.reads => account.aside(|| this.batches.poll_next_unpin(cx), held_by_batch),
             _ => this.batches.poll_next_unpin(cx),
         };
         if batch.is_ready() {
             turn.made_progress();
         }
         batch.map_ok(|batch| this.piece(batch))
+    }
+}
+
+/// What the batch that was given, if one was, holds.
+fn held_by_batch(polled: &Poll<Option<Result<RecordBatch>>>) -> usize {
+    match polled {
+        Poll::Ready(Some(Ok(batch))) => batch.get_array_memory_size(),
+        _ => 0,
     }
 }
 

@@ -11,7 +11,7 @@ use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 
 use super::errors::sql_error;
 use super::guard::guarded;
@@ -23,7 +23,7 @@ use crate::arrow::{datum_at, scalar_of};
 use crate::error::SqlError;
 use crate::interrupt::{self, Work};
 use crate::query::{ExplainOptions, QueryContext, QueryPlan};
-use crate::session::{CancelToken, Column, Row, RowStream};
+use crate::session::{Batch, CancelToken, Column, Row, RowStream, rows_in_piece};
 use crate::stack::{Deep, DeepStream, contained, contained_async};
 use crate::types::{Datum, PgType};
 
@@ -61,7 +61,7 @@ impl QueryPlan for PlannedQuery {
 
     async fn execute(&self, context: &QueryContext) -> Result<RowStream, SqlError> {
         let (plan, context) = (self.clone(), context.clone());
-        Ok(RowStream::Stream(self.apart.stream(|token| async move { plan.rows(&context, token).await })))
+        Ok(RowStream::stream(self.apart.stream(|token| async move { plan.rows(&context, token).await })))
     }
 
     async fn explain(&self, context: &QueryContext, options: ExplainOptions) -> Result<Vec<String>, SqlError> {
@@ -74,7 +74,7 @@ impl QueryPlan for PlannedQuery {
 
 impl PlannedQuery {
     /// Its rows, until the token is set.
-    async fn rows(self, context: &QueryContext, token: CancelToken) -> Result<Items<Vec<Row>>, SqlError> {
+    async fn rows(self, context: &QueryContext, token: CancelToken) -> Result<Items<Batch>, SqlError> {
         let (work, levels) = (self.work(token), self.plan.levels());
         let physical = interrupt::scope(work.clone(), self.physical(context)).await?;
         let physical = contained(levels, || guarded(physical).map_err(sql_error))?;
@@ -82,11 +82,15 @@ impl PlannedQuery {
         let types: Arc<[PgType]> = self.columns.iter().map(|column| column.ty).collect();
         let task = self.task(context, &work);
         let batches = contained(levels, || execute_stream(physical.clone(), task).map_err(sql_error))?;
-        let rows = batches.map(move |batch| match (batch, &work.account) {
-            // Whoever takes the rows frees them.
-            (Ok(batch), Some(account)) => account.aside(|| rows_of(&batch, &types)),
-            (Ok(batch), None) => rows_of(&batch, &types),
-            (Err(error), _) => Err(sql_error(error)),
+        let memory = context.memory.clone();
+        let rows = batches.map_err(sql_error).map_ok(pieces).try_flatten().map(move |piece| {
+            let piece = piece?;
+            let rows = || Batch::counted(rows_of(&piece, &types)?, &memory);
+            match &work.account {
+                // Whoever takes the rows frees them.
+                Some(account) => account.aside(rows, |_| 0),
+                None => rows(),
+            }
         });
         Ok(Box::pin(DeepStream::new(levels, rows)))
     }
@@ -156,6 +160,13 @@ impl PlannedQuery {
             Arc::new(environment),
         ))
     }
+}
+
+/// A batch cut so that its rows, which somebody else counts, are never much at a time.
+fn pieces(batch: RecordBatch) -> impl Stream<Item = Result<RecordBatch, SqlError>> {
+    let step = rows_in_piece(batch.num_rows(), batch.get_array_memory_size());
+    let starts = (0..batch.num_rows()).step_by(step);
+    stream::iter(starts.map(move |start| Ok(batch.slice(start, step.min(batch.num_rows() - start)))))
 }
 
 /// A batch as rows.

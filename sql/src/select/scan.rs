@@ -294,7 +294,7 @@ impl Reader {
         while self.left != Some(0) {
             let Some(todo) = self.todo.pop_front() else { break };
             let values = match todo {
-                Todo::Rows(keys) => self.fetch(keys).await?,
+                Todo::Rows(keys) => self.rows(keys).await?,
                 Todo::Span(request) => self.page(request).await?,
             };
             if values.is_empty() {
@@ -326,14 +326,23 @@ impl Reader {
             return Ok(page.rows.into_iter().map(|row| row.value).collect());
         }
         let keys = page.rows.iter().map(|entry| row_key_of_entry(&self.table, &entry.value)).collect();
-        self.fetch(keys).await
+        self.rows(keys).await
     }
 
-    async fn fetch(&self, mut keys: Vec<Bytes>) -> std::result::Result<Vec<Bytes>, SqlError> {
+    /// The rows of the first keys: as many as hold about a page. The others come next.
+    async fn rows(&mut self, mut keys: Vec<Bytes>) -> std::result::Result<Vec<Bytes>, SqlError> {
         let mut values: Vec<Bytes> = match keys.len() {
             0 => Vec::new(),
             1 => self.transaction.get(keys.remove(0), LockStrength::None).await?.into_iter().collect(),
-            _ => self.transaction.get_many(keys, LockStrength::None).await?.into_iter().flatten().collect(),
+            _ => {
+                let page_bytes = LARGEST_PAGE_BYTES as usize;
+                let values = self.transaction.get_within(&keys, LockStrength::None, page_bytes).await?;
+                let rest = keys.split_off(values.len());
+                if !rest.is_empty() {
+                    self.todo.push_front(Todo::Rows(rest));
+                }
+                values.into_iter().flatten().collect()
+            }
         };
         if let Some(left) = self.left {
             values.truncate(usize::try_from(left).unwrap_or(usize::MAX));

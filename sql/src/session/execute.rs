@@ -212,7 +212,9 @@ impl Session {
             let first = self.open.statements == 0;
             let error = match self.once(prepared, &params, options, &mut deadline).await {
                 Ok(outcome) => {
-                    self.settings.take_asked(&mut self.parameter_changes)?;
+                    if self.settings.take_asked(&mut self.parameter_changes)? {
+                        self.hold_settings()?;
+                    }
                     self.open.statements += 1;
                     let complete = !self.open.explicit && options.end_of_implicit && outcome.is_complete();
                     if !complete {
@@ -277,7 +279,12 @@ impl Session {
         let writer = handle.ddl.as_ref().map(|ddl| ddl.writer.clone());
         let mark = transaction.statement();
         let run = contained_async(planned.levels, self.run(&planned, &prepared.statement, params));
-        let result = deadline.hold(&options.cancel, run).await;
+        let mut result = deadline.hold(&options.cancel, run).await;
+        if result.is_ok()
+            && let Err(error) = deadline.hold(&options.cancel, self.hold_writes()).await
+        {
+            result = Err(error);
+        }
         match result {
             Err(error) if error.retry == RetryScope::Statement => {
                 let handle = self.open.handle.as_mut();
@@ -362,8 +369,8 @@ impl Session {
                 Some(handle) => (handle.catalog().clone(), self.view()),
                 None => (self.shared.manager.current(), self.view()),
             };
-            let (shared, sequences) = (&self.shared, &self.sequences);
-            let planner = Planner { shared, catalog: &catalog, view: &view, sequences, settings_version };
+            let (shared, sequences, memory) = (&self.shared, &self.sequences, &self.memory);
+            let planner = Planner { shared, catalog: &catalog, view: &view, sequences, memory, settings_version };
             let result = match statement.text.len() > LONG_TEXT_BYTES {
                 true => planner.plan_apart(statement, given).await,
                 false => planner.plan(statement, given).await,
@@ -422,7 +429,7 @@ fn written(changed: Changed, planned: &Planned, word: &'static str) -> Outcome {
         None => Outcome::Command { tag: format!("{word} {}", changed.rows) },
         Some(columns) => Outcome::Rows {
             columns: columns.clone(),
-            rows: RowStream::Ready(changed.returned),
+            rows: RowStream::kept(changed.returned),
             tag: RowsTag::Counted(word),
         },
     }

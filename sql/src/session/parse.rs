@@ -59,7 +59,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
             Ok((Deep::new(measured(&kind, as_of.as_deref())?, kind), as_of))
         })?;
         let sql = if start == 0 && end == text.len() { whole.clone() } else { Arc::from(&text[start..end.max(start)]) };
-        statements.push(Statement { text: whole.clone(), sql, kind: Arc::new(kind), as_of });
+        statements.push(Statement { text: whole.clone(), sql, kind: Arc::new(kind), as_of, hold: None });
     }
     Ok(statements)
 }

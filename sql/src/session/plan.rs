@@ -13,6 +13,7 @@ use crate::dml::insert::{InsertPlan, query_of, target_name};
 use crate::dml::joined::{Joined, JoinedPlan};
 use crate::error::SqlError;
 use crate::fastpath::select::{SelectPlan, plain_table, undefined_table};
+use crate::memory::ClientMemory;
 use crate::node::{SessionSequences, Shared};
 use crate::pg_catalog;
 use crate::query::QueryContext;
@@ -67,6 +68,7 @@ pub(crate) struct Planner<'a> {
     pub catalog: &'a Arc<Catalog>,
     pub view: &'a Arc<SessionView>,
     pub sequences: &'a Arc<Sequences>,
+    pub memory: &'a ClientMemory,
     pub settings_version: u64,
 }
 
@@ -74,11 +76,12 @@ impl Planner<'_> {
     /// Plans a statement of a long text, apart from what serves clients.
     pub async fn plan_apart(&self, statement: &Statement, given: &[Option<PgType>]) -> Result<Planned, SqlError> {
         let (shared, catalog, view) = (self.shared.clone(), self.catalog.clone(), self.view.clone());
-        let (sequences, settings_version) = (self.sequences.clone(), self.settings_version);
+        let (sequences, memory, settings_version) =
+            (self.sequences.clone(), self.memory.clone(), self.settings_version);
         let (statement, given) = (statement.clone(), given.to_vec());
         let planned = async move {
-            let (shared, catalog, view, sequences) = (&shared, &catalog, &view, &sequences);
-            Planner { shared, catalog, view, sequences, settings_version }.plan(&statement, &given).await
+            let (shared, catalog, view, sequences, memory) = (&shared, &catalog, &view, &sequences, &memory);
+            Planner { shared, catalog, view, sequences, memory, settings_version }.plan(&statement, &given).await
         };
         self.shared.apart.run(planned).await
     }
@@ -197,6 +200,7 @@ impl Planner<'_> {
                         node: self.shared.sequences.clone(),
                         session: self.sequences.clone(),
                     },
+                    memory: self.memory.clone(),
                 };
                 let plan = self.shared.planner.plan(&pg_catalog::simplify(query), params.known(), &context).await?;
                 for (number, ty) in plan.params().iter().enumerate() {

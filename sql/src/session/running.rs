@@ -9,6 +9,7 @@ use crate::catalog::{Catalog, SequenceDescriptor, Table};
 use crate::dml::writer::Writer;
 use crate::error::{SqlError, code};
 use crate::fastpath::select::SelectPlan;
+use crate::memory::ClientMemory;
 use crate::node::{SessionSequences, Shared};
 use crate::query::{QueryContext, QueryPlan};
 use crate::scalar::{EvalContext, Scalar, Sequences};
@@ -23,6 +24,8 @@ pub(crate) struct Running {
     pub params: Arc<[Datum]>,
     pub sequences: Arc<Sequences>,
     pub shared: Arc<Shared>,
+    /// What the session holds.
+    pub memory: ClientMemory,
 }
 
 impl Running {
@@ -44,6 +47,7 @@ impl Running {
             params: self.params.clone(),
             session: self.view.clone(),
             sequences: self.session_sequences(),
+            memory: self.memory.clone(),
         }
     }
 

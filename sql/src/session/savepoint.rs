@@ -17,6 +17,10 @@ use super::transaction::DdlState;
 use super::{Outcome, Session};
 use crate::bind::normalize;
 use crate::error::{SqlError, code};
+use crate::memory::Hold;
+
+/// What a savepoint takes, beside its name and the settings it may go back to.
+const SAVEPOINT_BYTES: usize = 512;
 
 /// A savepoint that stands.
 pub(super) struct Savepoint {
@@ -27,12 +31,15 @@ pub(super) struct Savepoint {
     ddl: Option<DdlState>,
     /// How many tables were locked.
     locked: usize,
+    /// What the savepoint itself takes.
+    _hold: Hold,
 }
 
 impl Session {
     /// SAVEPOINT.
     pub(super) async fn set_savepoint(&mut self, name: &ast::Ident) -> Result<Outcome, SqlError> {
         self.require_block("SAVEPOINT")?;
+        let hold = self.memory.hold(SAVEPOINT_BYTES + name.value.len() + self.settings.held_bytes())?;
         let handle = self.handle().await?;
         let mark = handle.transaction.savepoint()?;
         let ddl = handle.ddl.clone();
@@ -43,6 +50,7 @@ impl Session {
             read_only: self.open.read_only,
             ddl,
             locked: self.open.locked.len(),
+            _hold: hold,
         });
         // From here on the transaction cannot be begun anew behind the client's back.
         self.open.statements += 1;

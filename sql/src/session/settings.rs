@@ -272,12 +272,20 @@ impl Settings {
         Ok(())
     }
 
-    /// Takes in what `set_config` was called with.
-    pub fn take_asked(&mut self, changes: &mut Vec<(String, String)>) -> Result<(), SqlError> {
-        for (name, value, local) in self.base.asked_settings.take() {
-            self.set(&name, Some(&value), local, changes)?;
+    /// What all of them hold. Setting one copies the list, and what a transaction began with stays until it ends.
+    pub fn held_bytes(&self) -> usize {
+        let held =
+            |base: &SessionBase| base.settings.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        held(&self.base) + self.before.as_deref().map_or(0, held)
+    }
+
+    /// Takes in what `set_config` was called with. Whether it was.
+    pub fn take_asked(&mut self, changes: &mut Vec<(String, String)>) -> Result<bool, SqlError> {
+        let asked = self.base.asked_settings.take();
+        for (name, value, local) in &asked {
+            self.set(name, Some(value), *local, changes)?;
         }
-        Ok(())
+        Ok(!asked.is_empty())
     }
 
     /// The settings now, for [`Settings::go_back`] within the same transaction.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast;
 
+use crate::memory::Hold;
 use crate::stack::Deep;
 
 /// One parsed statement.
@@ -21,6 +22,8 @@ pub struct Statement {
     pub(crate) kind: Arc<Deep<StatementKind>>,
     /// The past that it reads, or that its transaction is to read.
     pub(crate) as_of: Option<Arc<ast::Expr>>,
+    /// What all statements of its text take together, where that is counted.
+    pub(crate) hold: Option<Arc<Hold>>,
 }
 
 /// What a statement says.
@@ -86,13 +89,14 @@ impl Statement {
             sql: nothing,
             kind: Arc::new(Deep::new(0, StatementKind::Empty)),
             as_of: None,
+            hold: None,
         }
     }
 
     /// A statement within another: what PREPARE prepares, what EXPLAIN explains.
     pub(crate) fn inner(&self, statement: ast::Statement) -> Self {
         let kind = Arc::new(Deep::new(self.levels(), StatementKind::Sql(statement)));
-        Statement { text: self.text.clone(), sql: self.sql.clone(), kind, as_of: None }
+        Statement { text: self.text.clone(), sql: self.sql.clone(), kind, as_of: None, hold: self.hold.clone() }
     }
 
     /// Whether it may be executed in a failed transaction: COMMIT, ROLLBACK and their kin.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep};
 
-use super::{CancelToken, Outcome, RowStream};
+use super::{CancelToken, Outcome};
 use crate::error::{SqlError, code};
 
 /// The limits in force; `None` for none.
@@ -112,8 +112,8 @@ impl Deadline {
             return outcome;
         }
         match outcome {
-            Outcome::Rows { columns, rows: RowStream::Stream(stream), tag } => {
-                Outcome::Rows { columns, rows: RowStream::Stream(Box::pin(self.cut(stream))), tag }
+            Outcome::Rows { columns, rows, tag } => {
+                Outcome::Rows { columns, rows: rows.map_stream(|batches| Box::pin(self.cut(batches))), tag }
             }
             Outcome::CopyOut { columns, data } => {
                 Outcome::CopyOut { columns, data: super::CopyStream(Box::pin(self.cut(data.0))) }

@@ -19,6 +19,7 @@ use super::table_locks::TableLocks;
 use super::{Running, Session, SessionView};
 use crate::catalog::{Catalog, CatalogWriter, Descriptor, Pin, Table, TableLock};
 use crate::error::{RetryScope, SqlError, code};
+use crate::memory::Hold;
 use crate::stack::{PANICKED, contained_async};
 use crate::types::Datum;
 
@@ -53,6 +54,8 @@ pub(crate) struct Handle {
     pub catalog: Arc<Catalog>,
     pub pin: Pin,
     pub view: Arc<SessionView>,
+    /// What its writes held after the last statement.
+    pub buffered: Hold,
     /// What it has changed in the catalog.
     pub ddl: Option<DdlState>,
 }
@@ -118,7 +121,8 @@ impl Session {
             }
             let micros = i64::try_from(transaction.begin_timestamp().wall_ns / 1_000).unwrap_or(i64::MAX);
             let view = Arc::new(self.settings.view(micros, &catalog));
-            self.open.handle = Some(Handle { transaction, catalog, pin, view, ddl: None });
+            self.open.handle =
+                Some(Handle { transaction, catalog, pin, view, buffered: self.memory.nothing(), ddl: None });
         }
         Ok(self.open.handle.as_mut().expect("it was put there above"))
     }
@@ -172,6 +176,16 @@ impl Session {
         Ok(error.hint("Roll back, and try the transaction again.").retrying(RetryScope::Transaction))
     }
 
+    /// Counts what the transaction's writes hold. Where there is no room for them here, the ranges take them.
+    pub(super) async fn hold_writes(&mut self) -> Result<(), SqlError> {
+        let Some(handle) = &mut self.open.handle else { return Ok(()) };
+        if handle.buffered.resize(handle.transaction.buffered_bytes()).is_ok() {
+            return Ok(());
+        }
+        Box::pin(handle.transaction.spill()).await?;
+        handle.buffered.resize(handle.transaction.buffered_bytes())
+    }
+
     /// What a statement runs in. REQUIRES: the transaction has begun.
     pub(crate) fn running(&self, params: Arc<[Datum]>) -> Running {
         let handle = self.open.handle.as_ref().expect("the transaction has begun");
@@ -182,6 +196,7 @@ impl Session {
             params,
             sequences: self.sequences.clone(),
             shared: self.shared.clone(),
+            memory: self.memory.clone(),
         }
     }
 

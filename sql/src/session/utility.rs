@@ -66,7 +66,11 @@ impl Session {
         params: &Arc<[Datum]>,
     ) -> Result<Outcome, SqlError> {
         match sql {
-            ast::Statement::Set(set) => self.set(set),
+            ast::Statement::Set(set) => {
+                let done = self.set(set)?;
+                self.hold_settings()?;
+                Ok(done)
+            }
             ast::Statement::Reset(reset) => {
                 match &reset.reset {
                     ast::Reset::ALL => self.settings.reset_all(&mut self.parameter_changes)?,
@@ -279,7 +283,7 @@ impl Session {
         let rows = lines.into_iter().map(|line| vec![Datum::Text(line)]).collect();
         Ok(Outcome::Rows {
             columns: Arc::from([Column::computed("QUERY PLAN", PgType::Text)]),
-            rows: RowStream::Ready(rows),
+            rows: RowStream::few(rows),
             tag: RowsTag::Fixed("EXPLAIN"),
         })
     }

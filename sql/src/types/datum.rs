@@ -71,7 +71,24 @@ pub struct Interval {
     pub micros: i64,
 }
 
+/// Bytes that a row holds, about.
+pub(crate) fn row_bytes(row: &[Datum]) -> usize {
+    let datums: usize = row.iter().map(|datum| size_of::<Datum>() + datum.heap_bytes()).sum();
+    size_of::<Vec<Datum>>() + datums
+}
+
 impl Datum {
+    /// Bytes that it holds beside itself, about.
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            Datum::Text(text) | Datum::Json(text) | Datum::Jsonb(text) => text.len(),
+            Datum::Bytea(bytes) => bytes.len(),
+            Datum::Array(array) => row_bytes(&array.values),
+            Datum::Numeric(Numeric::Finite { unscaled, .. }) => (unscaled.bits() / 8) as usize,
+            _ => 0,
+        }
+    }
+
     /// Whether this is NULL.
     pub const fn is_null(&self) -> bool {
         matches!(self, Datum::Null)

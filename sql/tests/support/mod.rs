@@ -92,7 +92,8 @@ pub async fn session(node: &SqlNode) -> Session {
 pub async fn run_until(session: &mut Session, text: &str, cancel: &CancelToken) -> Result<Vec<Row>, SqlError> {
     let result = async {
         let mut rows = Vec::new();
-        let statements = session.parse(text)?;
+        let parsing = ExecuteOptions { cancel: cancel.clone(), ..ExecuteOptions::default() };
+        let statements = session.parse_in_time(text.to_owned(), &parsing).await?;
         let last = statements.len() - 1;
         for (at, statement) in statements.iter().enumerate() {
             let options =

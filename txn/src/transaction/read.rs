@@ -10,6 +10,9 @@ use super::Transaction;
 use crate::Error;
 use crate::spans::{point, successor};
 
+/// As many keys are read at first, of which it is not known how much they hold.
+const FIRST_KEYS: usize = 128;
+
 /// Which of the transaction's own writes a scan sees.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OwnWrites {
@@ -85,7 +88,21 @@ impl Transaction {
     /// # Errors
     /// As [`Transaction::get`].
     pub async fn get_many(&self, keys: Vec<Bytes>, lock: LockStrength) -> Result<Vec<Option<Bytes>>, Error> {
-        for key in &keys {
+        self.get_within(&keys, lock, usize::MAX).await
+    }
+
+    /// Reads the first keys of a list: all of them, or as many as give so many bytes and what else comes in one message with them,
+    /// at least one. The answers come in the same order.
+    ///
+    /// # Errors
+    /// As [`Transaction::get`].
+    pub async fn get_within(
+        &self,
+        keys: &[Bytes],
+        lock: LockStrength,
+        max_bytes: usize,
+    ) -> Result<Vec<Option<Bytes>>, Error> {
+        for key in keys {
             self.flush_bulk_before_reading(key, None).await?;
         }
         let mut values: Vec<Option<Bytes>> = vec![None; keys.len()];
@@ -102,8 +119,13 @@ impl Transaction {
         if wanted.is_empty() {
             return Ok(values);
         }
-        let mut batches: Vec<&[usize]> = vec![&wanted];
-        while let Some(batch) = batches.pop() {
+        let (mut batches, mut rest): (Vec<&[usize]>, &[usize]) = (Vec::new(), &wanted);
+        let (mut bytes, mut read) = (0, 0);
+        while let Some(batch) = batches.pop().or_else(|| cut_batch(&mut rest, max_bytes, bytes, read)) {
+            if bytes >= max_bytes {
+                values.truncate(batch[0]);
+                return Ok(values);
+            }
             let spans = || batch.iter().map(|index| point(keys[*index].clone())).collect();
             let build = || {
                 let get = |index: &usize| Get { key: keys[*index].clone(), lock: lock as i32 };
@@ -123,7 +145,9 @@ impl Transaction {
             }
             for (index, answer) in batch.iter().zip(response.responses) {
                 values[*index] = into_value(answer)?;
+                bytes += values[*index].as_ref().map_or(0, Bytes::len);
             }
+            read += batch.len();
         }
         Ok(values)
     }
@@ -205,6 +229,19 @@ impl Transaction {
             }
         }
     }
+}
+
+/// Cuts off what is to be read next of a list of keys: as many as may be expected to fill up the bytes that are wanted, by those read so
+/// far. All of them when any number of bytes will do.
+fn cut_batch<'a>(rest: &mut &'a [usize], max_bytes: usize, bytes: usize, read: usize) -> Option<&'a [usize]> {
+    let expected = match bytes.checked_div(read) {
+        _ if max_bytes == usize::MAX => rest.len(),
+        None => FIRST_KEYS,
+        Some(average) => max_bytes.saturating_sub(bytes) / average.max(1),
+    };
+    let (batch, after) = rest.split_at(expected.clamp(1, rest.len().max(1)).min(rest.len()));
+    *rest = after;
+    (!batch.is_empty()).then_some(batch)
 }
 
 fn missing() -> Error {

@@ -26,6 +26,22 @@ impl Transaction {
         self.write(key, None).await
     }
 
+    /// Makes intents of all that is buffered, so that it is no longer held here.
+    ///
+    /// # Errors
+    /// As [`Transaction::put`] when it spills.
+    pub async fn spill(&self) -> Result<(), Error> {
+        {
+            let mut state = self.state.lock();
+            state.check_active()?;
+            if state.buffer.is_empty() {
+                return Ok(());
+            }
+            state.statement_spilled = true;
+        }
+        self.write_intents(true).await
+    }
+
     async fn write(&self, key: Bytes, value: Option<Bytes>) -> Result<(), Error> {
         self.check_size(&key, value.as_ref())?;
         {

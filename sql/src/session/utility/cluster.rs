@@ -45,7 +45,7 @@ impl Session {
             }
             _ => return Err(SqlError::internal("not a statement about the cluster")),
         };
-        let (columns, rows) = (columns(kind).unwrap_or_else(|| Arc::from([])), RowStream::Ready(rows));
+        let (columns, rows) = (columns(kind).unwrap_or_else(|| Arc::from([])), RowStream::few(rows));
         Ok(Outcome::Rows { columns, rows, tag: RowsTag::Fixed(tag) })
     }
 

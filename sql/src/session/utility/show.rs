@@ -84,7 +84,7 @@ impl Session {
         };
         Ok(Outcome::Rows {
             columns: columns(kind).unwrap_or_else(|| Arc::from([])),
-            rows: RowStream::Ready(rows),
+            rows: RowStream::few(rows),
             tag: RowsTag::Fixed("SHOW"),
         })
     }
@@ -249,8 +249,9 @@ pub(in crate::session) fn tell_commit(
     took_ns: u64,
 ) -> Outcome {
     let is_explain = matches!(statement.ast(), Some(ast::Statement::Explain { .. }));
-    if let (true, Some(committed), Outcome::Rows { rows: RowStream::Ready(lines), .. }) =
+    if let (true, Some(committed), Outcome::Rows { rows, .. }) =
         (is_explain, committed.filter(|committed| committed.wrote), &mut outcome)
+        && let Some(lines) = rows.ready_rows()
     {
         let phases = if committed.one_phase { "one phase" } else { "two phases" };
         // The ranges so far stand last.
