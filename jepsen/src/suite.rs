@@ -10,6 +10,7 @@ mod hostile;
 mod limits;
 mod load;
 mod losses;
+mod memory;
 mod rust_driver;
 mod splits;
 mod storm;
@@ -62,6 +63,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("idle connections", |cluster, arguments| Box::pin(hostile::idle(cluster, arguments))),
     ("a statement is cancelled", |cluster, _| Box::pin(tools::cancel(cluster))),
     ("a storm of statements", |cluster, _| Box::pin(storm::check(cluster))),
+    ("memory comes back", |cluster, _| Box::pin(memory::check(cluster))),
     ("pgbench, simple", |cluster, _| Box::pin(short_pgbench(cluster, Mode::Simple))),
     ("pgbench, extended", |cluster, _| Box::pin(short_pgbench(cluster, Mode::Extended))),
     ("pgbench, prepared", |cluster, _| Box::pin(short_pgbench(cluster, Mode::Prepared))),

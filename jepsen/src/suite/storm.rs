@@ -1,17 +1,21 @@
 //! Statements that cost much, beside one that costs nothing.
 //!
 //! ```text
-//!   four clients   wide, deep, multiplying, hungry statements, each with a second ─▶ answered, refused or cancelled in time
-//!   one client     SELECT 1, ten times a second ─────────────────────────────────▶ at once
-//!   another        connects anew, twice a second ────────────────────────────────▶ at once
+//!   four clients   wide, deep, multiplying, hungry statements, ─▶ answered, refused or cancelled in time
+//!                  COPY both ways, each with a second
+//!   one client     SELECT 1, ten times a second ──────────────▶ at once
+//!   another        connects anew, twice a second ─────────────▶ at once
+//!   a crowd        has prepared statements, and waits
 //!   afterwards     the process is the same, and its memory is back
 //! ```
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
 use clock::Random;
 use futures::future::try_join_all;
+use futures::{SinkExt, TryStreamExt};
 use tokio_postgres::Client;
 
 use crate::cluster::Cluster;
@@ -19,6 +23,8 @@ use crate::cluster::Cluster;
 /// How long it lasts, and how many at once.
 const STORM: Duration = Duration::from_secs(30);
 const CLIENTS: usize = 4;
+/// Clients that wait meanwhile.
+const CROWD: usize = 100;
 /// What a statement may take, and how soon after that it must have been stopped.
 const LIMIT: Duration = Duration::from_secs(1);
 const STOP_MAX: Duration = Duration::from_secs(1);
@@ -32,6 +38,7 @@ const CALM_MAX: Duration = Duration::from_secs(30);
 pub(super) async fn check(cluster: &mut Cluster) -> Result<String> {
     let random = Random::from_entropy().fork("storm");
     warm_up(cluster, &random).await?;
+    let crowd = gather(cluster).await?;
     let before_bytes = cluster.node(0).resident_bytes().context("the process has memory")?;
     let end = Instant::now() + STORM;
     let storms = (0..CLIENTS).map(|client| storm(cluster, random.fork(&client.to_string()), end));
@@ -39,6 +46,9 @@ pub(super) async fn check(cluster: &mut Cluster) -> Result<String> {
     let peak_bytes = cluster.node(0).resident_bytes().unwrap_or(0);
     ensure!(cluster.node_mut(0).is_running().await, "the process has ended");
     ensure!(!cluster.node(0).log_contains("panicked at"), "the process has panicked");
+    for client in &crowd {
+        client.simple_query("EXECUTE p").await.context("a client that has waited")?;
+    }
     let (p99, worst) = (percentile(&waits, 99), percentile(&waits, 100));
     let arrival = percentile(&arrivals, 99);
     let after_bytes = calm(cluster, before_bytes).await?;
@@ -58,11 +68,25 @@ pub(super) async fn check(cluster: &mut Cluster) -> Result<String> {
     Ok(said)
 }
 
+/// Clients that have prepared something, and wait.
+async fn gather(cluster: &Cluster) -> Result<Vec<Client>> {
+    let mut crowd = Vec::new();
+    for _ in 0..CROWD {
+        let client = cluster.connect(0).await.context("one of many clients")?;
+        client.batch_execute("PREPARE p AS SELECT count(*) FROM storm WHERE n > 0").await?;
+        crowd.push(client);
+    }
+    Ok(crowd)
+}
+
 /// What a process takes anyway once it has been used: a statement of each kind, small.
 async fn warm_up(cluster: &Cluster, random: &Random) -> Result<()> {
     let client = cluster.connect(0).await?;
+    client.batch_execute("DROP TABLE IF EXISTS storm; CREATE TABLE storm (n int PRIMARY KEY, s text)").await?;
+    client.batch_execute("INSERT INTO storm SELECT i, repeat('x', 100) FROM generate_series(1, 2000) AS g(i)").await?;
     for kind in KINDS {
         let _ = client.simple_query(&kind(3, random)).await;
+        let _ = client.simple_query("ROLLBACK; DEALLOCATE ALL").await;
     }
     client.simple_query("SELECT 1").await.context("service before the storm")?;
     Ok(())
@@ -74,9 +98,23 @@ async fn storm(cluster: &Cluster, random: Random, end: Instant) -> Result<(u64, 
     client.batch_execute(&format!("SET statement_timeout = {}", LIMIT.as_millis())).await?;
     let (mut answered, mut refused) = (0, 0);
     while Instant::now() < end {
-        let kind = KINDS[random.range(0, KINDS.len() as u64) as usize];
-        let sql = kind(1 << random.range(2, 11), &random);
-        match timed(&client, &sql).await? {
+        let size = 1 << random.range(2, 11);
+        let answer = match random.range(0, KINDS.len() as u64 + 2) as usize {
+            number if number < KINDS.len() => {
+                let sql = KINDS[number](size, &random);
+                let answer = timed(&sql, async { client.simple_query(&sql).await.map(|_| ()) }).await?;
+                // It may have begun a transaction, and not come to its end.
+                client.simple_query("ROLLBACK; DEALLOCATE ALL").await?;
+                answer
+            }
+            number if number == KINDS.len() => {
+                let sql =
+                    format!("COPY (SELECT repeat('x', {size}), x FROM generate_series(1, 100000) s(x)) TO STDOUT");
+                timed(&sql, copy_out(&client, &sql)).await?
+            }
+            _ => timed("COPY storm FROM STDIN", copy_in(&client, size)).await?,
+        };
+        match answer {
             true => answered += 1,
             false => refused += 1,
         }
@@ -84,10 +122,29 @@ async fn storm(cluster: &Cluster, random: Random, end: Instant) -> Result<(u64, 
     Ok((answered, refused))
 }
 
+/// COPY of rows that are read and forgotten.
+async fn copy_out(client: &Client, sql: &str) -> Result<(), tokio_postgres::Error> {
+    let data = client.copy_out(sql).await?;
+    futures::pin_mut!(data);
+    while data.try_next().await?.is_some() {}
+    Ok(())
+}
+
+/// COPY of lines of some length, up to one that is refused.
+async fn copy_in(client: &Client, size: u64) -> Result<(), tokio_postgres::Error> {
+    let sink = client.copy_in::<_, Bytes>("COPY storm FROM STDIN").await?;
+    futures::pin_mut!(sink);
+    let line = format!("\t{}\n", "x".repeat(100 * size as usize));
+    let lines = list(1000, "", |n| format!("{}{line}", 10_000 + n));
+    sink.send(Bytes::from(lines)).await?;
+    sink.send(Bytes::from_static(b"not a number\tx\n")).await?;
+    sink.finish().await.map(|_| ())
+}
+
 /// Whether a statement was answered; it fails when it took too long to be stopped, or its connection broke.
-async fn timed(client: &Client, sql: &str) -> Result<bool> {
+async fn timed(sql: &str, work: impl Future<Output = Result<(), tokio_postgres::Error>>) -> Result<bool> {
     let begun = Instant::now();
-    let result = client.simple_query(sql).await;
+    let result = work.await;
     let took = begun.elapsed();
     let start: String = sql.chars().take(120).collect();
     ensure!(took <= LIMIT + STOP_MAX, "`{start}…` ({} bytes) was stopped only after {took:?}", sql.len());
@@ -148,7 +205,7 @@ async fn calm(cluster: &Cluster, before_bytes: u64) -> Result<u64> {
     }
 }
 
-/// A statement of some size.
+/// Statements of some size.
 type Kind = fn(u64, &Random) -> String;
 
 const KINDS: &[Kind] = &[
@@ -203,6 +260,48 @@ const KINDS: &[Kind] = &[
     |size, _| format!("SELECT sum(x) OVER (ORDER BY -x) FROM generate_series(1, {}) s(x)", 10_000 * size),
     |size, _| format!("SELECT count(DISTINCT x::text) FROM generate_series(1, {}) s(x)", 10_000 * size),
     |size, _| format!("SELECT x, count(*) FROM generate_series(1, {}) s(x) GROUP BY x", 10_000 * size),
+    |size, _| format!("SELECT json_agg(x) FROM generate_series(1, {}) s(x)", 10_000 * size),
+    |size, _| format!("SELECT count(*) FROM regexp_split_to_table(repeat('a,', {}), ',') s(x)", 10_000 * size),
+    |size, _| {
+        format!(
+            "SELECT count(*) FROM generate_series(1, {0}) a(x) JOIN generate_series(1, {0}) b(y) ON x = y",
+            10_000 * size
+        )
+    },
+    |size, _| format!("EXPLAIN ANALYZE SELECT x FROM generate_series(1, {}) s(x) ORDER BY x::text", 10_000 * size),
+    // Writing.
+    |size, _| {
+        format!(
+            "BEGIN; INSERT INTO storm SELECT -x, repeat('x', 100) FROM generate_series(1, {}) s(x) RETURNING *; ROLLBACK",
+            20 * size
+        )
+    },
+    |size, _| format!("BEGIN; UPDATE storm SET s = repeat('y', {size}) WHERE n < {size} RETURNING s; ROLLBACK"),
+    |size, _| format!("BEGIN; UPDATE storm SET n = -n WHERE n < {size}; ROLLBACK"),
+    |size, _| {
+        format!(
+            "BEGIN; DELETE FROM storm WHERE n IN (SELECT x % 2000 FROM generate_series(1, {}) s(x)); ROLLBACK",
+            1_000 * size
+        )
+    },
+    |size, _| {
+        format!(
+            "BEGIN; INSERT INTO storm VALUES {}; ROLLBACK",
+            list(size, ", ", |n| format!("({}, '{}')", n + 10_000, "x".repeat(1000)))
+        )
+    },
+    // Prepared.
+    |size, _| {
+        format!(
+            "{}; EXECUTE p1; DEALLOCATE ALL",
+            list(size.min(200), "; ", |n| format!("PREPARE p{n} AS SELECT {n} + count(*) FROM storm"))
+        )
+    },
+    |size, _| {
+        format!("PREPARE p AS SELECT {}; EXECUTE p; DEALLOCATE ALL", list(size, " + ", |n| format!("length('{n}')")))
+    },
+    // Many.
+    |size, _| list(size, "; ", |n| format!("SELECT {n}")),
     |size, _| format!("SELECT count(*) FROM unnest(string_to_array(repeat('a,', {}), ',')) u(x)", 10_000 * size),
 ];
 
