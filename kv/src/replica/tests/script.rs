@@ -99,20 +99,7 @@ impl Runner {
             // Goes back over what was written above a sequence number: intents in which nothing else is left are removed.
             "go_back" => {
                 let meta = txn.and_then(|txn| self.txns.get(txn)).ok_or("whose writes?")?;
-                let ignored = vec![SequenceSpan { above: sequence, through: meta.sequence }];
-                let resolve = |name: &String| {
-                    let span = Span { start: key(name), end: Bytes::new() };
-                    let status = TxnStatus::Pending as i32;
-                    let ignored = ignored.clone();
-                    RequestKind::ResolveIntents(ResolveIntents {
-                        span,
-                        txn: meta.id,
-                        status,
-                        ignored,
-                        ..Default::default()
-                    })
-                };
-                kinds.extend(words.iter().map(resolve));
+                kinds.extend(words.iter().map(|name| go_back(meta, key(name), sequence)));
             }
             // By somebody who met an intent of it once, and knows no more.
             "push" => {
@@ -178,6 +165,13 @@ impl Runner {
             }
         }
     }
+}
+
+/// Takes back what a transaction wrote to a key above a sequence number.
+fn go_back(meta: &TxnMeta, start: Bytes, above: u32) -> RequestKind {
+    let (span, status) = (Span { start, end: Bytes::new() }, TxnStatus::Pending as i32);
+    let ignored = vec![SequenceSpan { above, through: meta.sequence }];
+    RequestKind::ResolveIntents(ResolveIntents { span, txn: meta.id, status, ignored, ..ResolveIntents::default() })
 }
 
 fn tell_error(error: &KvError) -> String {
