@@ -65,6 +65,6 @@ impl Session {
         let fresh = indexes.into_iter().all(|index| self.is_fresh(table.id, index));
         let unique = table.has_primary_key || table.indexes.iter().any(|index| index.unique);
         CopyIn::new(self.running(std::sync::Arc::from([])), table, targets, options, fresh && !unique)
-            .map(Outcome::CopyIn)
+            .map(|copy| Outcome::CopyIn(Box::new(copy)))
     }
 }

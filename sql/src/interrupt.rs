@@ -87,6 +87,17 @@ pub(crate) fn check() -> Result<(), SqlError> {
     })
 }
 
+/// What a loop within one value looks at after as many parts.
+const LOOK_PARTS: usize = 1024;
+
+/// Whether to go on, for a loop that has made so many parts: a part of one byte takes far more than its text did.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn check_at(parts: usize) -> Result<(), SqlError> {
+    if parts.is_multiple_of(LOOK_PARTS) { check() } else { Ok(()) }
+}
+
 /// Whether the work may allocate that much at once, for one value.
 ///
 /// # Errors

@@ -236,7 +236,7 @@ async fn copy(session: &mut Session, sql: &str) -> Outcome {
 
 async fn copy_in(session: &mut Session, sql: &str) -> CopyIn {
     match copy(session, sql).await {
-        Outcome::CopyIn(copy) => copy,
+        Outcome::CopyIn(copy) => *copy,
         other => panic!("{sql} came to {other:?}"),
     }
 }

@@ -24,8 +24,7 @@ struct Panicking {
 #[async_trait]
 impl Sender for Panicking {
     async fn send(&self, batch: BatchRequest) -> Result<BatchResponse, KvError> {
-        let blows =
-            |fuse: &mut Fused| batch.requests.iter().filter_map(|request| request.kind.as_ref()).any(|kind| fuse(kind));
+        let blows = |fuse: &mut Fused| batch.requests.iter().filter_map(|request| request.kind.as_ref()).any(fuse);
         let blown = self.fuse.lock().take_if(blows).is_some();
         assert!(!blown, "the fuse is blown");
         self.range.send(batch).await

@@ -192,7 +192,7 @@ async fn simple_query(session: &mut Session, text: &str, copying: &mut Option<Co
                 }
                 Outcome::CopyIn(copy) => {
                     out.push_str(&format!("copy in, {} columns\n", copy.columns));
-                    *copying = Some(copy);
+                    *copying = Some(*copy);
                     return Ok(());
                 }
                 Outcome::CopyOut { mut data, .. } => {

@@ -152,7 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                     return Ok(());
                 }
                 Outcome::Command { tag } => tag,
-                Outcome::CopyIn(copy) => Box::pin(self.copy_in(copy, cancel)).await?,
+                Outcome::CopyIn(copy) => Box::pin(self.copy_in(*copy, cancel)).await?,
                 Outcome::CopyOut { columns, data } => Box::pin(self.copy_out(columns, data, cancel)).await?,
             };
             self.complete(tag);

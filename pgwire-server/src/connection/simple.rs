@@ -84,7 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 }
                 tag.render(count)
             }
-            Outcome::CopyIn(copy) => Box::pin(self.copy_in(copy, cancel)).await?,
+            Outcome::CopyIn(copy) => Box::pin(self.copy_in(*copy, cancel)).await?,
             Outcome::CopyOut { columns, data } => Box::pin(self.copy_out(columns, data, cancel)).await?,
         };
         self.send_notices();

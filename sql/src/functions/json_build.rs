@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::json::{as_text, give, parse, to_json};
 use super::registry::{Arg, Call, Registry, Ret};
-use crate::SqlError;
 use crate::types::{Datum, PgType, json};
+use crate::{SqlError, interrupt};
 
 use PgType::{Json, Jsonb, JsonbArray, Text, TextArray};
 
@@ -125,11 +125,15 @@ fn elements_of(datum: &Datum) -> Result<Vec<Value>, SqlError> {
 }
 
 fn jsonb_array<'a>(values: impl Iterator<Item = &'a Value>) -> Result<Datum, SqlError> {
-    let values = values.map(|value| json::to_canonical(value).map(Datum::Jsonb));
+    let made = |(count, value)| interrupt::check_at(count).and_then(|()| json::to_canonical(value).map(Datum::Jsonb));
+    let values = values.enumerate().map(made);
     Ok(Datum::array(Jsonb, values.collect::<Result<_, _>>()?))
 }
 
 fn text_array<'a>(values: impl Iterator<Item = &'a Value>) -> Result<Datum, SqlError> {
-    let values = values.map(|value| Ok(as_text(value)?.map_or(Datum::Null, Datum::Text)));
+    let values = values.enumerate().map(|(count, value)| {
+        interrupt::check_at(count)?;
+        Ok(as_text(value)?.map_or(Datum::Null, Datum::Text))
+    });
     Ok(Datum::array(Text, values.collect::<Result<_, SqlError>>()?))
 }

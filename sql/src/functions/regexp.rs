@@ -4,8 +4,8 @@
 use regex::{Regex, RegexBuilder};
 
 use super::registry::{Call, Registry};
-use crate::SqlError;
 use crate::types::{Datum, PgType};
+use crate::{SqlError, interrupt};
 
 use PgType::{Bool, Int4, Text, TextArray};
 
@@ -78,7 +78,12 @@ pub(super) fn register(r: &mut Registry) {
             let flags = a.get(3).map_or("", text);
             global_is_refused("regexp_count", flags)?;
             let pattern = compiled(text(&a[1]), flags)?;
-            Ok(Datum::Int4(pattern.find_iter(&text(&a[0])[from..]).count() as i32))
+            let mut count = 0;
+            for _ in pattern.find_iter(&text(&a[0])[from..]) {
+                interrupt::check_at(count)?;
+                count += 1;
+            }
+            Ok(Datum::Int4(count as i32))
         });
     }
     for args in [
@@ -129,6 +134,7 @@ fn split(_: &Call<'_>, a: &[Datum]) -> Result<Datum, SqlError> {
         if found.is_empty() && (found.start() == from || found.start() == whole.len()) {
             continue;
         }
+        interrupt::check_at(pieces.len())?;
         pieces.push(Datum::from(&whole[from..found.start()]));
         from = found.end();
     }

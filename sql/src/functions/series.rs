@@ -14,9 +14,6 @@ use PgType::{
 /// As many rows as are held at once.
 const MOST: usize = 10_000_000;
 
-/// After as many rows it is looked whether to go on.
-const LOOK_ROWS: usize = 1024;
-
 fn too_many() -> SqlError {
     SqlError::new("54000", format!("generate_series of more than {MOST} rows is not supported in this place"))
 }
@@ -26,7 +23,7 @@ fn room(rows: usize) -> Result<(), SqlError> {
     if rows == MOST {
         return Err(too_many());
     }
-    if rows.is_multiple_of(LOOK_ROWS) { interrupt::check() } else { Ok(()) }
+    interrupt::check_at(rows)
 }
 
 pub(super) fn register(r: &mut Registry) {

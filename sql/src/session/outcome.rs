@@ -56,7 +56,7 @@ pub enum Outcome {
         tag: RowsTag,
     },
     /// The client is to send data.
-    CopyIn(CopyIn),
+    CopyIn(Box<CopyIn>),
     /// Data is to be sent to the client as it is, chunk by chunk.
     CopyOut {
         /// How many columns the format message declares.

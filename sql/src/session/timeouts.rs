@@ -118,7 +118,7 @@ impl Deadline {
             Outcome::CopyOut { columns, data } => {
                 Outcome::CopyOut { columns, data: super::CopyStream(Box::pin(self.cut(data.0))) }
             }
-            Outcome::CopyIn(copy) => Outcome::CopyIn(copy.until(self)),
+            Outcome::CopyIn(copy) => Outcome::CopyIn(Box::new(copy.until(self))),
             other => other,
         }
     }

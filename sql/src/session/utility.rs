@@ -59,6 +59,19 @@ impl Session {
         }
     }
 
+    fn run_discard(&mut self, what: &ast::DiscardObject) -> Result<Outcome, SqlError> {
+        if matches!(what, ast::DiscardObject::ALL) {
+            if self.open.explicit {
+                let message = "DISCARD ALL cannot run inside a transaction block";
+                return Err(SqlError::new(code::ACTIVE_SQL_TRANSACTION, message));
+            }
+            self.settings.reset_all(&mut self.parameter_changes)?;
+            self.prepared.clear();
+            self.sequences = Arc::default();
+        }
+        done(format!("DISCARD {what}"))
+    }
+
     async fn run_sql_utility(
         &mut self,
         statement: &Statement,
@@ -80,20 +93,7 @@ impl Session {
                 }
                 done("RESET")
             }
-            ast::Statement::Discard { object_type } => {
-                if matches!(object_type, ast::DiscardObject::ALL) {
-                    if self.open.explicit {
-                        return Err(SqlError::new(
-                            code::ACTIVE_SQL_TRANSACTION,
-                            "DISCARD ALL cannot run inside a transaction block",
-                        ));
-                    }
-                    self.settings.reset_all(&mut self.parameter_changes)?;
-                    self.prepared.clear();
-                    self.sequences = Arc::default();
-                }
-                done(format!("DISCARD {object_type}"))
-            }
+            ast::Statement::Discard { object_type } => self.run_discard(object_type),
             ast::Statement::Prepare { name, data_types, statement: inner } => {
                 let given = data_types
                     .iter()
