@@ -56,7 +56,7 @@ pub(super) async fn check(cluster: &mut Cluster) -> Result<String> {
 }
 
 /// What a process takes anyway once it has been used: threads, caches, tables.
-async fn warm_up(cluster: &Cluster) -> Result<()> {
+pub(super) async fn warm_up(cluster: &Cluster) -> Result<()> {
     let client = cluster.connect(0).await?;
     client.batch_execute("DROP TABLE IF EXISTS hungry; CREATE TABLE hungry (id int PRIMARY KEY, s text)").await?;
     client

@@ -39,6 +39,7 @@ pub(super) async fn check(cluster: &mut Cluster) -> Result<String> {
     let random = Random::from_entropy().fork("storm");
     warm_up(cluster, &random).await?;
     let crowd = gather(cluster).await?;
+    super::memory::warm_up(cluster).await?;
     let before_bytes = cluster.node(0).resident_bytes().context("the process has memory")?;
     let end = Instant::now() + STORM;
     let storms = (0..CLIENTS).map(|client| storm(cluster, random.fork(&client.to_string()), end));
