@@ -55,8 +55,10 @@ pub fn heal(cluster: &SimCluster) {
     cluster.watch().note("all is healed");
     cluster.change_links(|links| links.heal());
     for index in 0..cluster.len() {
-        if cluster.is_full_for_good(index) && has_voters(cluster, index) {
-            // It would refuse what it leads; only copies that nobody relies on may be lost for good.
+        let relied_on = cluster.standing(index) != Standing::Up || has_voters(cluster, index);
+        if cluster.is_full_for_good(index) && relied_on {
+            // It would refuse what it leads, and wait for room before it starts, where it was ended while it installed a snapshot;
+            // only copies that nobody relies on may be lost for good.
             cluster.set_full_for_good(index, false);
         }
         cluster.resume(index);

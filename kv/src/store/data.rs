@@ -63,8 +63,11 @@ impl Steps {
         T: Send + 'static,
         E: Send + 'static,
     {
-        while !self.disk.has_room() {
-            tokio::time::sleep(ROOM_PAUSE).await;
+        if !self.disk.has_room() {
+            tracing::warn!("the store waits for disk space before it goes on with what it installs or clears");
+            while !self.disk.has_room() {
+                tokio::time::sleep(ROOM_PAUSE).await;
+            }
         }
         let engine = self.engine.clone();
         let done = self.tasks.blocking(move || step(&*engine)).await;
