@@ -68,4 +68,6 @@ pub(crate) struct Binder<'a> {
     pub text: &'a str,
     /// What is known of the parameters.
     pub params: &'a mut ParamTypes,
+    /// In how many branches, of CASE or COALESCE, this stands that may not be taken: a constant that fails fails nobody there.
+    pub branches: u32,
 }

@@ -63,7 +63,7 @@ impl Binder<'_> {
                 Ok(Bound::new(Scalar::Call(Function::NullIf, vec![left, right]), ty))
             }
             ("coalesce", [_, ..]) => {
-                let (parts, ty) = self.unified(&arguments)?;
+                let (parts, ty) = self.in_branch(|binder| binder.unified(&arguments))?;
                 Ok(Bound::new(Scalar::Coalesce(parts), ty))
             }
             ("greatest", [_, ..]) => {

@@ -218,16 +218,25 @@ impl Binder<'_> {
         let constant = matches!(scalar, Scalar::Const(_));
         let scalar = Scalar::Cast(Box::new(scalar), to);
         let timeless = !matches!(to.to, PgType::Date | PgType::Time | PgType::Timestamp | PgType::TimestampTz);
-        Ok(if constant && timeless { self.fold(scalar) } else { scalar })
+        if constant && timeless { self.fold(scalar) } else { Ok(scalar) }
     }
 
-    /// Evaluates an expression of constants. One that fails is left as it is: in a branch of a CASE that is not taken, it fails nobody.
-    pub(super) fn fold(&self, scalar: Scalar) -> Scalar {
+    /// Evaluates an expression of constants. One that fails in a branch that may not be taken is left as it is.
+    pub(super) fn fold(&self, scalar: Scalar) -> BindResult<Scalar> {
         let context = EvalContext { row: &[], params: &[], view: self.view, sequences: &Sequences::default() };
         match scalar.eval(&context) {
-            Ok(value) => Scalar::Const(value),
-            Err(_) => scalar,
+            Ok(value) => Ok(Scalar::Const(value)),
+            Err(_) if self.branches > 0 => Ok(scalar),
+            Err(error) => Err(error.into()),
         }
+    }
+
+    /// Binds what may not be evaluated.
+    pub(super) fn in_branch<T>(&mut self, bind: impl FnOnce(&mut Self) -> BindResult<T>) -> BindResult<T> {
+        self.branches += 1;
+        let bound = bind(self);
+        self.branches -= 1;
+        bound
     }
 
     pub(super) fn as_boolean(&mut self, bound: Bound) -> BindResult<Scalar> {
@@ -346,6 +355,15 @@ impl Binder<'_> {
     }
 
     fn case(
+        &mut self,
+        operand: Option<&Expr>,
+        conditions: &[ast::CaseWhen],
+        otherwise: Option<&Expr>,
+    ) -> BindResult<Bound> {
+        self.in_branch(|binder| binder.case_branches(operand, conditions, otherwise))
+    }
+
+    fn case_branches(
         &mut self,
         operand: Option<&Expr>,
         conditions: &[ast::CaseWhen],

@@ -104,7 +104,7 @@ impl Binder<'_> {
         };
         let constant = matches!((&left.scalar, &right.scalar), (Scalar::Const(_), Scalar::Const(_)));
         let scalar = Scalar::Arithmetic(operator, Box::new((left.scalar, right.scalar)));
-        Ok(Bound::new(if constant { self.fold(scalar) } else { scalar }, ty))
+        Ok(Bound::new(if constant { self.fold(scalar)? } else { scalar }, ty))
     }
 
     fn concat(&mut self, left: &Expr, right: &Expr) -> BindResult<Bound> {

@@ -40,6 +40,7 @@ impl Session {
                     scope: &scope,
                     text: &statement.text,
                     params: &mut types,
+                    branches: 0,
                 };
                 let value = binder.bind_assigned(expr, &column.name, column.ty, column.typmod)?;
                 put_key(&mut key, &value.eval(&running.eval_context())?, column.ty, part)?;

@@ -181,8 +181,14 @@ impl Planner<'_> {
         refuse_locks(query)?;
         let mut tried = params.clone();
         let scope = Scope::default();
-        let mut binder =
-            Binder { catalog: self.catalog, view: self.view, scope: &scope, text: &statement.text, params: &mut tried };
+        let mut binder = Binder {
+            catalog: self.catalog,
+            view: self.view,
+            scope: &scope,
+            text: &statement.text,
+            params: &mut tried,
+            branches: 0,
+        };
         let bound = SelectPlan::bind(query, &mut binder);
         match bound {
             Ok(plan) if plan.source.as_ref().is_none_or(|(_, access)| access.is_narrow()) => {
@@ -251,8 +257,14 @@ impl Planner<'_> {
     ) -> Result<Option<T>, SqlError> {
         let mut tried = params.clone();
         let scope = Scope::default();
-        let mut binder =
-            Binder { catalog: self.catalog, view: self.view, scope: &scope, text: &statement.text, params: &mut tried };
+        let mut binder = Binder {
+            catalog: self.catalog,
+            view: self.view,
+            scope: &scope,
+            text: &statement.text,
+            params: &mut tried,
+            branches: 0,
+        };
         match bind(&mut binder) {
             Ok(bound) => {
                 *params = tried;
@@ -270,8 +282,14 @@ impl Planner<'_> {
         bind: impl FnOnce(&mut Binder<'_>) -> BindResult<T>,
     ) -> Result<T, SqlError> {
         let scope = Scope::default();
-        let mut binder =
-            Binder { catalog: self.catalog, view: self.view, scope: &scope, text: &statement.text, params };
+        let mut binder = Binder {
+            catalog: self.catalog,
+            view: self.view,
+            scope: &scope,
+            text: &statement.text,
+            params,
+            branches: 0,
+        };
         Ok(bind(&mut binder)?)
     }
 

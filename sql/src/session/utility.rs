@@ -252,6 +252,7 @@ impl Session {
             scope: &scope,
             text: &statement.text,
             params: &mut params,
+            branches: 0,
         };
         let mut values = Vec::with_capacity(arguments.len());
         for (argument, ty) in arguments.iter().zip(&prepared.params) {
