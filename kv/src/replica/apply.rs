@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use clock::Timestamp;
 use clock::mutation::{self, Mutant};
 use prost::Message;
@@ -31,6 +30,9 @@ use crate::command::{Check, Command, Condemn, DescriptorChange, Split, Trigger};
 use crate::descriptor::RangeDescriptor;
 use crate::engine::{EngineError, WriteBatch};
 use crate::lease::LeaseChange;
+
+/// How soon a split looks again whether its right side runs.
+const STARTING_PAUSE: Duration = Duration::from_millis(2);
 
 /// How long a replica without room waits before it looks again.
 const ROOM_PAUSE: Duration = Duration::from_millis(100);
@@ -78,7 +80,11 @@ impl StateMachine for Replica {
                 EntryKind::Membership(_) if mutation::is(Mutant::MembershipForgotten) => {}
                 EntryKind::Membership(membership) => staged.state.applied.membership = membership,
                 EntryKind::Command(bytes) => {
-                    let ends_batch = self.stage(&mut staged, bytes)?;
+                    let command = Command::decode(bytes).map_err(StateMachineError::new)?;
+                    if let Some(Trigger::Split(split)) = &command.trigger {
+                        self.until_started(split.right.range_id).await?;
+                    }
+                    let ends_batch = self.stage(&mut staged, command)?;
                     if ends_batch {
                         self.flush(staged).await?;
                         staged = self.begin_staging();
@@ -122,6 +128,17 @@ impl Replica {
         Ok(())
     }
 
+    /// Waits while a replica of the range comes into being by a message, which a split gives data once it runs.
+    async fn until_started(&self, range_id: u64) -> Result<(), StateMachineError> {
+        while self.events.is_starting(range_id) {
+            if self.is_shut_down() {
+                return Err(StateMachineError::refused("the replica was closed while its right side was starting"));
+            }
+            tokio::time::sleep(STARTING_PAUSE).await;
+        }
+        Ok(())
+    }
+
     /// Waits while the engine has writers wait for its flushes.
     async fn until_caught_up(&self) {
         loop {
@@ -139,8 +156,7 @@ impl Replica {
     }
 
     /// Judges a command against the applied state and stages its effects; whether the batch must end with it.
-    fn stage(&self, staged: &mut Staged, bytes: Bytes) -> Result<bool, StateMachineError> {
-        let mut command = Command::decode(bytes).map_err(StateMachineError::new)?;
+    fn stage(&self, staged: &mut Staged, mut command: Command) -> Result<bool, StateMachineError> {
         let proposal = command.proposal;
         if let Some(Trigger::Lease(change)) = command.trigger {
             match staged.state.lease.check_change(&change) {

@@ -166,6 +166,11 @@ impl Claims {
         true
     }
 
+    /// Whether a replica of the range is coming into being by a message, and does not run yet.
+    pub fn is_starting(&self, range_id: u64) -> bool {
+        self.state.lock().ranges.get(&range_id).is_some_and(|claim| claim.stage == Stage::Starting)
+    }
+
     /// The replica that took the range's place has no business here after all.
     pub fn give_up(&self, range_id: u64) {
         self.state.lock().ranges.remove(&range_id);

@@ -19,6 +19,10 @@ use crate::replica::{Replica, ReplicaEvents};
 
 #[async_trait]
 impl ReplicaEvents for Store {
+    fn is_starting(&self, range_id: u64) -> bool {
+        self.claims.is_starting(range_id)
+    }
+
     fn before_split(&self, right: &RangeDescriptor, batch: &mut WriteBatch) -> Result<bool, StateMachineError> {
         let own = right.replicas.iter().find(|replica| replica.node_id == self.parts.node_id);
         let reader = self.parts.engine.snapshot();
