@@ -33,6 +33,7 @@ mod optimize;
 mod plan;
 mod rewrite;
 mod rowset;
+mod rules;
 mod scan;
 mod scope;
 mod sequences;
@@ -110,6 +111,8 @@ impl Planner {
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()
+            .with_optimizer_rules(rules::logical())
+            .with_physical_optimizer_rules(rules::physical())
             .with_physical_optimizer_rule(Arc::new(ScanBackward))
             .build();
         Ok(Planner { state: Arc::new(state), apart })

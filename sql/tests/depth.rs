@@ -110,7 +110,7 @@ const PLACES: [(&str, &str); 20] = [
 ];
 
 /// Queries within queries.
-const QUERIES: [Nesting; 11] = [
+const QUERIES: [Nesting; 12] = [
     nesting("FROM", "SELECT a FROM t", |q, at| format!("SELECT * FROM ({q}) AS q{at}")),
     nesting("FROM, computed", "SELECT a FROM t", |q, at| format!("SELECT a + 1 AS a FROM ({q}) AS q{at}")),
     nesting("UNION ALL, on the left", "SELECT 1", |q, at| format!("{q} UNION ALL SELECT {at}")),
@@ -118,6 +118,7 @@ const QUERIES: [Nesting; 11] = [
     nesting("UNION", "SELECT 1", |q, at| format!("{q} UNION SELECT {at}")),
     nesting("INTERSECT", "SELECT 1", |q, _| format!("({q}) INTERSECT SELECT 1")),
     nesting("EXCEPT", "SELECT 1", |q, at| format!("({q}) EXCEPT SELECT {}", at + 2)),
+    nesting("GROUP BY", "SELECT a FROM t", |q, at| format!("SELECT a, count(*) FROM ({q}) AS q{at} GROUP BY a")),
     nesting("WITH", "SELECT 1 AS a", |q, at| format!("WITH w{at} AS ({q}) SELECT a FROM w{at}")),
     nesting("EXISTS", "SELECT 1", |q, at| format!("SELECT 1 FROM t AS q{at} WHERE EXISTS ({q})")),
     nesting("IN", "SELECT 1", |q, at| format!("SELECT 1 FROM t AS q{at} WHERE a IN ({q})")),
@@ -243,6 +244,19 @@ fn queries_nest() {
                 assert_eq!(answered.err(), None, "{name}");
             }
         }
+    });
+}
+
+#[test]
+fn more_operators_than_a_turn_has_steps_give_rows() {
+    on_a_small_stack(|mut session| async move {
+        for nesting in QUERIES.iter().filter(|nesting| matches!(nesting.name, "INTERSECT" | "EXCEPT" | "GROUP BY")) {
+            let rows = answer(&mut session, nesting.name, &nested(nesting, 200)).await;
+            assert_eq!(rows.map(|rows| rows.len()), Ok(1), "{}", nesting.name);
+        }
+        let windows: Vec<_> = (0..150).map(|at| format!("sum(a) OVER (ORDER BY a + {at})")).collect();
+        let rows = answer(&mut session, "windows", &format!("SELECT {} FROM t", windows.join(", "))).await;
+        assert_eq!(rows.map(|rows| rows.len()), Ok(1), "windows");
     });
 }
 

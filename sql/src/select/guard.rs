@@ -267,14 +267,15 @@ impl Stream for Guarded {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let turn = ready!(tokio::task::coop::poll_proceed(cx));
+        // Given back at once: operators below this one need what is left of the turn, however many they are.
+        drop(ready!(tokio::task::coop::poll_proceed(cx)));
         let this = &mut *self;
         let _entered = interrupt::enter(&this.work);
         if let Err(error) = interrupt::check() {
             return Poll::Ready(Some(Err(external(error))));
         }
         if let Some(rest) = this.rest.take() {
-            turn.made_progress();
+            made_progress(cx);
             return Poll::Ready(Some(Ok(this.piece(rest))));
         }
         let batch = match &this.work.account {
@@ -282,9 +283,16 @@ impl Stream for Guarded {
             _ => this.batches.poll_next_unpin(cx),
         };
         if batch.is_ready() {
-            turn.made_progress();
+            made_progress(cx);
         }
         batch.map_ok(|batch| this.piece(batch))
+    }
+}
+
+/// Takes from what the task may do in this turn, if there is any left: what is ready is given in any case.
+fn made_progress(cx: &mut Context<'_>) {
+    if let Poll::Ready(turn) = tokio::task::coop::poll_proceed(cx) {
+        turn.made_progress();
     }
 }
 

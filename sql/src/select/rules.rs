@@ -1,0 +1,122 @@
+//! The planner library's rules, which look whether to go on, and leave alone what they would take too long for.
+//!
+//! ```text
+//!   every rule: at each node of the plan     told to stop?
+//!   order of joins, of more than so many     they are joined as they are written; conditions go down to them all the same
+//! ```
+//!
+//! A rule that works through a plan by itself looks once, before it begins: of these, those whose time grows faster than with the square
+//! of the plan are kept from plans of that size.
+//!
+//! Source: PostgreSQL's `join_collapse_limit`, above which it joins as written too.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::optimizer::{ApplyOrder, Optimizer, OptimizerConfig, OptimizerRule};
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion::physical_optimizer::{PhysicalOptimizerContext, PhysicalOptimizerRule};
+use datafusion::physical_plan::ExecutionPlan;
+
+use super::errors::external;
+use crate::interrupt;
+
+/// The most joins that are put in another order than the one they are written in.
+const ORDERED_JOINS_MAX: usize = 24;
+
+/// The rules for logical plans.
+pub(super) fn logical() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let watched = |rule: Arc<dyn OptimizerRule + Send + Sync>| -> Arc<dyn OptimizerRule + Send + Sync> {
+        // It looks at all pairs of all joins below each join.
+        let joins_max = (rule.name() == "eliminate_cross_join").then_some(ORDERED_JOINS_MAX);
+        Arc::new(Watched { rule, joins_max })
+    };
+    Optimizer::new().rules.into_iter().map(watched).collect()
+}
+
+/// The rules for physical plans.
+pub(super) fn physical() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let watched = |rule| -> Arc<dyn PhysicalOptimizerRule + Send + Sync> { Arc::new(WatchedPhysical(rule)) };
+    PhysicalOptimizer::new().rules.into_iter().map(watched).collect()
+}
+
+/// Stands for a rule.
+struct Watched {
+    rule: Arc<dyn OptimizerRule + Send + Sync>,
+    /// It is for plans of as many joins at most.
+    joins_max: Option<usize>,
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rule.fmt(f)
+    }
+}
+
+impl OptimizerRule for Watched {
+    fn name(&self) -> &str {
+        self.rule.name()
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        self.rule.apply_order()
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        interrupt::check().map_err(external)?;
+        match self.joins_max {
+            Some(most) if has_more_joins(&plan, most)? => Ok(Transformed::no(plan)),
+            _ => self.rule.rewrite(plan, config),
+        }
+    }
+}
+
+/// Whether a plan has more joins than that.
+fn has_more_joins(plan: &LogicalPlan, most: usize) -> Result<bool> {
+    let mut joins = 0;
+    plan.apply_with_subqueries(|node| {
+        joins += usize::from(matches!(node, LogicalPlan::Join(_)));
+        Ok(if joins > most { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(joins > most)
+}
+
+/// Stands for a rule.
+struct WatchedPhysical(Arc<dyn PhysicalOptimizerRule + Send + Sync>);
+
+impl fmt::Debug for WatchedPhysical {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl PhysicalOptimizerRule for WatchedPhysical {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        interrupt::check().map_err(external)?;
+        self.0.optimize(plan, config)
+    }
+
+    fn optimize_with_context(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        context: &dyn PhysicalOptimizerContext,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        interrupt::check().map_err(external)?;
+        self.0.optimize_with_context(plan, context)
+    }
+
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn schema_check(&self) -> bool {
+        self.0.schema_check()
+    }
+}
+
+#[cfg(test)]
+mod tests;
