@@ -8,6 +8,7 @@
 //! Sources: PostgreSQL 15 manual, chapter 10 (type conversion).
 
 mod call;
+mod conditional;
 mod expression;
 mod literal;
 mod names;
@@ -68,6 +69,24 @@ pub(crate) struct Binder<'a> {
     pub text: &'a str,
     /// What is known of the parameters.
     pub params: &'a mut ParamTypes,
-    /// In how many branches, of CASE or COALESCE, this stands that may not be taken: a constant that fails fails nobody there.
-    pub branches: u32,
+    /// In how many places this stands that constants before it say are never reached: a constant that fails fails nobody there.
+    unreached: u32,
+}
+
+impl<'a> Binder<'a> {
+    /// For a statement of that text, where names refer to those columns.
+    pub fn new(
+        catalog: &'a Catalog,
+        view: &'a SessionView,
+        scope: &'a Scope,
+        text: &'a str,
+        params: &'a mut ParamTypes,
+    ) -> Self {
+        Binder { catalog, view, scope, text, params, unreached: 0 }
+    }
+
+    /// The same, where names refer to other columns.
+    pub fn within<'b>(&'b mut self, scope: &'b Scope) -> Binder<'b> {
+        Binder { scope, params: self.params, ..*self }
+    }
 }

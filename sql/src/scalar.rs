@@ -158,6 +158,11 @@ impl Scalar {
     /// Calls `visit` on this expression and everything below it.
     pub fn walk(&self, visit: &mut impl FnMut(&Scalar)) {
         visit(self);
+        self.for_each_part(&mut |part| part.walk(visit));
+    }
+
+    /// Calls `visit` on what this expression is directly computed from.
+    pub fn for_each_part(&self, visit: &mut impl FnMut(&Scalar)) {
         match self {
             Scalar::Const(_) | Scalar::Column(_) | Scalar::Param(_) | Scalar::NextVal(_) | Scalar::SetVal(..) => {}
             Scalar::Arithmetic(_, pair)
@@ -166,42 +171,67 @@ impl Scalar {
             | Scalar::Quantified(_, pair, _)
             | Scalar::Like(pair, _)
             | Scalar::Concat(pair) => {
-                pair.0.walk(visit);
-                pair.1.walk(visit);
+                visit(&pair.0);
+                visit(&pair.1);
             }
             Scalar::Negate(inner)
             | Scalar::Not(inner)
             | Scalar::IsNull(inner, _)
             | Scalar::IsBool(inner, _, _)
-            | Scalar::Cast(inner, _) => inner.walk(visit),
+            | Scalar::Cast(inner, _) => visit(inner),
             Scalar::And(parts) | Scalar::Or(parts) | Scalar::Coalesce(parts) | Scalar::Call(_, parts) => {
-                parts.iter().for_each(|part| part.walk(visit));
+                parts.iter().for_each(visit);
             }
             Scalar::InList(inner, parts, _) => {
-                inner.walk(visit);
-                parts.iter().for_each(|part| part.walk(visit));
+                visit(inner);
+                parts.iter().for_each(visit);
             }
             Scalar::Between(parts) => {
-                parts.0.walk(visit);
-                parts.1.walk(visit);
-                parts.2.walk(visit);
+                visit(&parts.0);
+                visit(&parts.1);
+                visit(&parts.2);
             }
             Scalar::Switch(operand, branches, otherwise) => {
-                operand.walk(visit);
+                visit(operand);
                 for (candidate, value) in branches {
-                    candidate.walk(visit);
-                    value.walk(visit);
+                    visit(candidate);
+                    visit(value);
                 }
-                otherwise.walk(visit);
+                visit(otherwise);
             }
             Scalar::Case(branches, otherwise) => {
                 for (condition, value) in branches {
-                    condition.walk(visit);
-                    value.walk(visit);
+                    visit(condition);
+                    visit(value);
                 }
-                otherwise.walk(visit);
+                visit(otherwise);
             }
         }
+    }
+
+    /// Whether it follows from what it is computed from, whatever the session and its transaction, and all of that is constant.
+    pub fn is_computable(&self) -> bool {
+        let follows = match self {
+            // Where these are constant, binding has looked whether they may be computed.
+            Scalar::Const(_) | Scalar::Cast(..) | Scalar::Arithmetic(..) => false,
+            Scalar::Column(_) | Scalar::Param(_) | Scalar::NextVal(_) | Scalar::SetVal(..) => false,
+            Scalar::Call(function, _) => matches!(
+                function,
+                Function::Lower
+                    | Function::Upper
+                    | Function::Length
+                    | Function::Abs
+                    | Function::NullIf
+                    | Function::Greatest
+                    | Function::Least
+            ),
+            _ => true,
+        };
+        let mut constant = follows;
+        if follows {
+            self.for_each_part(&mut |part| constant &= matches!(part, Scalar::Const(_)));
+        }
+        constant
     }
 
     /// Whether its value does not depend on the row, nor differ from call to call.

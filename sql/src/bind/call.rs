@@ -62,10 +62,7 @@ impl Binder<'_> {
                 let (left, right) = self.compared(left, right)?;
                 Ok(Bound::new(Scalar::Call(Function::NullIf, vec![left, right]), ty))
             }
-            ("coalesce", [_, ..]) => {
-                let (parts, ty) = self.in_branch(|binder| binder.unified(&arguments))?;
-                Ok(Bound::new(Scalar::Coalesce(parts), ty))
-            }
+            ("coalesce", [_, ..]) => self.coalesce(&arguments),
             ("greatest", [_, ..]) => {
                 let (parts, ty) = self.unified(&arguments)?;
                 Ok(Bound::new(Scalar::Call(Function::Greatest, parts), ty))

@@ -33,9 +33,13 @@ impl Bound {
 }
 
 impl Binder<'_> {
-    /// Binds an expression; its type may be left `Unknown`.
+    /// Binds an expression; its type may be left `Unknown`. What follows from constants is one.
     pub fn bind(&mut self, expr: &Expr) -> BindResult<Bound> {
-        level(|| self.bind_level(expr))
+        let mut bound = level(|| self.bind_level(expr))?;
+        if bound.scalar.is_computable() {
+            bound.scalar = self.fold(bound.scalar)?;
+        }
+        Ok(bound)
     }
 
     fn bind_level(&mut self, expr: &Expr) -> BindResult<Bound> {
@@ -221,21 +225,25 @@ impl Binder<'_> {
         if constant && timeless { self.fold(scalar) } else { Ok(scalar) }
     }
 
-    /// Evaluates an expression of constants. One that fails in a branch that may not be taken is left as it is.
+    /// Evaluates an expression of constants. One that fails where it is never reached is left as it is.
     pub(super) fn fold(&self, scalar: Scalar) -> BindResult<Scalar> {
         let context = EvalContext { row: &[], params: &[], view: self.view, sequences: &Sequences::default() };
         match scalar.eval(&context) {
             Ok(value) => Ok(Scalar::Const(value)),
-            Err(_) if self.branches > 0 => Ok(scalar),
+            Err(_) if self.unreached > 0 => Ok(scalar),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Binds what may not be evaluated.
-    pub(super) fn in_branch<T>(&mut self, bind: impl FnOnce(&mut Self) -> BindResult<T>) -> BindResult<T> {
-        self.branches += 1;
+    /// Binds what is reached, or what constants before it say is not.
+    pub(super) fn where_reached<T>(
+        &mut self,
+        reached: bool,
+        bind: impl FnOnce(&mut Self) -> BindResult<T>,
+    ) -> BindResult<T> {
+        self.unreached += u32::from(!reached);
         let bound = bind(self);
-        self.branches -= 1;
+        self.unreached -= u32::from(!reached);
         bound
     }
 
@@ -352,53 +360,6 @@ impl Binder<'_> {
         };
         let options = LikeOptions { negated, ignore_case, escape };
         Ok(boolean(Scalar::Like(Box::new((value.scalar, pattern.scalar)), options)))
-    }
-
-    fn case(
-        &mut self,
-        operand: Option<&Expr>,
-        conditions: &[ast::CaseWhen],
-        otherwise: Option<&Expr>,
-    ) -> BindResult<Bound> {
-        self.in_branch(|binder| binder.case_branches(operand, conditions, otherwise))
-    }
-
-    fn case_branches(
-        &mut self,
-        operand: Option<&Expr>,
-        conditions: &[ast::CaseWhen],
-        otherwise: Option<&Expr>,
-    ) -> BindResult<Bound> {
-        let operand = operand.map(|operand| self.bind(operand)).transpose()?;
-        let mut switched = None;
-        let mut tests = Vec::with_capacity(conditions.len());
-        let mut results = Vec::with_capacity(conditions.len() + 1);
-        for branch in conditions {
-            tests.push(match &operand {
-                None => self.bind_condition(&branch.condition)?,
-                Some(operand) => {
-                    let condition = self.bind(&branch.condition)?;
-                    let (left, right) = self.compared(operand.clone(), condition)?;
-                    if switched.get_or_insert_with(|| left.clone()) != &left {
-                        return Err(BindError::Elsewhere("CASE over values of different types".into()));
-                    }
-                    right
-                }
-            });
-            results.push(self.bind(&branch.result)?);
-        }
-        results.push(match otherwise {
-            Some(expr) => self.bind(expr)?,
-            None => Bound::constant(Datum::Null, PgType::Unknown),
-        });
-        let (mut results, ty) = self.unify(results)?;
-        let otherwise = results.pop().expect("the last result was pushed above");
-        let (branches, otherwise) = (tests.into_iter().zip(results).collect(), Box::new(otherwise));
-        let scalar = match switched {
-            Some(operand) => Scalar::Switch(Box::new(operand), branches, otherwise),
-            None => Scalar::Case(branches, otherwise),
-        };
-        Ok(Bound::new(scalar, ty))
     }
 
     fn array(&mut self, elements: &[Expr]) -> BindResult<Bound> {

@@ -7,7 +7,7 @@ use super::literal::number;
 use super::{BindError, BindResult, Binder, Bound};
 use crate::error::{SqlError, code};
 use crate::scalar::{Comparison, Scalar};
-use crate::types::{BinaryOperator, CastContext, PgType, cast_context, format_type, negate};
+use crate::types::{BinaryOperator, CastContext, PgType, cast_context, format_type};
 
 impl Binder<'_> {
     pub(super) fn unary(&mut self, operator: ast::UnaryOperator, expr: &Expr) -> BindResult<Bound> {
@@ -28,11 +28,7 @@ impl Binder<'_> {
                 if !inner.ty.is_number() && inner.ty != PgType::Interval {
                     return Err(BindError::Elsewhere(format!("unary minus on {}", format_type(inner.ty, -1))));
                 }
-                let scalar = match inner.scalar {
-                    Scalar::Const(value) => Scalar::Const(negate(&value)?),
-                    other => Scalar::Negate(Box::new(other)),
-                };
-                Ok(Bound::new(scalar, inner.ty))
+                Ok(Bound::new(Scalar::Negate(Box::new(inner.scalar)), inner.ty))
             }
             other => Err(BindError::Elsewhere(format!("the operator {other}"))),
         }
@@ -45,16 +41,8 @@ impl Binder<'_> {
             return Ok(boolean(Scalar::Compare(comparison, Box::new((left, right)))));
         }
         match operator {
-            Op::And => {
-                let mut parts = Vec::new();
-                self.flatten(left, right, operator, &mut parts)?;
-                Ok(boolean(Scalar::And(parts)))
-            }
-            Op::Or => {
-                let mut parts = Vec::new();
-                self.flatten(left, right, operator, &mut parts)?;
-                Ok(boolean(Scalar::Or(parts)))
-            }
+            Op::And => self.chain(left, right, operator, false),
+            Op::Or => self.chain(left, right, operator, true),
             Op::Plus => self.arithmetic(BinaryOperator::Add, left, right),
             Op::Minus => self.arithmetic(BinaryOperator::Subtract, left, right),
             Op::Multiply => self.arithmetic(BinaryOperator::Multiply, left, right),
@@ -63,27 +51,6 @@ impl Binder<'_> {
             Op::StringConcat => self.concat(left, right),
             other => Err(BindError::Elsewhere(format!("the operator {other}"))),
         }
-    }
-
-    /// The operands of a chain of ANDs or ORs, side by side.
-    fn flatten(
-        &mut self,
-        left: &Expr,
-        right: &Expr,
-        operator: &ast::BinaryOperator,
-        parts: &mut Vec<Scalar>,
-    ) -> BindResult<()> {
-        for side in [left, right] {
-            let mut side = side;
-            while let Expr::Nested(inner) = side {
-                side = inner;
-            }
-            match side {
-                Expr::BinaryOp { left, op, right } if op == operator => self.flatten(left, right, operator, parts)?,
-                other => parts.push(self.bind_condition(other)?),
-            }
-        }
-        Ok(())
     }
 
     fn arithmetic(&mut self, operator: BinaryOperator, left: &Expr, right: &Expr) -> BindResult<Bound> {

@@ -350,14 +350,7 @@ impl<'a> TableBuilder<'a> {
     pub fn verify_default(&self, column: &str, expr: &Expr) -> Result<(), SqlError> {
         let Some(column) = self.table.column(column) else { return Ok(()) };
         let (mut params, scope) = (ParamTypes::default(), Scope::default());
-        let mut binder = Binder {
-            catalog: self.catalog,
-            view: self.view,
-            scope: &scope,
-            text: self.text,
-            params: &mut params,
-            branches: 0,
-        };
+        let mut binder = Binder::new(self.catalog, self.view, &scope, self.text, &mut params);
         binder.bind_assigned(expr, &column.name, column.ty, column.typmod)?;
         match params.known() {
             [] => Ok(()),

@@ -34,14 +34,7 @@ impl Session {
             for ((expr, position), part) in row.iter().zip(&table.primary_positions).zip(&table.primary.columns) {
                 let column = &table.columns[*position];
                 let (mut types, scope) = (ParamTypes::default(), Scope::default());
-                let mut binder = Binder {
-                    catalog: &running.catalog,
-                    view: &running.view,
-                    scope: &scope,
-                    text: &statement.text,
-                    params: &mut types,
-                    branches: 0,
-                };
+                let mut binder = Binder::new(&running.catalog, &running.view, &scope, &statement.text, &mut types);
                 let value = binder.bind_assigned(expr, &column.name, column.ty, column.typmod)?;
                 put_key(&mut key, &value.eval(&running.eval_context())?, column.ty, part)?;
             }

@@ -131,7 +131,7 @@ impl ChangePlan {
             return Err(BindError::Elsewhere("UPDATE … FROM".into()));
         }
         let scope = Scope::of_table(table, Some(alias));
-        let mut inner = Binder { scope: &scope, params: &mut *binder.params, ..*binder };
+        let mut inner = binder.within(&scope);
         let assignments = Assignments::bind(&update.assignments, table, Some(alias), &mut inner)?;
         let access = bind_access(update.selection.as_ref(), table, &mut inner)?;
         let rules = Rules::bind(table, binder.catalog, binder.view)?;
@@ -150,7 +150,7 @@ impl ChangePlan {
             return Err(BindError::Elsewhere("DELETE … USING".into()));
         }
         let scope = Scope::of_table(table, Some(alias));
-        let mut inner = Binder { scope: &scope, params: &mut *binder.params, ..*binder };
+        let mut inner = binder.within(&scope);
         let access = bind_access(delete.selection.as_ref(), table, &mut inner)?;
         let returning = bind_returning(delete.returning.as_deref(), table, Some(alias), Vec::new(), binder)?;
         Ok(ChangePlan { table: table.clone(), access, update: None, returning })

@@ -386,7 +386,7 @@ pub(crate) fn bind_returning(
     let Some(items) = items else { return Ok(None) };
     let mut scope = Scope::of_table(table, alias);
     scope.columns.extend(others);
-    let mut inner = Binder { scope: &scope, params: &mut *binder.params, ..*binder };
+    let mut inner = binder.within(&scope);
     let alias = alias.unwrap_or(&table.name);
     Output::bind(items, Some((table, alias)), &mut inner).map(Some)
 }
@@ -408,7 +408,7 @@ fn bind_conflict(
         ast::OnConflictAction::DoUpdate(update) => {
             let mut scope = Scope::of_table(table, alias);
             scope.add_table(table, "excluded");
-            let mut inner = Binder { scope: &scope, params: &mut *binder.params, ..*binder };
+            let mut inner = binder.within(&scope);
             let assignments = Assignments::bind(&update.assignments, table, alias, &mut inner)?;
             let filter = update.selection.as_ref().map(|filter| inner.bind_condition(filter)).transpose()?;
             Some((assignments, filter))

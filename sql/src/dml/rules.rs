@@ -21,8 +21,7 @@ impl Rules {
         for check in &table.checks {
             let expr = parse_expression(&check.expression)?;
             let mut params = ParamTypes::default();
-            let mut binder =
-                Binder { catalog, view, scope: &scope, text: &check.expression, params: &mut params, branches: 0 };
+            let mut binder = Binder::new(catalog, view, &scope, &check.expression, &mut params);
             checks.push((check.name.clone(), binder.bind_condition(&expr)?));
         }
         Ok(Rules { checks })
@@ -99,7 +98,7 @@ pub(crate) fn default_of(column: &ColumnDescriptor, catalog: &Catalog, view: &Se
     let Some(text) = &column.default else { return Ok(Scalar::Const(Datum::Null)) };
     let expr = parse_expression(text)?;
     let (mut params, scope) = (ParamTypes::default(), Scope::default());
-    let mut binder = Binder { catalog, view, scope: &scope, text, params: &mut params, branches: 0 };
+    let mut binder = Binder::new(catalog, view, &scope, text, &mut params);
     Ok(binder.bind_assigned(&expr, &column.name, column.ty, column.typmod)?)
 }
 

@@ -179,7 +179,7 @@ impl SelectPlan {
             [from] if from.joins.is_empty() => {
                 let (table, alias) = plain_table(&from.relation, binder)?;
                 let scope = Scope::of_table(&table, Some(&alias));
-                let mut inner = Binder { scope: &scope, params: &mut *binder.params, ..*binder };
+                let mut inner = binder.within(&scope);
                 let condition =
                     select.selection.as_ref().map(|condition| inner.bind_condition(condition)).transpose()?;
                 let output = Output::bind(&select.projection, Some((&table, &alias)), &mut inner)?;

@@ -66,14 +66,7 @@ impl Session {
         let mut view = (*view).clone();
         view.types.transaction_micros = now_micros;
         let (mut params, scope) = (ParamTypes::default(), Scope::default());
-        let mut binder = Binder {
-            catalog: &catalog,
-            view: &view,
-            scope: &scope,
-            text: &statement.text,
-            params: &mut params,
-            branches: 0,
-        };
+        let mut binder = Binder::new(&catalog, &view, &scope, &statement.text, &mut params);
         let bound = binder.bind(asked)?;
         let sequences = Arc::default();
         let context = EvalContext { row: &[], params: &[], view: &view, sequences: &sequences };

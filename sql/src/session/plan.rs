@@ -181,14 +181,7 @@ impl Planner<'_> {
         refuse_locks(query)?;
         let mut tried = params.clone();
         let scope = Scope::default();
-        let mut binder = Binder {
-            catalog: self.catalog,
-            view: self.view,
-            scope: &scope,
-            text: &statement.text,
-            params: &mut tried,
-            branches: 0,
-        };
+        let mut binder = Binder::new(self.catalog, self.view, &scope, &statement.text, &mut tried);
         let bound = SelectPlan::bind(query, &mut binder);
         match bound {
             Ok(plan) if plan.source.as_ref().is_none_or(|(_, access)| access.is_narrow()) => {
@@ -257,14 +250,7 @@ impl Planner<'_> {
     ) -> Result<Option<T>, SqlError> {
         let mut tried = params.clone();
         let scope = Scope::default();
-        let mut binder = Binder {
-            catalog: self.catalog,
-            view: self.view,
-            scope: &scope,
-            text: &statement.text,
-            params: &mut tried,
-            branches: 0,
-        };
+        let mut binder = Binder::new(self.catalog, self.view, &scope, &statement.text, &mut tried);
         match bind(&mut binder) {
             Ok(bound) => {
                 *params = tried;
@@ -282,14 +268,7 @@ impl Planner<'_> {
         bind: impl FnOnce(&mut Binder<'_>) -> BindResult<T>,
     ) -> Result<T, SqlError> {
         let scope = Scope::default();
-        let mut binder = Binder {
-            catalog: self.catalog,
-            view: self.view,
-            scope: &scope,
-            text: &statement.text,
-            params,
-            branches: 0,
-        };
+        let mut binder = Binder::new(self.catalog, self.view, &scope, &statement.text, params);
         Ok(bind(&mut binder)?)
     }
 

@@ -246,14 +246,7 @@ impl Session {
         }
         let running = self.running(Arc::from([]));
         let (mut params, scope) = (ParamTypes::default(), Scope::default());
-        let mut binder = Binder {
-            catalog: &running.catalog,
-            view: &running.view,
-            scope: &scope,
-            text: &statement.text,
-            params: &mut params,
-            branches: 0,
-        };
+        let mut binder = Binder::new(&running.catalog, &running.view, &scope, &statement.text, &mut params);
         let mut values = Vec::with_capacity(arguments.len());
         for (argument, ty) in arguments.iter().zip(&prepared.params) {
             let scalar = binder.bind_assigned(argument, "parameter", *ty, -1)?;
