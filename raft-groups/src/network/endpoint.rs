@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use clock::{Hlc, HlcError, Timestamp};
 use parking_lot::RwLock;
+use tokio::sync::watch;
 
 use super::{Class, Handler, NetworkError};
 use crate::NodeId;
@@ -15,7 +16,7 @@ pub(super) struct Endpoint {
     hlc: Arc<Hlc>,
     /// Whether the clock may speak: true time has reached what a former life may have issued.
     may_speak: AtomicBool,
-    identity: RwLock<Identity>,
+    identity: watch::Sender<Identity>,
     handlers: RwLock<[Option<Arc<dyn Handler>>; Class::ALL.len()]>,
 }
 
@@ -40,17 +41,22 @@ impl Endpoint {
         Endpoint {
             hlc,
             may_speak: AtomicBool::new(false),
-            identity: RwLock::new(identity),
+            identity: watch::Sender::new(identity),
             handlers: RwLock::default(),
         }
     }
 
     pub fn identity(&self) -> Identity {
-        *self.identity.read()
+        *self.identity.borrow()
     }
 
     pub fn set_identity(&self, identity: Identity) {
-        *self.identity.write() = identity;
+        self.identity.send_replace(identity);
+    }
+
+    /// Tells who the node is, and when it becomes somebody else: what was greeted before must be greeted anew.
+    pub fn watch_identity(&self) -> watch::Receiver<Identity> {
+        self.identity.subscribe()
     }
 
     pub fn register(&self, class: Class, handler: Arc<dyn Handler>) {

@@ -177,7 +177,13 @@ impl Transport for GrpcTransport {
     }
 
     fn set_identity(&self, cluster_id: u128, node: NodeId) {
-        self.inner.endpoint.set_identity(Identity { cluster_id, node });
+        let (before, identity) = (self.inner.endpoint.identity(), Identity { cluster_id, node });
+        self.inner.endpoint.set_identity(identity);
+        if before != identity {
+            // Whoever belongs to no cluster may talk to all; from now on only to its own.
+            self.inner.strangers.lock().clear();
+            self.inner.peers.lock().values_mut().for_each(|peer| peer.links.clear());
+        }
     }
 
     fn node_id(&self) -> NodeId {

@@ -158,6 +158,32 @@ async fn a_node_of_another_cluster_is_turned_away() {
     assert_eq!(answer.expect("answered"), "n0");
 }
 
+/// What was opened while one of the two belonged to no cluster ends when it comes to belong to another one.
+#[tokio::test]
+async fn a_stream_does_not_outlive_that_its_end_belongs_to_no_cluster() {
+    let (newcomer, of_nine, echo) = (grpc(0, 0, hlc()), grpc(2, 9, hlc()), Arc::new(Echo::default()));
+    newcomer.register(Class::Kv, echo.clone());
+    of_nine.register(Class::Kv, echo.clone());
+    let (newcomers, of_nines) = (serve(&newcomer).await, serve(&of_nine).await);
+    let calls = || async {
+        let (hello, class) = (Bytes::from("hello"), Class::Kv);
+        let there = newcomer.call_address(&of_nines, class, hello.clone(), SECOND).await;
+        (there, of_nine.call_address(&newcomers, class, hello, SECOND).await)
+    };
+    assert!(matches!(calls().await, (Ok(_), Ok(_))), "before it belongs to one it may talk to all");
+    newcomer.set_identity(7, NodeId(1));
+    let handled = echo.handled.load(Ordering::Relaxed);
+    for _ in 0..3 {
+        let (there, here) = calls().await;
+        assert!(there.is_err() && here.is_err(), "n1 of cluster 7 and n2 of cluster 9 talk: {there:?}, {here:?}");
+    }
+    assert_eq!(echo.handled.load(Ordering::Relaxed), handled, "what is refused is not handled");
+    // In its own cluster it is heard at once.
+    let of_seven = grpc(3, 7, hlc());
+    let answer = of_seven.call_address(&newcomers, Class::Kv, Bytes::from("who"), SECOND).await;
+    assert_eq!(answer.expect("answered"), "n3");
+}
+
 #[tokio::test]
 async fn a_wrong_address_does_not_reach_another_node() {
     let (one, two) = (grpc(1, 9, hlc()), grpc(2, 9, hlc()));

@@ -14,6 +14,7 @@ use tonic::codec::Streaming;
 use tonic::transport::Endpoint as TonicEndpoint;
 use tonic_prost::ProstCodec;
 
+use super::super::endpoint::Identity;
 use super::super::frame::{Content, Frame, Greeting};
 use super::{Class, FRAME_BYTES_MAX, Inner, METHOD, STREAM_WINDOW_BYTES};
 use crate::NodeId;
@@ -71,6 +72,8 @@ impl Why {
 struct Connection {
     outgoing: mpsc::Sender<Frame>,
     next_request_id: AtomicU64,
+    /// Who this node was when it greeted.
+    greeted_as: Identity,
     /// `None` once the stream has broken.
     waiting: Mutex<Option<BTreeMap<u64, oneshot::Sender<Result<Bytes, NetworkError>>>>>,
 }
@@ -216,7 +219,8 @@ impl Link {
         grpc.ready().await.map_err(|error| with_causes(&error))?;
 
         let (outgoing, frames) = mpsc::channel(OUTGOING_FRAMES);
-        let greeting = Greeting::new(inner.endpoint.identity(), self.class, self.peer);
+        let greeted_as = inner.endpoint.identity();
+        let greeting = Greeting::new(greeted_as, self.class, self.peer);
         let timestamp = inner.endpoint.stamp(self.peer).map_err(Why::clocks)?;
         let first = Frame { request_id: 0, timestamp, content: Some(Content::Greeting(greeting)) };
         outgoing.try_send(first).expect("a new channel has room");
@@ -228,7 +232,7 @@ impl Link {
         let first = incoming.message().await.map_err(|status| status.message().to_owned())?;
         self.check_greeting(inner, first)?;
         let waiting = Mutex::new(Some(BTreeMap::new()));
-        Ok((Arc::new(Connection { outgoing, next_request_id: AtomicU64::new(1), waiting }), incoming))
+        Ok((Arc::new(Connection { outgoing, next_request_id: AtomicU64::new(1), greeted_as, waiting }), incoming))
     }
 
     fn check_greeting(&self, inner: &Inner, first: Option<Frame>) -> Result<(), Why> {
@@ -246,10 +250,14 @@ impl Link {
     /// Hands answers to their callers until the stream breaks; says why it broke.
     async fn receive(&self, inner: &Inner, connection: &Connection, mut incoming: Streaming<Frame>) -> String {
         let mut closing = inner.closing.subscribe();
+        let mut identity = inner.endpoint.watch_identity();
         loop {
             let next = tokio::select! {
                 biased;
                 _ = closing.wait_for(|closing| *closing) => return "this node shuts down".to_owned(),
+                _ = identity.wait_for(|now| *now != connection.greeted_as) => {
+                    return "this node has come to know who it is, and greets anew".to_owned();
+                }
                 next = incoming.message() => next,
             };
             let frame = match next {

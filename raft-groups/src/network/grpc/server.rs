@@ -19,6 +19,7 @@ use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 use tower_service::Service;
 
+use super::super::endpoint::Identity;
 use super::super::frame::{Content, Frame, Greeting};
 use super::{Class, FRAME_BYTES_MAX, Inner, MESSAGE_BYTES_MAX, METHOD, STREAM_WINDOW_BYTES};
 use crate::NodeId;
@@ -108,7 +109,9 @@ impl Service<Request<Streaming<Frame>>> for ExchangeMethod {
 async fn serve_stream(inner: Arc<Inner>, mut incoming: Streaming<Frame>, answers: mpsc::Sender<Result<Frame, Status>>) {
     let wait = Duration::from_millis(inner.config.connect_timeout_ms);
     let Ok(Ok(Some(first))) = tokio::time::timeout(wait, incoming.message()).await else { return };
-    let (from, class) = match greet(&inner, first) {
+    let mut identity = inner.endpoint.watch_identity();
+    let own = *identity.borrow_and_update();
+    let (from, class) = match greet(&inner, own, first) {
         Ok((greeting, from, class)) => {
             answer(&inner, &answers, from, 0, Content::Greeting(greeting)).await;
             (from, class)
@@ -123,6 +126,8 @@ async fn serve_stream(inner: Arc<Inner>, mut incoming: Streaming<Frame>, answers
         let next = tokio::select! {
             biased;
             _ = closing.wait_for(|closing| *closing) => return,
+            // Whoever talked to a node without a cluster need not belong to the one it is part of now.
+            _ = identity.wait_for(|now| *now != own) => return,
             next = incoming.message() => next,
         };
         let Ok(Some(frame)) = next else { return };
@@ -137,11 +142,10 @@ async fn serve_stream(inner: Arc<Inner>, mut incoming: Streaming<Frame>, answers
     }
 }
 
-fn greet(inner: &Inner, first: Frame) -> Result<(Greeting, NodeId, Class), Content> {
+fn greet(inner: &Inner, own: Identity, first: Frame) -> Result<(Greeting, NodeId, Class), Content> {
     let Some(Content::Greeting(theirs)) = first.content else {
         return Err(Content::Refusal("a stream begins with a greeting".to_owned()));
     };
-    let own = inner.endpoint.identity();
     theirs.check(own).map_err(Content::Refusal)?;
     let unknown = || Content::Refusal(format!("there is no message class {}", theirs.class));
     let class = theirs.class().ok_or_else(unknown)?;
