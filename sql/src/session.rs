@@ -229,7 +229,7 @@ impl Session {
         }
         if !statement.begins_transaction() && !statement.sets_transaction() {
             self.adopt_as_of(statement).await?;
-            if self.open.as_of.is_some() {
+            if self.open.as_of.is_some() && !statement.ends_transaction() && !statement.is_about_session() {
                 // The tables are those of that time.
                 self.handle().await?;
             }

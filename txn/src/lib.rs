@@ -28,7 +28,7 @@ mod tests;
 pub use database::{Database, TxnOptions};
 pub use error::{Conflict, Error};
 pub use settings::Settings;
-pub use transaction::{CommitOutcome, OwnWrites, Page, Savepoint, ScanRequest, StatementMark, Transaction};
+pub use transaction::{CommitOutcome, OwnWrites, Page, Savepoint, ScanRequest, StatementMark, StillHeld, Transaction};
 
 pub use clock::Timestamp;
 pub use kv::api::{KeyValue, KvError, LockStrength, RetryReason, Sender, Span, TxnId};

@@ -40,7 +40,7 @@ use parking_lot::Mutex;
 
 pub use commit::CommitOutcome;
 pub use read::{OwnWrites, Page, ScanRequest};
-pub use savepoint::Savepoint;
+pub use savepoint::{Savepoint, StillHeld};
 
 use crate::buffer::WriteBuffer;
 use crate::database::{Core, TxnOptions};

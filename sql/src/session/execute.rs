@@ -62,7 +62,7 @@ impl Session {
     ) -> Result<Outcome, SqlError> {
         match &**prepared.statement.kind {
             StatementKind::Empty => Ok(Outcome::Empty),
-            StatementKind::Sql(statement) => match self.control(statement).await {
+            StatementKind::Sql(statement) => match self.control(statement, options).await {
                 Some(done) => done,
                 None => self.attempt(prepared, params.into(), options).await,
             },
@@ -105,7 +105,11 @@ impl Session {
     }
 
     /// BEGIN, COMMIT, ROLLBACK.
-    async fn control(&mut self, statement: &ast::Statement) -> Option<Result<Outcome, SqlError>> {
+    async fn control(
+        &mut self,
+        statement: &ast::Statement,
+        options: &ExecuteOptions,
+    ) -> Option<Result<Outcome, SqlError>> {
         let tag = |tag: &str| Some(Ok(Outcome::Command { tag: tag.to_owned() }));
         match statement {
             ast::Statement::StartTransaction { modes, begin, .. } => {
@@ -139,7 +143,9 @@ impl Session {
                 self.open = next;
                 tag(if failed { "ROLLBACK" } else { "COMMIT" })
             }
-            ast::Statement::Rollback { savepoint: Some(name), .. } => Some(self.roll_back_to_savepoint(name).await),
+            ast::Statement::Rollback { savepoint: Some(name), .. } => {
+                Some(self.roll_back_to_savepoint(name, options).await)
+            }
             ast::Statement::Rollback { chain, .. } => {
                 let next = self.next_in_chain(*chain);
                 if !self.open.explicit {
@@ -149,7 +155,7 @@ impl Session {
                 self.open = next;
                 tag("ROLLBACK")
             }
-            ast::Statement::Savepoint { name } => Some(self.set_savepoint(name).await),
+            ast::Statement::Savepoint { name } => Some(self.set_savepoint(name, options).await),
             ast::Statement::ReleaseSavepoint { name } => Some(self.release_savepoint(name).await),
             _ => None,
         }
@@ -215,7 +221,7 @@ impl Session {
                     if self.settings.take_asked(&mut self.parameter_changes)? {
                         self.hold_settings()?;
                     }
-                    self.open.statements += 1;
+                    self.open.statements += u64::from(!prepared.statement.is_about_session());
                     let complete = !self.open.explicit && options.end_of_implicit && outcome.is_complete();
                     if !complete {
                         return Ok(deadline.bind(outcome));
@@ -265,6 +271,12 @@ impl Session {
         options: &ExecuteOptions,
         deadline: &mut Deadline,
     ) -> Result<Outcome, SqlError> {
+        if prepared.statement.is_about_session() {
+            // Whoever asks why nothing is answered is answered.
+            let planned = prepared.planned.load_full();
+            let run = contained_async(planned.levels, self.run(&planned, &prepared.statement, params));
+            return deadline.hold(&options.cancel, run).await;
+        }
         let planned = deadline.hold(&options.cancel, self.begin(prepared)).await?;
         if self.is_read_only()
             && let Some(what) = planned.plan.writes(&prepared.statement)

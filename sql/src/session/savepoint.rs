@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::ast;
 
 use super::settings::SettingsMark;
 use super::transaction::DdlState;
-use super::{Outcome, Session};
+use super::{ExecuteOptions, Outcome, Session};
 use crate::bind::normalize;
 use crate::error::{SqlError, code};
 use crate::memory::Hold;
@@ -37,8 +37,14 @@ pub(super) struct Savepoint {
 
 impl Session {
     /// SAVEPOINT.
-    pub(super) async fn set_savepoint(&mut self, name: &ast::Ident) -> Result<Outcome, SqlError> {
+    pub(super) async fn set_savepoint(
+        &mut self,
+        name: &ast::Ident,
+        options: &ExecuteOptions,
+    ) -> Result<Outcome, SqlError> {
         self.require_block("SAVEPOINT")?;
+        // Where it begins the transaction proper, that may have to wait.
+        self.deadline(options).hold(&options.cancel, async { self.handle().await.map(|_| ()) }).await?;
         let hold = self.memory.hold(SAVEPOINT_BYTES + name.value.len() + self.settings.held_bytes())?;
         let handle = self.handle().await?;
         let mark = handle.transaction.savepoint()?;
@@ -67,15 +73,27 @@ impl Session {
         super::done("RELEASE")
     }
 
-    /// ROLLBACK TO SAVEPOINT; mends a failed transaction.
-    pub(super) async fn roll_back_to_savepoint(&mut self, name: &ast::Ident) -> Result<Outcome, SqlError> {
+    /// ROLLBACK TO SAVEPOINT; mends a failed transaction. Locks that the ranges do not release in time stay until the end.
+    pub(super) async fn roll_back_to_savepoint(
+        &mut self,
+        name: &ast::Ident,
+        options: &ExecuteOptions,
+    ) -> Result<Outcome, SqlError> {
+        let mut deadline = self.deadline(options);
         self.require_block("ROLLBACK TO SAVEPOINT")?;
         let at = self.find_savepoint(name)?;
         self.open.savepoints.truncate(at + 1);
         let savepoint = &self.open.savepoints[at];
         let (mark, locked) = (savepoint.mark, savepoint.locked);
         let handle = self.open.handle.as_mut().ok_or_else(|| SqlError::internal("a savepoint without transaction"))?;
-        handle.transaction.roll_back_to(mark).await?;
+        let held = handle.transaction.roll_back_to(mark)?;
+        let release = async {
+            handle.transaction.release_held(held).await;
+            Ok(())
+        };
+        if let Err(error) = deadline.hold(&options.cancel, release).await {
+            tracing::debug!(%error, "locks stay until the end of their transaction");
+        }
         let undone = std::mem::replace(&mut handle.ddl, savepoint.ddl.clone());
         if let Some(undone) = undone {
             let kept = handle.ddl.as_ref().map(|ddl| &ddl.fresh);
@@ -88,7 +106,7 @@ impl Session {
         // Tables locked since stay so: what is known of them must say it.
         let since: Vec<u32> = self.open.locked.tables().skip(locked).collect();
         for table in since {
-            self.take_in_locked(table).await?;
+            deadline.hold(&options.cancel, self.take_in_locked(table)).await?;
         }
         self.open.failed = false;
         super::done("ROLLBACK")

@@ -132,6 +132,25 @@ impl Statement {
             || matches!(self.ast(), Some(ast::Statement::Set(ast::Set::SetTransaction { .. })))
     }
 
+    /// Whether it asks or changes only what the node knows by itself, such as the session's settings: it takes no snapshot, and is
+    /// answered though no range has a quorum.
+    pub(crate) fn is_about_session(&self) -> bool {
+        match &**self.kind {
+            StatementKind::ShowSetting { .. }
+            | StatementKind::ShowNodes
+            | StatementKind::ShowClusterSettings { .. }
+            | StatementKind::Ignored { .. } => true,
+            StatementKind::Sql(statement) => matches!(
+                statement,
+                ast::Statement::Set(_)
+                    | ast::Statement::Reset(_)
+                    | ast::Statement::Discard { .. }
+                    | ast::Statement::Deallocate { .. }
+            ),
+            _ => false,
+        }
+    }
+
     /// Whether it is BEGIN or one of its kin.
     pub fn begins_transaction(&self) -> bool {
         matches!(&**self.kind, StatementKind::Sql(ast::Statement::StartTransaction { .. }))

@@ -19,6 +19,10 @@ use crate::catalog::{CatalogManager, Pin, Table, TableLock};
 use crate::error::SqlError;
 use crate::node::Shared;
 
+/// How long whoever lets go of locks waits until others know: a failed statement or a rollback that goes on waiting for a range
+/// without a quorum would have outlived its time.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How long it rests between two attempts to unlock tables.
 const UNLOCK_PAUSE: Duration = Duration::from_secs(1);
 
@@ -84,14 +88,15 @@ impl TableLocks {
         self.held.clear();
     }
 
-    /// Unlocks the tables; beside the caller if that takes more than one attempt.
+    /// Unlocks the tables; beside the caller if that takes more than one attempt, or a moment.
     pub async fn release(mut self) {
         if let Some(keeper) = &self.keeper
             && !self.held.is_empty()
         {
-            match keeper.manager.unlock_tables(&self.held).await {
-                Ok(()) => self.held.clear(),
-                Err(error) => tracing::warn!(%error, "tables are not unlocked yet"),
+            match tokio::time::timeout(RELEASE_PATIENCE, keeper.manager.unlock_tables(&self.held)).await {
+                Ok(Ok(())) => self.held.clear(),
+                Ok(Err(error)) => tracing::warn!(%error, "tables are not unlocked yet"),
+                Err(_) => tracing::warn!("tables are not unlocked yet: the catalog does not answer"),
             }
         }
     }

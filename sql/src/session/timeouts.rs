@@ -1,7 +1,8 @@
 //! How long a session lets things take: `statement_timeout`, `lock_timeout`, `idle_in_transaction_session_timeout`.
 //!
 //! Times are written in milliseconds or with one of PostgreSQL's units, and shown in the largest unit that fits. A statement's time
-//! runs from its start until its last row is fetched; like a cancellation, its end never cuts a commit.
+//! runs from its start until its last row is fetched. Like a cancellation, its end never cuts a commit, nor does it in PostgreSQL,
+//! which disarms the timer before it commits: a commit that is not answered ends by its own bound, as 40003. A rollback does not wait.
 
 use std::pin::Pin;
 use std::time::Duration;

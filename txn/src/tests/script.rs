@@ -171,7 +171,8 @@ impl Runner {
                 Ok(String::new())
             }
             "rollback_to" => {
-                transaction.roll_back_to(open.savepoint(flags.first())?).await?;
+                let held = transaction.roll_back_to(open.savepoint(flags.first())?)?;
+                transaction.release_held(held).await;
                 Ok(String::new())
             }
             "release" => {

@@ -30,6 +30,11 @@ pub struct Savepoint {
     sequence: u32,
 }
 
+/// What a transaction holds, though it has gone back to before it came to hold it.
+#[derive(Debug)]
+#[must_use = "others wait for it"]
+pub struct StillHeld(Vec<Request>);
+
 impl Transaction {
     /// Sets a savepoint, above those that stand.
     ///
@@ -47,16 +52,20 @@ impl Transaction {
     }
 
     /// Undoes what was written since the savepoint. It stays; those above it are gone. What was read stays read. What was locked,
-    /// and not before, be it by an intent, is released when this returns, if the ranges answer; by the end of the transaction at the
-    /// latest.
+    /// and not before, be it by an intent, is held until [`Transaction::release_held`], or the end of the transaction.
     ///
     /// # Errors
     /// The error that ended the transaction, when it cannot go on: a conflict is not undone by going back over its effects.
     ///
     /// # Panics
     /// When the savepoint is gone.
-    pub async fn roll_back_to(&self, savepoint: Savepoint) -> Result<(), Error> {
-        let held = self.go_back_to(savepoint)?;
+    pub fn roll_back_to(&self, savepoint: Savepoint) -> Result<StillHeld, Error> {
+        self.go_back_to(savepoint).map(StillHeld)
+    }
+
+    /// Releases what going back to a savepoint has left, if the ranges answer. It may be dropped before it is through: what it has
+    /// not released by then stays until the end of the transaction.
+    pub async fn release_held(&self, StillHeld(held): StillHeld) {
         // What a span holds may be too much for one command. The range cuts it into pieces then, if it stands alone.
         let alone = |request: &Request| matches!(&request.kind, Some(RequestKind::ResolveIntents(resolve)) if !resolve.span.end.is_empty());
         let (spans, points): (Vec<Request>, Vec<Request>) = held.into_iter().partition(alone);
@@ -67,7 +76,6 @@ impl Transaction {
                 break;
             }
         }
-        Ok(())
     }
 
     /// Goes back, and answers how what is held since is released.
