@@ -270,8 +270,9 @@ impl Session {
     /// The session's settings as they stand; text forms of values depend on its `types`.
     pub fn view(&self) -> Arc<SessionView> {
         match &self.open.handle {
-            Some(handle) if handle.ddl.is_none() => handle.view.clone(),
-            // The names of what the transaction itself has made are known only to its own catalog.
+            Some(handle) if handle.ddl.is_none() && self.settings.are_seen_by(&handle.view) => handle.view.clone(),
+            // The names of what the transaction itself has made are known only to its own catalog; and what was set since it began
+            // holds for the statements that follow.
             Some(handle) => Arc::new(self.settings.view(handle.view.types.transaction_micros, handle.catalog())),
             None => {
                 // What is said of the moment ('now', 'today') is said of the time of its planning.

@@ -191,6 +191,11 @@ impl Settings {
         view
     }
 
+    /// Whether a view shows the settings as they are now.
+    pub fn are_seen_by(&self, view: &SessionView) -> bool {
+        Arc::ptr_eq(&view.base, &self.base)
+    }
+
     /// Whether commits give up commit wait.
     pub fn relaxed(&self) -> bool {
         self.base.settings.get("consistency").is_some_and(|value| value == "linearizable")

@@ -124,7 +124,12 @@ impl Session {
             self.open.handle =
                 Some(Handle { transaction, catalog, pin, view, buffered: self.memory.nothing(), ddl: None });
         }
-        Ok(self.open.handle.as_mut().expect("it was put there above"))
+        let handle = self.open.handle.as_mut().expect("it was put there above");
+        if !self.settings.are_seen_by(&handle.view) {
+            let micros = handle.view.types.transaction_micros;
+            handle.view = Arc::new(self.settings.view(micros, handle.catalog()));
+        }
+        Ok(handle)
     }
 
     /// Notes that the transaction uses tables.
