@@ -225,11 +225,11 @@ fn statement(tokens: &mut Vec<TokenWithSpan>, text: &str, as_of: bool) -> Result
         ("reindex", _) => return Ok(ignored("REINDEX", "indexes are kept in order as they are written")),
         ("cluster", _) => return Ok(ignored("CLUSTER", "rows are always in the order of the primary key")),
         ("listen" | "notify", _) => return Err(SqlError::unsupported(words[0].to_uppercase())),
-        ("show", "cluster") => return cluster::show_settings(tokens, text),
+        ("show", "cluster") if cluster::is_setting(word(2)) => return cluster::show_settings(tokens, text),
         ("show", "all") if word(2) == "cluster" => return cluster::show_settings(tokens, text),
         ("show", _) => return show(tokens, text, word(1)),
         ("check", "replicas") => return cluster::check_replicas(tokens, text),
-        ("set" | "reset", "cluster") => return cluster::set_setting(tokens, text),
+        ("set" | "reset", "cluster") if cluster::is_setting(word(2)) => return cluster::set_setting(tokens, text),
         ("alter", "table" | "index") => {
             if let Some(split) = split_at(tokens, text)? {
                 return Ok(split);

@@ -99,6 +99,12 @@ impl Session {
                     .iter()
                     .map(|data_type| from_sqlparser(data_type).map(|(ty, _)| Some(ty)))
                     .collect::<Result<Vec<_>, _>>()?;
+                if !can_be_prepared(inner) {
+                    return Err(SqlError::syntax(
+                        "only SELECT, VALUES, INSERT, UPDATE and DELETE can be prepared by name",
+                    )
+                    .hint("Over the protocol, drivers prepare any statement."));
+                }
                 let inner = statement.inner((**inner).clone());
                 let planned = self.plan(&inner, &given).await?;
                 self.handle().await?;
@@ -281,6 +287,12 @@ impl Session {
             tag: RowsTag::Fixed("EXPLAIN"),
         })
     }
+}
+
+/// Whether PREPARE takes a statement.
+fn can_be_prepared(statement: &ast::Statement) -> bool {
+    use ast::Statement::{Delete, Insert, Query, Update};
+    matches!(statement, Query(_) | Insert(_) | Update(_) | Delete(_))
 }
 
 /// A statement that has nothing to return.

@@ -56,6 +56,11 @@ pub(super) fn show_settings(tokens: &mut Vec<TokenWithSpan>, text: &str) -> Resu
     })
 }
 
+/// Whether what follows CLUSTER makes it these statements' word: a parameter of the session may be called so.
+pub(super) fn is_setting(word: &str) -> bool {
+    matches!(word, "setting" | "settings")
+}
+
 fn parsed(
     tokens: &mut Vec<TokenWithSpan>,
     text: &str,
@@ -102,9 +107,11 @@ fn setting_value(parser: &mut Parser<'_>) -> Result<Option<String>, ParserError>
     if parser.parse_keyword(Keyword::DEFAULT) {
         return Ok(None);
     }
+    let sign = if parser.consume_token(&Token::Minus) { "-" } else { "" };
     let value = match &parser.peek_token().token {
+        Token::Number(digits, _) => format!("{sign}{digits}"),
+        _ if !sign.is_empty() => return parser.expected("a number", parser.peek_token()),
         Token::SingleQuotedString(text) => text.clone(),
-        Token::Number(digits, _) => digits.clone(),
         Token::Word(word) => word.value.clone(),
         _ => return parser.expected("a value", parser.peek_token()),
     };
