@@ -4,6 +4,7 @@
 use regex::{Regex, RegexBuilder};
 
 use super::registry::{Call, Registry};
+use crate::error::code;
 use crate::types::{Datum, PgType};
 use crate::{SqlError, interrupt};
 
@@ -42,7 +43,7 @@ fn compiled(pattern: &str, flags: &str) -> Result<Regex, SqlError> {
             false => {
                 let last =
                     error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-                SqlError::new("2201B", format!("invalid regular expression: {last}"))
+                SqlError::new(code::INVALID_REGULAR_EXPRESSION, format!("invalid regular expression: {last}"))
             }
         }
     })

@@ -67,7 +67,7 @@ fn foreign(error: &DataFusionError, position: Option<u32>) -> SqlError {
             ArrowError::ArithmeticOverflow(_) => SqlError::new(code::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range"),
             ArrowError::CastError(message) => SqlError::new(code::INVALID_TEXT_REPRESENTATION, cast_message(message)),
             ArrowError::ParseError(message) => SqlError::new(code::INVALID_TEXT_REPRESENTATION, message.clone()),
-            other => SqlError::internal(other),
+            other => pattern_error(&other.to_string()).unwrap_or_else(|| SqlError::internal(other)),
         },
         DataFusionError::NotImplemented(message) if message.contains("logical expression") => {
             placed(SqlError::unsupported("this kind of subquery in this place"))
@@ -93,8 +93,22 @@ fn foreign(error: &DataFusionError, position: Option<u32>) -> SqlError {
             SqlError::unsupported("a function of sequences, or one that sleeps, in this place")
         }
         DataFusionError::Execution(message) => execution_error(message),
-        other => SqlError::internal(first_line(&other.to_string())),
+        other => {
+            let words = other.to_string();
+            pattern_error(&words).unwrap_or_else(|| SqlError::internal(first_line(&words)))
+        }
     }
+}
+
+/// What the library's own operators and functions say of a regular expression that they cannot use.
+fn pattern_error(words: &str) -> Option<SqlError> {
+    let known = ["regex parse error", "Regular expression did not compile", "Compiled regex exceeds size limit"];
+    if !known.iter().any(|start| words.contains(start)) {
+        return None;
+    }
+    let reason = words.lines().find_map(|line| line.trim().strip_prefix("error: "));
+    let reason = reason.unwrap_or("regular expression is too complex");
+    Some(SqlError::new(code::INVALID_REGULAR_EXPRESSION, format!("invalid regular expression: {reason}")))
 }
 
 /// Where in a text of one line: the character, counted from 1.
