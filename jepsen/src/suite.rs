@@ -2,6 +2,7 @@
 //!
 //! Each check is named, runs by itself, and says what went wrong. The suite ends with `N passed, N failed`.
 
+mod definitions;
 mod differential;
 mod disk;
 mod drivers;
@@ -73,6 +74,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("register under SIGSTOP", |cluster, _| Box::pin(faults::register_under_pause(cluster))),
     ("bank under partition", |cluster, _| Box::pin(faults::bank_under_partition(cluster))),
     ("splits at once", |_, arguments| Box::pin(splits::at_once(arguments.clusters))),
+    ("definitions are stopped", |_, _| Box::pin(definitions::stopped())),
     ("a minority refuses", |cluster, _| Box::pin(limits::minority(cluster))),
     ("disk full", |_, _| Box::pin(limits::disk_full())),
     ("any two of five nodes are lost", |_, _| Box::pin(losses::any_two())),
