@@ -4,12 +4,13 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use clock::Tasks;
 use kv::api::{BatchRequest, BatchResponse, KvError, RequestKind, Sender};
 use parking_lot::Mutex;
-use sql::{Session, SqlSettings};
+use sql::{ExecuteOptions, Session, SqlSettings};
 use support::{nodes_behind, run, session};
 
 /// What is sent to the range when it panics, once.
@@ -29,6 +30,21 @@ impl Sender for Panicking {
         assert!(!blown, "the fuse is blown");
         self.range.send(batch).await
     }
+}
+
+/// Tests of this file take turns: what panics is the process's.
+static TURN: Mutex<()> = Mutex::new(());
+/// Planning panics when it has looked whether to go on so often; never, when that is none.
+static LOOKS_LEFT: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// Stands for what says how much a thread holds, which is asked at each such look.
+fn panicking_meter() -> i64 {
+    let left = LOOKS_LEFT.load(Ordering::Relaxed);
+    if left != u64::MAX {
+        LOOKS_LEFT.store(left.checked_sub(1).unwrap_or(u64::MAX), Ordering::Relaxed);
+        assert!(left > 0, "the meter is broken");
+    }
+    0
 }
 
 fn is_scan(kind: &RequestKind) -> bool {
@@ -61,6 +77,7 @@ async fn panics(session: &mut Session, fuse: &Fuse, when: Fused, text: &str) -> 
 
 #[test]
 fn a_panic_is_an_error_of_its_statement() {
+    let _turn = TURN.lock();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     runtime.expect("threads start").block_on(async {
         let fuse = Fuse::default();
@@ -108,5 +125,47 @@ fn a_panic_is_an_error_of_its_statement() {
         assert!(unknown.contains(&panicked), "{panicked}");
         let altered = "ALTER TABLE t ADD COLUMN z int; INSERT INTO t (a, n) VALUES (9, 9)";
         run(&mut other, altered).await.expect("nor is the table");
+    });
+}
+
+#[test]
+fn a_panic_while_planning_is_an_error_of_its_statement() {
+    let _turn = TURN.lock();
+    sql::install_meter(panicking_meter);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    runtime.expect("threads start").block_on(async {
+        let tasks = Tasks::on(tokio::runtime::Handle::current());
+        let node = support::nodes_on(1, 33, SqlSettings::default(), tasks.clone(), tasks).await.remove(0);
+        let (mut one, mut other) = (session(&node).await, session(&node).await);
+        run(&mut one, "CREATE TABLE t (a int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 5)").await.expect("made");
+        let text = "SELECT max(u.n) + 1 FROM t JOIN t AS u ON u.a = t.a WHERE t.n + 1 > 3 GROUP BY t.n ORDER BY 1";
+        let mut panicked = 0;
+        // At the first look, at one somewhat later, and so on, until there are no more.
+        for looks in (0..).step_by(20) {
+            let statement = one.parse(text).expect("parsed").remove(0);
+            run(&mut one, "BEGIN").await.expect("begun");
+            LOOKS_LEFT.store(looks, Ordering::Relaxed);
+            let prepared = one.prepare(&statement, &[], &ExecuteOptions::default()).await;
+            let is_planned = LOOKS_LEFT.swap(u64::MAX, Ordering::Relaxed) != u64::MAX;
+            match prepared {
+                Ok(_) => assert!(is_planned, "a panic at look {looks} is lost"),
+                Err(error) => {
+                    assert_eq!((error.code, error.message.as_str()), ("XX000", "internal error"), "look {looks}")
+                }
+            }
+            if is_planned {
+                break;
+            }
+            panicked += 1;
+            one.fail().await;
+            assert_eq!(run(&mut one, "SELECT 1").await.expect_err("the block has failed").code, "25P02");
+            run(&mut one, "ROLLBACK").await.expect("it ends");
+        }
+        assert!(panicked > 3, "planning looked {panicked} times");
+        run(&mut one, "ROLLBACK").await.expect("it ends");
+        assert_eq!(run(&mut one, text).await.expect("the session goes on").len(), 1);
+        run(&mut other, "ALTER TABLE t ADD COLUMN x int").await.expect("nothing is locked");
+        drop((one, other));
+        assert_eq!(node.held_bytes(), 0);
     });
 }
