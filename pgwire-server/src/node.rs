@@ -43,9 +43,6 @@ use crate::metrics::Metrics;
 pub use runtimes::Runtimes;
 use storage::Storage;
 
-/// Memory that all queries of a node may use together for sorting, joining and grouping.
-const QUERY_MEMORY_BYTES: usize = 256 << 20;
-
 /// How long a node that cannot go on may take to end: an engine that failed may never let go of a thread.
 const ABANDON_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -77,6 +74,8 @@ pub struct NodeOptions {
     pub max_clock_error: Duration,
     /// The numbers of the layers below SQL.
     pub settings: kv::Settings,
+    /// What its statements and sessions may hold together.
+    pub sql_memory_bytes: usize,
     /// Its links can be slowed down and cut.
     pub faulty: bool,
     /// Faults can be set through the HTTP port.
@@ -204,7 +203,7 @@ impl StartingNode {
             waiting,
         };
         let kv = self.clients.spawn("start node", Node::start(config)).await??;
-        let sql = start_sql(&kv, &self.clients, &self.queries, &self.random).await?;
+        let sql = start_sql(&kv, &self.clients, &self.queries, &self.random, self.options.sql_memory_bytes).await?;
         let shared = Arc::new(Shared {
             sql,
             cancels: CancelRegistry::new(kv.node_id(), self.random.fork("cancel")),
@@ -233,7 +232,13 @@ impl StartingNode {
 }
 
 /// Transactions and SQL over a node's ranges.
-async fn start_sql(kv: &Node, clients: &Tasks, queries: &Tasks, random: &Random) -> Result<SqlNode> {
+async fn start_sql(
+    kv: &Node,
+    clients: &Tasks,
+    queries: &Tasks,
+    random: &Random,
+    memory_bytes: usize,
+) -> Result<SqlNode> {
     let database = txn::Database::new(
         kv.sender(),
         Arc::clone(kv.hlc()),
@@ -249,7 +254,7 @@ async fn start_sql(kv: &Node, clients: &Tasks, queries: &Tasks, random: &Random)
         tasks: clients.clone(),
         query_tasks: queries.clone(),
         random: random.fork("sql"),
-        settings: SqlSettings { query_memory_bytes: QUERY_MEMORY_BYTES, ..SqlSettings::default() },
+        settings: SqlSettings { query_memory_bytes: memory_bytes, ..SqlSettings::default() },
     });
     sql.await.map_err(|error| anyhow::anyhow!("the catalog cannot be read: {error}"))
 }

@@ -27,9 +27,15 @@
 //! | what a client has not read | sent once there is a buffer of it, after every message |
 //! | the statement that others are told of | its beginning only |
 //!
+//! Nobody takes all of the pool: a query, or a client, may hold so much more only as long as it holds at most [`SHARE`] times what is left
+//! then. One that takes what it can get leaves a quarter; the next, three quarters of that at most; and what needs little finds it.
+//!
 //! Invariants:
 //! - `held_is_reserved`: what a query holds on its thread is reserved, but for [`SLACK_BYTES`] and what it allocates between two looks.
 //! - What a client has holds for is reserved, but for [`FREE_BYTES`].
+//! - `some_is_left`: who grows holds at most [`SHARE`] times what is left.
+//!
+//! Source: Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches" (1998).
 //!
 //! Deliberately not counted: what the storage engine allocates on a query's thread while it reads, most of which is its block cache's;
 //! the catalog, which all sessions share and which grows with what is in it; what the layers below have under way for a request, which
@@ -43,6 +49,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::ThreadId;
 
 use datafusion::common::Result;
+use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
 use parking_lot::Mutex;
 
@@ -54,6 +61,8 @@ pub(crate) const PIECE_BYTES: usize = 256 << 10;
 const FREE_BYTES: usize = 1 << 20;
 /// What a query may hold without having reserved it: its plan, and batches between operators.
 const SLACK_BYTES: i64 = 4 << 20;
+/// How many times what is left somebody may hold who asks for more.
+const SHARE: usize = 3;
 /// A change of less than this is not worth a look.
 const STEP_BYTES: i64 = 1 << 20;
 
@@ -71,11 +80,25 @@ fn held_by_thread() -> Option<i64> {
     METER.get().map(|meter| meter())
 }
 
+/// Whether somebody who holds so much may hold so much more, and others still find room.
+fn leaves_room(pool: &dyn MemoryPool, held: usize, more: usize) -> Result<()> {
+    let MemoryLimit::Finite(limit) = pool.memory_limit() else { return Ok(()) };
+    let left = limit.saturating_sub(pool.reserved()).saturating_sub(more);
+    if held.saturating_add(more) <= left.saturating_mul(SHARE) {
+        return Ok(());
+    }
+    Err(DataFusionError::ResourcesExhausted(format!(
+        "{more} bytes more are refused to what holds {held}: {left} of {limit} would be left for others"
+    )))
+}
+
 /// What one query holds.
 pub(crate) struct Account {
     pool: Arc<dyn MemoryPool>,
     /// What its operators have reserved.
     reserved: AtomicUsize,
+    /// What it holds beyond that and has reserved.
+    rest_reserved: AtomicUsize,
     /// What the thread held at the last look.
     seen: AtomicI64,
     rest: Mutex<Rest>,
@@ -96,7 +119,14 @@ impl Account {
         let before = held_by_thread().unwrap_or(0);
         let reservation = MemoryConsumer::new("what a query holds").register(pool);
         let rest = Mutex::new(Rest { thread: std::thread::current().id(), before, reservation });
-        Arc::new(Account { pool: pool.clone(), reserved: AtomicUsize::new(0), seen: AtomicI64::new(before), rest })
+        let (reserved, rest_reserved) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Account { pool: pool.clone(), reserved, rest_reserved, seen: AtomicI64::new(before), rest })
+    }
+
+    /// Whether the query may hold so much more.
+    fn may_hold(&self, more: usize) -> Result<()> {
+        let held = self.reserved.load(Ordering::Relaxed) + self.rest_reserved.load(Ordering::Relaxed);
+        leaves_room(&*self.pool, held, more)
     }
 
     /// Reserves what is held and not reserved yet, and gives back what is no longer held.
@@ -116,7 +146,13 @@ impl Account {
         rest.before = rest.before.min(held);
         let reserved = i64::try_from(self.reserved.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
         let rest_bytes = (held - rest.before).saturating_sub(reserved).saturating_sub(SLACK_BYTES);
-        rest.reservation.try_resize(usize::try_from(rest_bytes).unwrap_or(0))
+        let rest_bytes = usize::try_from(rest_bytes).unwrap_or(0);
+        if let Some(more @ 1..) = rest_bytes.checked_sub(rest.reservation.size()) {
+            self.may_hold(more)?;
+        }
+        rest.reservation.try_resize(rest_bytes)?;
+        self.rest_reserved.store(rest_bytes, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Whether so much more could be reserved.
@@ -127,6 +163,7 @@ impl Account {
         if bytes < STEP_BYTES as usize {
             return Ok(());
         }
+        self.may_hold(bytes)?;
         let rest = self.rest.lock();
         rest.reservation.try_grow(bytes)?;
         rest.reservation.shrink(bytes);
@@ -185,6 +222,7 @@ impl MemoryPool for Account {
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
+        self.may_hold(additional)?;
         self.pool.try_grow(reservation, additional)?;
         self.reserved.fetch_add(additional, Ordering::Relaxed);
         Ok(())

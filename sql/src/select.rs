@@ -82,6 +82,10 @@ const MAX_PASSES: usize = 4;
 /// What the sorts and joins of all queries may put on disk together when there is no room for it in memory.
 const SPILLED_BYTES_MAX: u64 = 8 << 30;
 
+/// What a sort reserves before its first row, for merging what it may put on disk. The library's ten megabytes would be most of what is
+/// left for small sorts beside large ones.
+const SORT_BYTES_MIN: usize = 2 << 20;
+
 /// Plans the queries of a node's sessions.
 #[derive(Clone)]
 pub struct Planner {
@@ -102,6 +106,7 @@ impl Planner {
         options.sql_parser.collect_spans = true;
         options.sql_parser.default_null_ordering = "nulls_max".to_owned();
         options.execution.collect_statistics = false;
+        options.execution.sort_spill_reservation_bytes = SORT_BYTES_MIN;
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(pool)
             .with_max_temp_directory_size(SPILLED_BYTES_MAX)

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use sql::types::Datum;
-use sql::{CopyIn, ExecuteOptions, Outcome, Session, SqlError, SqlNode, SqlSettings, Statement};
+use sql::{CopyIn, ExecuteOptions, Outcome, RowStream, Session, SqlError, SqlNode, SqlSettings, Statement};
 use support::{in_runtime, run, session};
 
 /// What a client may hold in any case, and what all of them may hold beyond that.
@@ -295,5 +295,46 @@ fn copy_out_sends_pieces_and_counts_rows() {
         let prepared = a.prepare(&statement, &[], &ExecuteOptions::default()).await.expect("prepared");
         let error = a.execute(&prepared, Vec::new(), ExecuteOptions::default()).await.expect_err("too much");
         assert_eq!(error.code, "53200");
+    });
+}
+
+/// A query that holds all rows of one side of a join, as it waits for its client to take the next ones.
+async fn holding(node: &SqlNode, rows: usize) -> Result<(Session, RowStream), SqlError> {
+    let mut session = session(node).await;
+    let side = format!("(SELECT repeat('x', 50) AS x FROM generate_series(1, {rows}))");
+    let text = format!("SELECT g.x FROM {side} AS g CROSS JOIN {side} AS h");
+    let statement = parsed(&session, text).await?.remove(0);
+    let prepared = session.prepare(&statement, &[], &ExecuteOptions::default()).await?;
+    let outcome = session.execute(&prepared, Vec::new(), ExecuteOptions::default()).await?;
+    let Outcome::Rows { mut rows, .. } = outcome else { panic!("it gives rows") };
+    rows.next().await?;
+    Ok((session, rows))
+}
+
+#[test]
+fn a_query_that_takes_what_it_can_get_leaves_room_for_small_ones() {
+    in_runtime(async {
+        let settings = SqlSettings { query_memory_bytes: 16 << 20, ..SqlSettings::default() };
+        let tasks = clock::Tasks::on(tokio::runtime::Handle::current());
+        let node = support::nodes_on(1, 25, settings, tasks.clone(), tasks).await.remove(0);
+        let (mut fits, mut refused) = (0, 500_000);
+        while refused - fits > 5_000 {
+            let rows = (fits + refused) / 2;
+            match holding(&node, rows).await {
+                Ok(_) => fits = rows,
+                Err(error) => {
+                    assert_eq!(error.code, "53200", "{error:?}");
+                    refused = rows;
+                }
+            }
+            // What ran apart lets go once it has heard that it may.
+            while node.held_bytes() > 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let _hog = holding(&node, fits).await.expect("as many rows as there is room for");
+        let mut small = session(&node).await;
+        let sorted = run(&mut small, "SELECT x FROM generate_series(1, 1000) AS g(x) ORDER BY -x").await;
+        assert_eq!(sorted.map(|rows| rows.len()), Ok(1000), "beside {} bytes", node.held_bytes());
     });
 }

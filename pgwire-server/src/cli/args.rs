@@ -126,6 +126,10 @@ pub(super) struct Start {
     /// Refuse writes when less than this many mebibytes are free on the disk.
     #[arg(long, default_value_t = 256)]
     pub disk_floor_mib: u64,
+    /// How many mebibytes the statements and sessions of this node may hold together in memory. Sorts, joins and groups that need
+    /// more use the disk, or are refused with 53200, as other statements are.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(8..))]
+    pub max_sql_memory_mib: u32,
     /// A node silent for longer is taken for dead, and the copies it held are made anew on others.
     #[arg(long, default_value = "5m", value_parser = parse_duration)]
     pub node_dead_after: Duration,

@@ -128,6 +128,7 @@ fn options(start: Start, beginning: Beginning) -> Result<NodeOptions> {
         time: time_source(start.clock_error, start.maintained_clock.then(|| Arc::new(Adjtimex) as _))?,
         max_clock_error: start.clock_error,
         settings,
+        sql_memory_bytes: usize::try_from(u64::from(start.max_sql_memory_mib) << 20)?,
         faulty: false,
         fault_hooks: start.fault_hooks,
         beginning,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use parking_lot::Mutex;
 
-use super::FREE_BYTES;
+use super::{FREE_BYTES, leaves_room};
 use crate::error::{SqlError, code};
 
 /// What one client holds, be it its session or its connection. Clones are the same.
@@ -14,6 +14,7 @@ use crate::error::{SqlError, code};
 pub struct ClientMemory(Arc<Client>);
 
 struct Client {
+    pool: Arc<dyn MemoryPool>,
     sum: Mutex<Sum>,
 }
 
@@ -34,7 +35,7 @@ impl ClientMemory {
     /// Of a client that holds nothing yet.
     pub(crate) fn new(pool: &Arc<dyn MemoryPool>) -> Self {
         let reservation = MemoryConsumer::new("what a client holds").register(pool);
-        ClientMemory(Arc::new(Client { sum: Mutex::new(Sum { bytes: 0, reservation }) }))
+        ClientMemory(Arc::new(Client { pool: pool.clone(), sum: Mutex::new(Sum { bytes: 0, reservation }) }))
     }
 
     /// Holds so much.
@@ -63,8 +64,10 @@ impl Client {
         let mut sum = self.sum.lock();
         let bytes = (sum.bytes - from).saturating_add(to);
         let counted = bytes.saturating_sub(FREE_BYTES);
-        if counted > sum.reservation.size() {
-            sum.reservation.try_resize(counted).map_err(|_| refused(to))?;
+        let reserved = sum.reservation.size();
+        if counted > reserved {
+            let grown = leaves_room(&*self.pool, reserved, counted - reserved);
+            grown.and_then(|()| sum.reservation.try_resize(counted)).map_err(|_| refused(to))?;
         } else {
             let less = sum.reservation.size() - counted;
             sum.reservation.shrink(less);

@@ -10,10 +10,10 @@ thread_local! {
 
 const MIB: i64 = 1 << 20;
 
-/// An account in a pool of 100 MiB, on a thread that holds what the test says.
+/// An account in a pool of 200 MiB, on a thread that holds what the test says.
 fn account() -> (Arc<dyn MemoryPool>, Arc<Account>) {
     install_meter(|| HELD.get());
-    let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(100 << 20));
+    let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(200 << 20));
     let account = Account::open(&pool);
     (pool, account)
 }
@@ -57,7 +57,7 @@ fn what_is_freed_for_others_does_not_make_room() {
     let (_, account) = account();
     hold(-500);
     account.settle().unwrap();
-    hold(120);
+    hold(220);
     assert!(account.settle().is_err(), "freeing pages that another thread has allocated is no credit");
 }
 
@@ -79,4 +79,18 @@ fn what_a_scan_gives_is_the_querys() {
     hold(-60);
     account.settle().unwrap();
     assert_eq!(pool.reserved(), 0, "the batch is gone");
+}
+
+#[test]
+fn who_takes_what_it_can_get_leaves_room_for_others() {
+    let (pool, hog) = account();
+    let operator = MemoryConsumer::new("join").register(&(hog.clone() as Arc<dyn MemoryPool>));
+    while operator.try_grow(1 << 20).is_ok() {}
+    assert_eq!(pool.reserved(), 150 << 20, "three times as much as is left");
+    let other = Account::open(&pool);
+    let sort = MemoryConsumer::new("sort").register(&(other.clone() as Arc<dyn MemoryPool>));
+    sort.try_grow(30 << 20).expect("there is room for others");
+    assert!(other.room_for(10 << 20).is_err(), "but it grows no further than its share of what is left");
+    let client = ClientMemory::new(&pool);
+    drop(client.hold(10 << 20).expect("nor do they take all"));
 }

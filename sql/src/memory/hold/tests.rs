@@ -18,7 +18,8 @@ fn what_is_held_beyond_a_clients_own_is_reserved_until_it_is_dropped() {
     more.resize(1 << 20).expect("less is always possible");
     drop(own);
     assert_eq!(pool.reserved(), 0, "what is left is its own again");
-    drop(other.hold(10 << 20).expect("there is room"));
+    assert!(other.hold(10 << 20).is_err(), "nobody has all of it");
+    drop(other.hold(8 << 20).expect("there is room"));
     drop((more, client));
     assert_eq!(pool.reserved(), 0);
 }
