@@ -79,6 +79,8 @@ mutants! {
     LeaseSequenceIgnored = "lease-sequence-ignored",
     /// A snapshot is installed over a range whose split is still to be applied.
     SnapshotOverSplit = "snapshot-over-split",
+    /// A split leaves the data of its right side over where a replica of that is just coming into being by a message.
+    SplitPassesStarting = "split-passes-starting",
     /// Locking reads take no lock, and do not look for newer versions.
     LocksNotTaken = "locks-not-taken",
     /// Readers pass over the intents of others, however far below them.

@@ -31,9 +31,6 @@ use crate::descriptor::RangeDescriptor;
 use crate::engine::{EngineError, WriteBatch};
 use crate::lease::LeaseChange;
 
-/// How soon a split looks again whether its right side runs.
-const STARTING_PAUSE: Duration = Duration::from_millis(2);
-
 /// How long a replica without room waits before it looks again.
 const ROOM_PAUSE: Duration = Duration::from_millis(100);
 
@@ -81,10 +78,7 @@ impl StateMachine for Replica {
                 EntryKind::Membership(membership) => staged.state.applied.membership = membership,
                 EntryKind::Command(bytes) => {
                     let command = Command::decode(bytes).map_err(StateMachineError::new)?;
-                    if let Some(Trigger::Split(split)) = &command.trigger {
-                        self.until_started(split.right.range_id).await?;
-                    }
-                    let ends_batch = self.stage(&mut staged, command)?;
+                    let ends_batch = self.stage(&mut staged, command).await?;
                     if ends_batch {
                         self.flush(staged).await?;
                         staged = self.begin_staging();
@@ -128,17 +122,6 @@ impl Replica {
         Ok(())
     }
 
-    /// Waits while a replica of the range comes into being by a message, which a split gives data once it runs.
-    async fn until_started(&self, range_id: u64) -> Result<(), StateMachineError> {
-        while self.events.is_starting(range_id) {
-            if self.is_shut_down() {
-                return Err(StateMachineError::refused("the replica was closed while its right side was starting"));
-            }
-            tokio::time::sleep(STARTING_PAUSE).await;
-        }
-        Ok(())
-    }
-
     /// Waits while the engine has writers wait for its flushes.
     async fn until_caught_up(&self) {
         loop {
@@ -156,7 +139,7 @@ impl Replica {
     }
 
     /// Judges a command against the applied state and stages its effects; whether the batch must end with it.
-    fn stage(&self, staged: &mut Staged, mut command: Command) -> Result<bool, StateMachineError> {
+    async fn stage(&self, staged: &mut Staged, mut command: Command) -> Result<bool, StateMachineError> {
         let proposal = command.proposal;
         if let Some(Trigger::Lease(change)) = command.trigger {
             match staged.state.lease.check_change(&change) {
@@ -199,7 +182,7 @@ impl Replica {
                 staged.view_changes = true;
             }
             Some(Trigger::Descriptor(change)) => self.stage_descriptor(staged, change),
-            Some(Trigger::Split(split)) => self.stage_split(staged, split)?,
+            Some(Trigger::Split(split)) => self.stage_split(staged, split).await?,
             // First of all that follows: nothing may come between its entry and its snapshot.
             Some(Trigger::Check(check)) => staged.after.insert(0, After::Check(check)),
             Some(Trigger::Condemn(condemn)) => self.stage_condemn(staged, condemn),
@@ -225,12 +208,12 @@ impl Replica {
     }
 
     /// Derives the right side: statistics, lease, threshold and the first applied state, alike on every replica.
-    fn stage_split(&self, staged: &mut Staged, split: Split) -> Result<(), StateMachineError> {
+    async fn stage_split(&self, staged: &mut Staged, split: Split) -> Result<(), StateMachineError> {
         let left = &mut staged.state;
         left.descriptor = split.left.clone();
         left.stats.subtract(&split.right_stats);
         left.write_descriptor(self.replica_id, &mut staged.batch);
-        if self.events.before_split(&split.right, &mut staged.batch)? {
+        if self.events.before_split(&split.right, &mut staged.batch).await? {
             let voters: Vec<(ReplicaId, NodeId)> =
                 split.right.voters().map(|replica| (ReplicaId(replica.replica_id), NodeId(replica.node_id))).collect();
             let right = RangeState {
@@ -269,13 +252,8 @@ impl Replica {
         } else {
             self.writer.write(batch).await.map_err(StateMachineError::new)?;
         }
-        *self.applied.lock() = state.clone();
-        for after in after {
-            match after {
-                After::Check(check) => self.check_applied(&check, &state),
-                after => self.after(after),
-            }
-        }
+        *self.applied.lock() = state;
+        after.into_iter().for_each(|after| self.after(after));
         Ok(())
     }
 
@@ -315,7 +293,7 @@ impl Replica {
                     self.events.removed(&replica);
                 }
             }
-            After::Check(_) => unreachable!("a check is looked at with the state it applied to"),
+            After::Check(check) => self.check_applied(&check),
             After::Condemn(words) => self.events.condemned(self.range_id, &words),
         }
     }

@@ -180,7 +180,8 @@ impl Replica {
     }
 
     /// A check has just applied: its snapshot is taken before anything else does.
-    pub(super) fn check_applied(&self, check: &Check, state: &RangeState) {
+    pub(super) fn check_applied(&self, check: &Check) {
+        let state = &self.applied.lock().clone();
         let progress = match self.limits.take_view() {
             Some(leave) if check.keep_view => {
                 let (reader, descriptor) = (self.engine.snapshot().into(), Arc::new(state.descriptor.clone()));

@@ -14,19 +14,14 @@ use crate::lease::Lease;
 /// The holder of a replica: the store. Calls come from application, in log order; none may block.
 #[async_trait]
 pub trait ReplicaEvents: Send + Sync + 'static {
-    /// Whether a replica of the range is coming into being here by a message. A split that makes that range waits until it runs: it
-    /// would have to leave the right side's data over, on each node that a message reached first, and so lose copies.
-    fn is_starting(&self, _range_id: u64) -> bool {
-        false
-    }
-
     /// A split is about to apply: whether its batch may write the right side's state here. Not when this node already has a
-    /// later replica of it, or had one and removed it: then the batch gets what the holder must remember of that instead.
+    /// later replica of it, or had one and removed it: then the batch gets what the holder must remember of that instead. Waits while a
+    /// replica of it comes into being here by a message.
     /// [`ReplicaEvents::split_applied`] follows, unless the engine fails.
     ///
     /// # Errors
     /// When the engine fails.
-    fn before_split(&self, _right: &RangeDescriptor, _batch: &mut WriteBatch) -> Result<bool, StateMachineError> {
+    async fn before_split(&self, _right: &RangeDescriptor, _batch: &mut WriteBatch) -> Result<bool, StateMachineError> {
         Ok(true)
     }
 

@@ -11,8 +11,12 @@
 //! takes, and again after a crash (the store's tombstones and leftovers say what is still to be cleared). Whether a span is free
 //! is asked, and the span taken, in one step.
 //!
+//! A message may ask for a range before the split that makes it is applied: a replica without data takes the range's place then. While
+//! it comes into being a split that makes the range waits, and takes it over once it runs.
+//!
 //! Invariant: `span_claimed` (the claims of different ranges do not overlap; nothing is written to a span, or cleared in it,
-//! but for the range that has it claimed).
+//! but for the range that has it claimed), `right_side_kept` (a split leaves its right side over only where the replica that was to have it
+//! is on its way out, or was there before).
 //!
 //! It knows nothing of the engine: what it says must hold before the engine is touched, and until after.
 
@@ -21,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use clock::mutation::{self, Mutant};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::descriptor::RangeDescriptor;
 
@@ -31,6 +36,27 @@ mod tests;
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     state: Mutex<State>,
+    /// Rung when a replica has come into being, or has not after all.
+    settled: Notify,
+}
+
+/// The place of a replica that comes into being by a message. It is given up when this is dropped before [`Claims::started`].
+#[derive(Debug)]
+#[must_use = "the place is given up with it"]
+pub(super) struct Starting<'c> {
+    claims: &'c Claims,
+    range_id: u64,
+}
+
+impl Drop for Starting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.claims.state.lock();
+        if state.is_starting(self.range_id) {
+            state.ranges.remove(&self.range_id);
+        }
+        drop(state);
+        self.claims.settled.notify_waiters();
+    }
 }
 
 #[derive(Debug, Default)]
@@ -115,6 +141,10 @@ impl State {
         claimed.chain(left).next()
     }
 
+    fn is_starting(&self, range_id: u64) -> bool {
+        self.ranges.get(&range_id).is_some_and(|claim| claim.stage == Stage::Starting)
+    }
+
     /// Whether the claims of different ranges lie apart.
     fn is_disjoint(&self) -> bool {
         let claims = self.ranges.iter().flat_map(|(range, claim)| claim.spans.iter().map(move |span| (*range, span)));
@@ -156,47 +186,64 @@ impl Claims {
 
     /// Takes a range's place for a replica that comes into being by a message. Not while anything else of the range is here,
     /// or a split is about to make it: who sent the message sends another one.
-    pub fn start(&self, range_id: u64, replica_id: u64) -> bool {
+    pub fn start(&self, range_id: u64, replica_id: u64) -> Option<Starting<'_>> {
         let mut state = self.state.lock();
         if state.births.contains(&range_id) || state.ranges.contains_key(&range_id) {
-            return false;
+            return None;
         }
         let claim = Claim { replica_id, stage: Stage::Starting, spans: Vec::new(), incoming: None };
         state.ranges.insert(range_id, claim);
-        true
+        Some(Starting { claims: self, range_id })
     }
 
-    /// Whether a replica of the range is coming into being by a message, and does not run yet.
-    pub fn is_starting(&self, range_id: u64) -> bool {
-        self.state.lock().ranges.get(&range_id).is_some_and(|claim| claim.stage == Stage::Starting)
-    }
-
-    /// The replica that took the range's place has no business here after all.
-    pub fn give_up(&self, range_id: u64) {
-        self.state.lock().ranges.remove(&range_id);
-    }
-
-    /// The replica that took the range's place runs.
+    /// The replica that took the range's place, if one did, runs.
     pub fn started(&self, range_id: u64) {
         if let Some(claim) = self.state.lock().ranges.get_mut(&range_id)
             && claim.stage == Stage::Starting
         {
             claim.stage = Stage::Live;
         }
+        self.settled.notify_waiters();
     }
 
     /// Whether a split that is about to apply may write the state of its right side, which nothing else of that range does
-    /// until [`Claims::split`].
-    pub fn begin_birth(&self, range_id: u64, replica_id: u64) -> bool {
+    /// until [`Claims::split`]. Waits while a replica of the right side comes into being by a message: a split that went on would leave
+    /// the data over, on every node that a message had reached first, and so lose copies.
+    pub async fn begin_birth(&self, range_id: u64, replica_id: u64) -> bool {
+        loop {
+            let settled = self.settled.notified();
+            tokio::pin!(settled);
+            // From here on it hears the bell: what is settled after the look below is not missed.
+            settled.as_mut().enable();
+            if let Some(may) = self.try_birth(range_id, replica_id) {
+                return may;
+            }
+            settled.await;
+        }
+    }
+
+    /// What [`Claims::begin_birth`] says, unless it must wait.
+    fn try_birth(&self, range_id: u64, replica_id: u64) -> Option<bool> {
         let mut state = self.state.lock();
-        let may = state
-            .ranges
-            .get(&range_id)
-            .is_none_or(|claim| claim.stage == Stage::Live && claim.replica_id <= replica_id);
+        if state.is_starting(range_id) && !mutation::is(Mutant::SplitPassesStarting) {
+            return None;
+        }
+        let claim = state.ranges.get(&range_id);
+        let may = claim.is_none_or(|claim| claim.stage == Stage::Live && claim.replica_id <= replica_id);
+        let is_past = claim.is_some_and(|claim| claim.stage == Stage::Clearing || claim.replica_id > replica_id);
+        debug_assert!(
+            may || is_past,
+            "right_side_kept: a split leaves over what replica {replica_id} is to have: {claim:?}"
+        );
         if may {
             state.births.insert(range_id);
         }
-        may
+        Some(may)
+    }
+
+    /// The split will not write its right side's state after all.
+    pub fn give_up_birth(&self, range_id: u64) {
+        self.state.lock().births.remove(&range_id);
     }
 
     /// A split has applied: its right side goes to the replica that was born, if one was, and is left over otherwise.

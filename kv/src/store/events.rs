@@ -19,18 +19,23 @@ use crate::replica::{Replica, ReplicaEvents};
 
 #[async_trait]
 impl ReplicaEvents for Store {
-    fn is_starting(&self, range_id: u64) -> bool {
-        self.claims.is_starting(range_id)
-    }
-
-    fn before_split(&self, right: &RangeDescriptor, batch: &mut WriteBatch) -> Result<bool, StateMachineError> {
+    async fn before_split(&self, right: &RangeDescriptor, batch: &mut WriteBatch) -> Result<bool, StateMachineError> {
         let own = right.replicas.iter().find(|replica| replica.node_id == self.parts.node_id);
-        let reader = self.parts.engine.snapshot();
-        let tombstone = Tombstone::load(&*reader, right.range_id).map_err(StateMachineError::new)?;
-        let next_replica_id = tombstone.map_or(0, |tombstone| tombstone.next_replica_id);
-        let is_born = own.is_some_and(|own| {
-            own.replica_id >= next_replica_id && self.claims.begin_birth(right.range_id, own.replica_id)
-        });
+        let is_born = match own {
+            Some(own) => {
+                self.claims.begin_birth(right.range_id, own.replica_id).await && {
+                    // Only now, when nothing removes a replica of it any more.
+                    let tombstone = Tombstone::load(&*self.parts.engine.snapshot(), right.range_id);
+                    let tombstone = tombstone.map_err(StateMachineError::new)?;
+                    let is_spent = tombstone.is_some_and(|tombstone| own.replica_id < tombstone.next_replica_id);
+                    if is_spent {
+                        self.claims.give_up_birth(right.range_id);
+                    }
+                    !is_spent
+                }
+            }
+            None => false,
+        };
         if !is_born {
             Leftover { descriptor: right.clone() }.save(batch);
         }

@@ -235,23 +235,16 @@ impl Store {
             }
             return Ok(());
         }
-        if !self.claims.start(range_id, replica_id) {
-            return Ok(());
-        }
+        let Some(_starting) = self.claims.start(range_id, replica_id) else { return Ok(()) };
         let tombstone = Tombstone::load(&*self.parts.engine.snapshot(), range_id)?;
         if tombstone.is_some_and(|tombstone| replica_id < tombstone.next_replica_id) {
-            self.claims.give_up(range_id);
             return Ok(());
         }
         let descriptor = RangeDescriptor { range_id, ..RangeDescriptor::default() };
         let mut batch = WriteBatch::new();
         snapshot::put_record(replica_id, &descriptor, &mut batch);
         self.writer.write(batch).await?;
-        let started = self.start_replica(range_id).await;
-        if started.is_err() {
-            self.claims.give_up(range_id);
-        }
-        started.map(|_| ())
+        self.start_replica(range_id).await.map(|_| ())
     }
 
     /// The right side of a split: its state is in the engine. A replica without data, which came into being by a

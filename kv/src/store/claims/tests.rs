@@ -1,3 +1,5 @@
+use futures::FutureExt;
+
 use super::*;
 use crate::descriptor::ReplicaDescriptor;
 
@@ -7,12 +9,22 @@ fn descriptor(range_id: u64, start: &'static str, end: &'static str) -> RangeDes
     RangeDescriptor { range_id, start, end, generation: 1, replicas: vec![replica], next_replica_id: 2 }
 }
 
+/// A replica comes into being by a message.
+fn start(claims: &Claims, range_id: u64, replica_id: u64) {
+    let _starting = claims.start(range_id, replica_id).expect("the range has nothing here");
+    claims.started(range_id);
+}
+
+/// What a split hears that is about to make a replica; nothing while it must wait.
+fn birth(claims: &Claims, range_id: u64, replica_id: u64) -> Option<bool> {
+    claims.begin_birth(range_id, replica_id).now_or_never()
+}
+
 /// A store with a replica of `[a, z)`, and one of range 5 that waits for its first snapshot.
 fn claims() -> Claims {
     let claims = Claims::default();
     claims.hold(1, &descriptor(2, "a", "z")).expect("nothing is in the way");
-    assert!(claims.start(5, 1));
-    claims.started(5);
+    start(&claims, 5, 1);
     claims
 }
 
@@ -33,16 +45,17 @@ fn a_removal_has_its_span_until_it_is_cleared() {
     assert!(claims.begin_removal(2));
     let refused = claims.begin_install(1, false, 1, &descriptor(5, "m", "z")).expect_err("it is being cleared");
     assert!(refused.contains("still being cleared"), "{refused}");
-    assert!(!claims.start(2, 9), "its successor waits, too");
+    assert!(claims.start(2, 9).is_none(), "its successor waits, too");
     claims.cleared(2);
     claims.begin_install(1, false, 1, &descriptor(5, "m", "z")).expect("all is free");
-    assert!(claims.start(2, 9));
+    start(&claims, 2, 9);
 }
 
 #[test]
 fn of_two_snapshots_that_overlap_the_first_one_begun_goes_on() {
     let claims = Claims::default();
-    assert!(claims.start(2, 1) && claims.start(5, 1));
+    start(&claims, 2, 1);
+    start(&claims, 5, 1);
     claims.begin_install(1, false, 1, &descriptor(5, "m", "z")).expect("nothing is in the way");
     claims.begin_install(1, false, 2, &descriptor(2, "a", "z")).expect_err("range 5 comes first");
     claims.begin_install(1, false, 3, &descriptor(2, "a", "m")).expect("beside it");
@@ -54,10 +67,10 @@ fn of_two_snapshots_that_overlap_the_first_one_begun_goes_on() {
 fn what_a_split_leaves_over_is_nobodys_until_it_is_cleared() {
     let claims = claims();
     assert!(claims.begin_removal(5));
-    assert!(!claims.begin_birth(5, 1), "the replica is going, not coming");
+    assert_eq!(birth(&claims, 5, 1), Some(false), "the replica is going, not coming");
     assert!(!claims.split(&descriptor(2, "a", "m"), &descriptor(5, "m", "z"), 1));
     claims.cleared(5);
-    assert!(claims.start(5, 2));
+    start(&claims, 5, 2);
     claims.begin_install(2, false, 1, &descriptor(5, "m", "z")).expect_err("not even its own range's");
     claims.leftover_cleared(5);
     claims.begin_install(2, false, 1, &descriptor(5, "m", "z")).expect("it is cleared");
@@ -66,13 +79,13 @@ fn what_a_split_leaves_over_is_nobodys_until_it_is_cleared() {
 #[test]
 fn a_replica_that_a_split_makes_is_left_alone_meanwhile() {
     let claims = claims();
-    assert!(claims.begin_birth(5, 1));
+    assert_eq!(birth(&claims, 5, 1), Some(true));
     assert!(!claims.begin_removal(5), "it is about to have data");
     assert!(claims.split(&descriptor(2, "a", "m"), &descriptor(5, "m", "z"), 1));
     claims.begin_install(1, false, 1, &descriptor(5, "m", "n")).expect_err("the empty one gives way");
     claims.begin_install(1, true, 1, &descriptor(5, "m", "n")).expect("the new one does not");
     claims.switch(1, &descriptor(5, "m", "n"));
-    assert!(claims.start(7, 1));
+    start(&claims, 7, 1);
     claims.begin_install(1, false, 2, &descriptor(7, "n", "z")).expect_err("the former data is still there");
     claims.installed(&descriptor(5, "m", "n"));
     claims.begin_install(1, false, 2, &descriptor(7, "n", "z")).expect("it is gone");
@@ -82,11 +95,37 @@ fn a_replica_that_a_split_makes_is_left_alone_meanwhile() {
 fn a_later_replica_is_not_replaced_by_an_earlier_split() {
     let claims = Claims::default();
     claims.hold(1, &descriptor(2, "a", "z")).expect("nothing is in the way");
-    assert!(claims.start(5, 4));
-    assert!(!claims.begin_birth(5, 9), "a replica that is just coming into being is left alone");
+    start(&claims, 5, 4);
+    assert_eq!(birth(&claims, 5, 3), Some(false));
+    assert_eq!(birth(&claims, 5, 4), Some(true));
+}
+
+#[test]
+fn a_split_waits_for_a_right_side_that_is_coming_into_being() {
+    let claims = Claims::default();
+    claims.hold(1, &descriptor(2, "a", "z")).expect("nothing is in the way");
+    let starting = claims.start(5, 1).expect("the range has nothing here");
+    let mut waiting = Box::pin(claims.begin_birth(5, 1));
+    assert_eq!(waiting.as_mut().now_or_never(), None, "its data would be left over");
     claims.started(5);
-    assert!(!claims.begin_birth(5, 3));
-    assert!(claims.begin_birth(5, 4));
+    assert_eq!(waiting.now_or_never(), Some(true), "it takes over what runs");
+    drop(starting);
+    assert!(!claims.begin_removal(5), "what began and runs is not given up");
+    assert!(claims.split(&descriptor(2, "a", "m"), &descriptor(5, "m", "z"), 1));
+}
+
+#[test]
+fn a_split_goes_on_when_its_right_side_does_not_come_into_being() {
+    let claims = Claims::default();
+    claims.hold(1, &descriptor(2, "a", "z")).expect("nothing is in the way");
+    let starting = claims.start(5, 1).expect("the range has nothing here");
+    let mut waiting = Box::pin(claims.begin_birth(5, 1));
+    assert_eq!(waiting.as_mut().now_or_never(), None);
+    drop(starting);
+    assert_eq!(waiting.now_or_never(), Some(true));
+    assert!(claims.start(5, 1).is_none(), "the split has the place now");
+    claims.give_up_birth(5);
+    start(&claims, 5, 1);
 }
 
 #[test]
