@@ -122,6 +122,8 @@ impl Router {
         if counts {
             trip.set_perhaps_applied(true);
         }
+        let range_id = range.descriptor.range_id;
+        tracing::trace!(node, range_id, remaining_ms = trip.remaining_ms(), "a replica is asked");
         let result = if node == self.transport.node_id().0 {
             self.try_local(batch).await
         } else {
@@ -129,6 +131,9 @@ impl Router {
         };
         match result {
             Ok(answer) => {
+                if let Err(error) = &answer {
+                    tracing::debug!(node, range_id, %error, "a replica refused");
+                }
                 // The fate of this attempt is known. That of an earlier one is not, unless this one proves it.
                 let proves = answer.is_ok() || is_proof(answer.as_ref().err(), batch);
                 if counts {
@@ -137,6 +142,7 @@ impl Router {
                 self.judge(answer, node, range, batch, trip)
             }
             Err(error) => {
+                tracing::debug!(node, range_id, %error, "a replica did not answer");
                 let reached = error.may_have_been_handled();
                 if counts {
                     trip.set_perhaps_applied(before || reached);

@@ -1,10 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use clock::{Interval, TimeSource};
 use raft_groups::disk::{Dir, SimDir};
+use raft_groups::{Class, Handler, NetworkError, NodeId, Transport};
 
-use super::{FaultyDir, FaultyTime};
+use super::{FaultyDir, FaultyTime, FaultyTransport, LinkFault};
 
 struct Stopped;
 
@@ -34,4 +37,49 @@ fn a_slow_disk_keeps_what_it_is_given() {
     let mut read = [0; 4];
     dir.open("file").unwrap().read_at(0, &mut read).unwrap();
     assert_eq!(&read, b"kept");
+}
+
+/// A node whose peers answer at once.
+struct Answered;
+
+#[async_trait]
+impl Transport for Answered {
+    async fn call(&self, _: NodeId, _: Class, body: Bytes, _: Duration) -> Result<Bytes, NetworkError> {
+        Ok(body)
+    }
+
+    async fn call_address(&self, _: &str, _: Class, body: Bytes, _: Duration) -> Result<Bytes, NetworkError> {
+        Ok(body)
+    }
+
+    fn set_address(&self, _: NodeId, _: String) {}
+
+    fn register(&self, _: Class, _: Arc<dyn Handler>) {}
+
+    fn set_identity(&self, _: u128, _: NodeId) {}
+
+    fn node_id(&self) -> NodeId {
+        NodeId(1)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_over_a_cut_link_is_lost_as_soon_as_the_link_is_whole_again() {
+    let network = FaultyTransport::new(Arc::new(Answered));
+    let call = || network.call(NodeId(2), Class::Kv, Bytes::from_static(b"x"), Duration::from_secs(10));
+    assert!(call().await.is_ok());
+    network.set(NodeId(2), LinkFault { cut: true, ..LinkFault::default() });
+    let heal = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        network.set(NodeId(3), LinkFault::default());
+        network.set(NodeId(2), LinkFault::default());
+    };
+    let begun = tokio::time::Instant::now();
+    let (answer, ()) = tokio::join!(call(), heal);
+    assert!(matches!(answer, Err(NetworkError::Lost { .. })), "{answer:?}");
+    assert_eq!(begun.elapsed(), Duration::from_secs(2));
+    assert!(call().await.is_ok());
+    network.set(NodeId(2), LinkFault { cut: true, ..LinkFault::default() });
+    let answer = call().await;
+    assert!(matches!(answer, Err(NetworkError::Timeout { .. })), "{answer:?}");
 }
