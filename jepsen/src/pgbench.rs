@@ -184,25 +184,24 @@ pub(crate) async fn once(cluster: &mut Cluster, settings: Settings, directory: &
 
 /// Hits the process in the middle of the run, or one after the other, and lets it come back.
 async fn strike(cluster: &mut Cluster, victim: usize, settings: Settings) -> Result<()> {
-    if settings.blow == Blow::Kills {
-        return kill_in_turn(cluster, victim, settings).await;
-    }
-    let node = cluster.node_mut(victim);
     let wait = settings.time.saturating_sub(settings.hold) / 2;
     match settings.blow {
-        Blow::None | Blow::Kills => Ok(()),
+        Blow::None => Ok(()),
         Blow::Kill => {
             tokio::time::sleep(wait).await;
+            let node = cluster.node_mut(victim);
             node.signal(Signal::Kill).await?;
             tokio::time::sleep(settings.hold).await;
             node.start().await
         }
         Blow::Pause => {
             tokio::time::sleep(wait).await;
+            let node = cluster.node_mut(victim);
             node.signal(Signal::Stop).await?;
             tokio::time::sleep(settings.hold).await;
             node.signal(Signal::Continue).await
         }
+        Blow::Kills => kill_in_turn(cluster, victim, settings).await,
     }
 }
 
