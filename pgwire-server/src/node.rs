@@ -9,7 +9,7 @@
 //! Three [runtimes](Runtimes): one for Raft, its log and the network between nodes, one for everything that serves clients, one for
 //! queries.
 
-mod cluster_view;
+pub mod cluster_view;
 mod runtimes;
 mod sql_port;
 mod storage;

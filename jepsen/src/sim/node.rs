@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use bytes::Bytes;
 use clock::{Hlc, Random, SimulatedTime, Tasks};
 use kv::engine::MemoryEngine;
-use kv::node::{Admin, Begin, Node, NodeConfig};
+use kv::node::{Begin, Node, NodeConfig};
+use pgwire_server::node::cluster_view;
 use raft_groups::disk::{CeilingCell, Dir, DurableCell, SimDir};
 use raft_groups::{NodeId, SimNetwork, WalOptions};
-use sql::{CheckView, ClusterView, NodeView, RangeView, SettingView, SqlError, SqlNode, SqlNodeConfig, SqlSettings};
+use sql::{SqlNode, SqlNodeConfig, SqlSettings};
 
 use super::cluster::SimSettings;
 
@@ -84,7 +84,7 @@ pub(super) async fn start_sql(parts: &Parts, node: &Arc<Node>) -> Result<SqlNode
     loop {
         let sql = SqlNode::start(SqlNodeConfig {
             database: database.clone(),
-            cluster: Arc::new(View(node.admin())),
+            cluster: cluster_view::of(&node.admin()),
             node_id: node.node_id(),
             tasks: parts.tasks.clone(),
             query_tasks: parts.tasks.clone(),
@@ -98,51 +98,5 @@ pub(super) async fn start_sql(parts: &Parts, node: &Arc<Node>) -> Result<SqlNode
                 tokio::time::sleep(CATALOG_PAUSE).await;
             }
         }
-    }
-}
-
-struct View(Arc<dyn Admin>);
-
-#[async_trait::async_trait]
-impl ClusterView for View {
-    async fn ranges(&self, start: Bytes, end: Bytes) -> Result<Vec<RangeView>, SqlError> {
-        let span = kv::api::Span { start, end };
-        let ranges = self.0.ranges(span).await.map_err(|error| SqlError::from(txn::Error::from(error)))?;
-        let view = |range: kv::node::RangeInfo| RangeView {
-            range_id: range.descriptor.range_id,
-            start: range.descriptor.start,
-            end: range.descriptor.end,
-            ..RangeView::default()
-        };
-        Ok(ranges.into_iter().map(view).collect())
-    }
-
-    fn nodes(&self) -> Vec<NodeView> {
-        Vec::new()
-    }
-
-    async fn split_at(&self, key: Bytes) -> Result<(), SqlError> {
-        self.0.split_at(key).await.map(|_| ()).map_err(|error| SqlError::from(txn::Error::from(error)))
-    }
-
-    async fn check(&self, start: Bytes, end: Bytes) -> Result<Vec<CheckView>, SqlError> {
-        let span = kv::api::Span { start, end };
-        let checked = self.0.check_replicas(span).await.map_err(|error| SqlError::from(txn::Error::from(error)))?;
-        let view = |range: kv::node::CheckInfo| CheckView {
-            range_id: range.descriptor.range_id,
-            start: range.descriptor.start,
-            end: range.descriptor.end,
-            status: range.status.word(),
-            detail: range.detail,
-        };
-        Ok(checked.into_iter().map(view).collect())
-    }
-
-    fn settings(&self) -> Vec<SettingView> {
-        Vec::new()
-    }
-
-    async fn set_setting(&self, name: &str, _: Option<&str>) -> Result<(), SqlError> {
-        Err(SqlError::no_cluster_setting(name))
     }
 }

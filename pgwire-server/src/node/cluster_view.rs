@@ -13,7 +13,7 @@ use sql::{CheckView, ClusterView, NodeView, RangeView, SettingView, SqlError};
 struct View(Weak<dyn Admin>);
 
 /// The view on a node's cluster.
-pub(super) fn of(admin: &Arc<dyn Admin>) -> Arc<dyn ClusterView> {
+pub fn of(admin: &Arc<dyn Admin>) -> Arc<dyn ClusterView> {
     Arc::new(View(Arc::downgrade(admin)))
 }
 
