@@ -25,6 +25,7 @@ mod append;
 mod backward;
 mod calls;
 mod errors;
+mod expanded;
 mod guard;
 mod hidden;
 mod names;
@@ -167,6 +168,7 @@ impl Planner {
     ) -> Result<PlannedQuery, SqlError> {
         let work = self.apart.work(interrupt::current(), &self.state.runtime_env().memory_pool);
         let _entered = interrupt::enter(&work);
+        expanded::check(query)?;
         let rewritten = rewrite::rewrite(query, &|name| scope::columns(context, name))?;
         // What a query is rewritten to may nest deeper than what was parsed.
         let levels = levels.max(levels_of(&rewritten.query)?);

@@ -248,6 +248,19 @@ fn queries_nest() {
 }
 
 #[test]
+fn names_used_twice_by_the_next_are_refused_before_they_are_planned() {
+    on_a_small_stack(|mut session| async move {
+        for (names, code) in [(6, None), (40, Some("54001"))] {
+            let twice = |at| format!(", w{} AS (SELECT x.a FROM w{at} AS x, w{at} AS y WHERE x.a = y.a)", at + 1);
+            let named: String = (0..names).map(twice).collect();
+            let text = format!("WITH w0 AS (SELECT a FROM t){named} SELECT * FROM w{names}");
+            let answered = answer(&mut session, "WITH", &text).await;
+            assert_eq!(answered.err().map(|error| error.code), code, "{names} names");
+        }
+    });
+}
+
+#[test]
 fn more_operators_than_a_turn_has_steps_give_rows() {
     on_a_small_stack(|mut session| async move {
         for nesting in QUERIES.iter().filter(|nesting| matches!(nesting.name, "INTERSECT" | "EXCEPT" | "GROUP BY")) {

@@ -1,7 +1,7 @@
 //! The planner library's rules, applied in time and memory that grow with the plan.
 //!
 //! ```text
-//!   WITH a …, b (a, a), c (b, b) …        counted as the library copies it ─▶ 54001 above so many nodes
+//!   WITH a …, b (a, a), c (b, b) …        counted once the library has copied it ─▶ 54001 above so many nodes
 //!   (SELECT … (SELECT … (SELECT …)))      a few levels: the library's own driver     more: the same rules, with the checks made once
 //! ```
 //!
@@ -24,7 +24,7 @@ use crate::stack::level;
 /// The levels of subqueries that are left to the library.
 const NESTING_MAX: usize = 8;
 /// The most nodes of a plan.
-const NODES_MAX: usize = 50_000;
+pub(super) const NODES_MAX: usize = 50_000;
 
 /// Whether a plan is of a size that can be worked on.
 ///
@@ -39,10 +39,14 @@ pub(super) fn check_size(plan: &LogicalPlan) -> Result<()> {
     if nodes <= NODES_MAX {
         return Ok(());
     }
+    Err(external(too_large()))
+}
+
+/// 54001: there are more nodes.
+pub(super) fn too_large() -> SqlError {
     let message = format!("the query's plan has more than {NODES_MAX} nodes");
-    Err(external(SqlError::new(code::STATEMENT_TOO_COMPLEX, message).hint(
-        "Each use of a query named by WITH adds its whole plan. Use it fewer times, or keep its rows in a table.",
-    )))
+    SqlError::new(code::STATEMENT_TOO_COMPLEX, message)
+        .hint("Each use of a query named by WITH adds its whole plan. Use it fewer times, or keep its rows in a table.")
 }
 
 /// The plan as it came, analyzed and optimized.
