@@ -16,4 +16,5 @@ pub(crate) mod codec;
 pub(crate) mod insert;
 pub(crate) mod joined;
 pub(crate) mod rules;
+pub(crate) mod values;
 pub(crate) mod writer;

@@ -93,6 +93,9 @@ impl InsertPlan {
             .collect::<Result<Vec<_>, _>>()?;
         let input = match source {
             Some(source) => {
+                if source.columns().len() < targets.len() && !insert.columns.is_empty() {
+                    return Err(BindError::Sql(SqlError::syntax("INSERT has more target columns than expressions")));
+                }
                 let template = from_query(&source.columns(), table, &targets, insert.overwrite, defaults, binder)?;
                 Input::Query(source, template)
             }
@@ -284,7 +287,7 @@ pub(crate) fn target_name(insert: &ast::Insert) -> Result<Vec<String>, SqlError>
 }
 
 /// The positions of the columns an INSERT names.
-fn targets(insert: &ast::Insert, table: &Table) -> Result<Vec<usize>, SqlError> {
+pub(super) fn targets(insert: &ast::Insert, table: &Table) -> Result<Vec<usize>, SqlError> {
     if insert.columns.is_empty() {
         return Ok(table.visible_positions.clone());
     }

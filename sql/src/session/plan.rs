@@ -11,6 +11,7 @@ use crate::catalog::{Catalog, RelationRef, Table};
 use crate::dml::change::{ChangePlan, not_a_table};
 use crate::dml::insert::{InsertPlan, query_of, target_name};
 use crate::dml::joined::{Joined, JoinedPlan};
+use crate::dml::values::as_query;
 use crate::error::SqlError;
 use crate::fastpath::select::{SelectPlan, plain_table, undefined_table};
 use crate::memory::ClientMemory;
@@ -161,14 +162,37 @@ impl Planner<'_> {
         params: &mut ParamTypes,
     ) -> Result<(Plan, Option<Arc<[Column]>>), SqlError> {
         let table = self.table(&target_name(insert)?)?;
-        let source = match query_of(insert) {
+        let plan = match query_of(insert) {
+            // Boxed, so that the future of planning stays small: it lies on the stacks of connections.
+            Some(_) => Box::pin(self.insert_query(insert, &table, statement, params)).await?,
+            None => {
+                let bind = |binder: &mut Binder<'_>| InsertPlan::bind(insert, &table, None, binder);
+                match self.try_binding(statement, params, bind)? {
+                    Some(plan) => plan,
+                    None => match as_query(insert, &table)? {
+                        Some(insert) => Box::pin(self.insert_query(&insert, &table, statement, params)).await?,
+                        None => self.binding(statement, params, bind)?,
+                    },
+                }
+            }
+        };
+        let columns = plan.returning.as_ref().map(|output| output.columns.clone());
+        Ok((Plan::Insert(Arc::new(plan)), columns))
+    }
+
+    /// Plans an INSERT of a query's rows.
+    async fn insert_query(
+        &self,
+        insert: &ast::Insert,
+        table: &Arc<Table>,
+        statement: &Statement,
+        params: &mut ParamTypes,
+    ) -> Result<InsertPlan, SqlError> {
+        let source = match insert.source.as_deref() {
             Some(query) => Some(self.source(query, statement, params).await?),
             None => None,
         };
-        let plan =
-            self.binding(statement, params, |binder| InsertPlan::bind(insert, &table, source.clone(), binder))?;
-        let columns = plan.returning.as_ref().map(|output| output.columns.clone());
-        Ok((Plan::Insert(Arc::new(plan)), columns))
+        self.binding(statement, params, |binder| InsertPlan::bind(insert, table, source, binder))
     }
 
     /// Plans a query: on the table's keys where that is all there is to it, else by the planner of queries.
