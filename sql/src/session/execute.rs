@@ -123,6 +123,9 @@ impl Session {
                     return Some(Err(error));
                 }
                 self.open.explicit = true;
+                // The default of the moment: a later one is for transactions that begin later.
+                let read_only = self.is_read_only();
+                self.open.read_only = Some(read_only);
                 tag(if *begin { "BEGIN" } else { "START TRANSACTION" })
             }
             ast::Statement::Commit { chain: true, .. } if !self.open.explicit => Some(no_chain("COMMIT")),
