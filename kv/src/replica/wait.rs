@@ -4,7 +4,7 @@
 //!   blocked ─▶ bell, or push delay ─▶ head of the queue, and readers: push the holder at its anchor
 //!                                       ├ committed, aborted ─▶ resolve its intents here, go on
 //!                                       ├ moved above the read ─▶ move its intent, go on
-//!                                       └ alive ─▶ wait on, twice as long up to a second
+//!                                       └ alive ─▶ wait on, twice as long up to a quarter of a second
 //!                                     transactions that hold something: note whom they wait for, walk the edges
 //!                                       └ a cycle, twice the same, and we are its victim ─▶ Deadlock
 //! ```
@@ -21,8 +21,9 @@ use crate::api::*;
 use crate::concurrency::lock_table::{Blocked, LockAccess, LockHolder, LockRequest};
 use crate::concurrency::waits::{self, Walk};
 
-/// The longest silence between two rounds.
-const LONGEST_SILENCE: Duration = Duration::from_secs(1);
+/// The longest silence between two rounds. A leaseholder that died takes the locks along that are not in the log: clients that queued in
+/// one order then meet in any, and one deadlock comes after the other, each of which is found after such a silence.
+const LONGEST_SILENCE: Duration = Duration::from_millis(250);
 /// How long those behind the head of a queue wait before they look for a deadlock: the head does that sooner.
 const FOLLOWERS_SILENCE: Duration = Duration::from_millis(200);
 /// How long a push or a step of the walk may take.
