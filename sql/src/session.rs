@@ -234,7 +234,8 @@ impl Session {
                 self.handle().await?;
             }
         }
-        let planned = self.plan(statement, param_types).await.map_err(|error| self.in_words(error))?;
+        // Boxed: every connection has room for the future of a statement, and next to planning a box costs nothing.
+        let planned = Box::pin(self.plan(statement, param_types)).await.map_err(|error| self.in_words(error))?;
         Ok(Arc::new(Prepared::new(statement.clone(), param_types, planned)))
     }
 

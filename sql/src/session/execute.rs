@@ -147,7 +147,7 @@ impl Session {
                 tag(if failed { "ROLLBACK" } else { "COMMIT" })
             }
             ast::Statement::Rollback { savepoint: Some(name), .. } => {
-                Some(self.roll_back_to_savepoint(name, options).await)
+                Some(Box::pin(self.roll_back_to_savepoint(name, options)).await)
             }
             ast::Statement::Rollback { chain, .. } => {
                 let next = self.next_in_chain(*chain);
@@ -158,7 +158,7 @@ impl Session {
                 self.open = next;
                 tag("ROLLBACK")
             }
-            ast::Statement::Savepoint { name } => Some(self.set_savepoint(name, options).await),
+            ast::Statement::Savepoint { name } => Some(Box::pin(self.set_savepoint(name, options)).await),
             ast::Statement::ReleaseSavepoint { name } => Some(self.release_savepoint(name).await),
             _ => None,
         }
@@ -277,7 +277,8 @@ impl Session {
         if prepared.statement.is_about_session() {
             // Whoever asks why nothing is answered is answered.
             let planned = prepared.planned.load_full();
-            let run = contained_async(planned.levels, self.run(&planned, &prepared.statement, params));
+            // Boxed, as savepoints are: every connection has room for the future of a statement.
+            let run = Box::pin(contained_async(planned.levels, self.run(&planned, &prepared.statement, params)));
             return deadline.hold(&options.cancel, run).await;
         }
         let planned = deadline.hold(&options.cancel, self.begin(prepared)).await?;

@@ -89,7 +89,7 @@ impl Planner<'_> {
 
     /// Plans a statement.
     pub async fn plan(&self, statement: &Statement, given: &[Option<PgType>]) -> Result<Planned, SqlError> {
-        contained_async(statement.levels(), self.bound(statement, given)).await
+        contained_async(statement.levels(), Box::pin(self.bound(statement, given))).await
     }
 
     async fn bound(&self, statement: &Statement, given: &[Option<PgType>]) -> Result<Planned, SqlError> {
@@ -163,14 +163,13 @@ impl Planner<'_> {
     ) -> Result<(Plan, Option<Arc<[Column]>>), SqlError> {
         let table = self.table(&target_name(insert)?)?;
         let plan = match query_of(insert) {
-            // Boxed, so that the future of planning stays small: it lies on the stacks of connections.
-            Some(_) => Box::pin(self.insert_query(insert, &table, statement, params)).await?,
+            Some(_) => self.insert_query(insert, &table, statement, params).await?,
             None => {
                 let bind = |binder: &mut Binder<'_>| InsertPlan::bind(insert, &table, None, binder);
                 match self.try_binding(statement, params, bind)? {
                     Some(plan) => plan,
                     None => match as_query(insert, &table)? {
-                        Some(insert) => Box::pin(self.insert_query(&insert, &table, statement, params)).await?,
+                        Some(insert) => self.insert_query(&insert, &table, statement, params).await?,
                         None => self.binding(statement, params, bind)?,
                     },
                 }

@@ -93,7 +93,7 @@ impl TableLocks {
         if let Some(keeper) = &self.keeper
             && !self.held.is_empty()
         {
-            match tokio::time::timeout(RELEASE_PATIENCE, keeper.manager.unlock_tables(&self.held)).await {
+            match tokio::time::timeout(RELEASE_PATIENCE, Box::pin(keeper.manager.unlock_tables(&self.held))).await {
                 Ok(Ok(())) => self.held.clear(),
                 Ok(Err(error)) => tracing::warn!(%error, "tables are not unlocked yet"),
                 Err(_) => tracing::warn!("tables are not unlocked yet: the catalog does not answer"),
