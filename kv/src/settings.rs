@@ -50,7 +50,8 @@ pub struct Settings {
     pub node_dead_after_ms: u64,
     /// How often a leaseholder looks at its ranges' size and placement when no event makes it look earlier.
     pub placement_interval_ms: u64,
-    /// A learner may take this long, and what its range's bytes need beside, before another node is tried in its place.
+    /// A learner may take this long, and what its range's bytes need beside, before another node is tried in its place. Longer than any one
+    /// step of a snapshot may take: one whose answer was lost is sent anew.
     pub learner_patience_ms: u64,
     /// How often a leaseholder compares its ranges' directory entries with what it knows.
     pub directory_interval_ms: u64,
@@ -89,7 +90,7 @@ impl Default for Settings {
             node_suspect_after_ms: 4_000,
             node_dead_after_ms: 300_000,
             placement_interval_ms: 1_000,
-            learner_patience_ms: 30_000,
+            learner_patience_ms: 45_000,
             directory_interval_ms: 30_000,
             replica_silent_after_ms: 5_000,
             disk_floor_bytes: 256 << 20,

@@ -46,8 +46,10 @@ pub struct GroupConfig {
     pub lag_bytes: u64,
     /// Largest number of entries in one message between replicas.
     pub entries_per_message: u64,
-    /// How long one chunk of a snapshot, or the installation at its end, may take.
+    /// How long one chunk of a snapshot may take, and what its bytes need beside. Then the snapshot is sent anew: the answer may be lost.
     pub snapshot_chunk_timeout_ms: u64,
+    /// How long the installation at its end may take.
+    pub snapshot_install_timeout_ms: u64,
 }
 
 impl Default for GroupConfig {
@@ -62,7 +64,8 @@ impl Default for GroupConfig {
             keep_bytes: 2 << 20,
             lag_bytes: 128 << 20,
             entries_per_message: 256,
-            snapshot_chunk_timeout_ms: 30_000,
+            snapshot_chunk_timeout_ms: 10_000,
+            snapshot_install_timeout_ms: 30_000,
         }
     }
 }

@@ -116,7 +116,12 @@ fn time_for(request: &AppendEntriesRequest<Types>) -> Duration {
         EntryPayload::Normal(command) => command.0.len() as u64,
         _ => 0,
     };
-    Duration::from_millis(request.entries.iter().map(bytes).sum::<u64>() * 1_000 / APPEND_BYTES_A_SECOND)
+    time_for_bytes(request.entries.iter().map(bytes).sum())
+}
+
+/// How long so many bytes may be on their way to another node's disk.
+pub(super) fn time_for_bytes(bytes: u64) -> Duration {
+    Duration::from_millis(bytes * 1_000 / APPEND_BYTES_A_SECOND)
 }
 
 fn unreachable(reason: impl ToString) -> RPCError<Types> {

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use prost::Message;
 
 use super::machine::{SnapshotHandle, state_of};
-use super::peer::PeerClient;
+use super::peer::{PeerClient, time_for_bytes};
 use super::types::{LeaderId, SnapshotMeta, Types, Vote};
 use super::wire::{SnapshotAnswer, SnapshotChunk, SnapshotHead, SnapshotRequest, SnapshotStep, SnapshotTail};
 use crate::network::Class;
@@ -73,7 +73,14 @@ struct Sending<'a> {
 impl Sending<'_> {
     async fn step(&self, step: SnapshotStep) -> Result<Option<Vote>, StreamingError<Types>> {
         let (client, context) = (self.client, &self.client.context);
-        let timeout = Duration::from_millis(context.config.snapshot_chunk_timeout_ms);
+        let timeout = match &step {
+            SnapshotStep::Begin(_) => Duration::from_millis(context.config.snapshot_chunk_timeout_ms),
+            SnapshotStep::Chunk(chunk) => {
+                Duration::from_millis(context.config.snapshot_chunk_timeout_ms)
+                    + time_for_bytes(chunk.data.len() as u64)
+            }
+            SnapshotStep::Finish(_) => Duration::from_millis(context.config.snapshot_install_timeout_ms),
+        };
         let request = SnapshotRequest {
             group: context.group.0,
             to_replica: client.target,

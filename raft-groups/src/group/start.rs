@@ -45,7 +45,7 @@ pub(crate) fn raft_config(config: &GroupConfig) -> Result<Arc<Config>, GroupErro
         heartbeat_min_interval: Some(config.heartbeat_ms / 2),
         election_timeout_min: config.election_ms_min,
         election_timeout_max: config.election_ms_max,
-        install_snapshot_timeout: config.snapshot_chunk_timeout_ms,
+        install_snapshot_timeout: config.snapshot_install_timeout_ms,
         max_payload_entries: config.entries_per_message,
         replication_lag_threshold: config.compact_after_entries.saturating_add(config.keep_entries).saturating_mul(2),
         // The log is compacted by a task of the group's own.

@@ -6,7 +6,13 @@ use super::cluster::{Cluster, GROUP, simulate, texts};
 use crate::{AppliedState, GroupConfig, LinkFaults, NodeId, ReplicaId};
 
 fn small_logs() -> GroupConfig {
-    GroupConfig { compact_after_entries: 20, keep_entries: 5, snapshot_chunk_timeout_ms: 500, ..GroupConfig::default() }
+    GroupConfig {
+        compact_after_entries: 20,
+        keep_entries: 5,
+        snapshot_chunk_timeout_ms: 500,
+        snapshot_install_timeout_ms: 500,
+        ..GroupConfig::default()
+    }
 }
 
 #[test]
