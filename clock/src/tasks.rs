@@ -9,6 +9,7 @@
 //! anything, any more; none can be started in it. That is what lets a node stop for good inside a process that goes on.
 
 mod gate;
+mod wait;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -22,6 +23,7 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle};
 
 pub use gate::Gate;
+pub use wait::wait_for;
 
 /// Starts tasks on one runtime.
 ///
@@ -118,15 +120,7 @@ impl Scope {
             running.tasks.values().flatten().cloned().collect()
         };
         handles.iter().for_each(AbortHandle::abort);
-        loop {
-            let ended = self.ended.notified();
-            tokio::pin!(ended);
-            ended.as_mut().enable();
-            if self.running.lock().tasks.is_empty() {
-                return;
-            }
-            ended.await;
-        }
+        wait_for(&self.ended, || self.running.lock().tasks.is_empty().then_some(())).await;
     }
 }
 

@@ -18,6 +18,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use super::wait::wait_for;
+
 /// See the module. Clones are the same gate.
 #[derive(Clone, Debug, Default)]
 pub struct Gate(Arc<Mutex<State>>, Arc<Notify>);
@@ -75,15 +77,7 @@ impl Gate {
 
     /// Returns once it has ended.
     pub async fn ended(&self) {
-        loop {
-            let ended = self.1.notified();
-            tokio::pin!(ended);
-            ended.as_mut().enable();
-            if self.0.lock().ended {
-                return;
-            }
-            ended.await;
-        }
+        wait_for(&self.1, || self.0.lock().ended.then_some(())).await;
     }
 
     /// How many tasks there are that have not ended.

@@ -96,15 +96,7 @@ impl Released {
     }
 
     async fn wait(&self) {
-        loop {
-            let notified = self.notify.notified();
-            tokio::pin!(notified);
-            notified.as_mut().enable();
-            if self.done.load(Ordering::Acquire) {
-                return;
-            }
-            notified.await;
-        }
+        clock::wait_for(&self.notify, || self.done.load(Ordering::Acquire).then_some(())).await;
     }
 }
 

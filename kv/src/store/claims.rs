@@ -210,16 +210,7 @@ impl Claims {
     /// until [`Claims::split`]. Waits while a replica of the right side comes into being by a message: a split that went on would leave
     /// the data over, on every node that a message had reached first, and so lose copies.
     pub async fn begin_birth(&self, range_id: u64, replica_id: u64) -> bool {
-        loop {
-            let settled = self.settled.notified();
-            tokio::pin!(settled);
-            // From here on it hears the bell: what is settled after the look below is not missed.
-            settled.as_mut().enable();
-            if let Some(may) = self.try_birth(range_id, replica_id) {
-                return may;
-            }
-            settled.await;
-        }
+        clock::wait_for(&self.settled, || self.try_birth(range_id, replica_id)).await
     }
 
     /// What [`Claims::begin_birth`] says, unless it must wait.

@@ -22,18 +22,7 @@ impl ReplicaEvents for Store {
     async fn before_split(&self, right: &RangeDescriptor, batch: &mut WriteBatch) -> Result<bool, StateMachineError> {
         let own = right.replicas.iter().find(|replica| replica.node_id == self.parts.node_id);
         let is_born = match own {
-            Some(own) => {
-                self.claims.begin_birth(right.range_id, own.replica_id).await && {
-                    // Only now, when nothing removes a replica of it any more.
-                    let tombstone = Tombstone::load(&*self.parts.engine.snapshot(), right.range_id);
-                    let tombstone = tombstone.map_err(StateMachineError::new)?;
-                    let is_spent = tombstone.is_some_and(|tombstone| own.replica_id < tombstone.next_replica_id);
-                    if is_spent {
-                        self.claims.give_up_birth(right.range_id);
-                    }
-                    !is_spent
-                }
-            }
+            Some(own) => self.begin_birth(right.range_id, own.replica_id).await.map_err(StateMachineError::new)?,
             None => false,
         };
         if !is_born {
@@ -132,6 +121,21 @@ impl ReplicaEvents for Store {
 
     fn disk_full(&self) -> Option<String> {
         self.parts.disk.is_full()
+    }
+}
+
+impl Store {
+    /// Whether a split may write the state of its right side's replica here.
+    async fn begin_birth(&self, range_id: u64, replica_id: u64) -> Result<bool, EngineError> {
+        if !self.claims.begin_birth(range_id, replica_id).await {
+            return Ok(false);
+        }
+        // Only now, when nothing removes a replica of it any more.
+        let is_spent = Tombstone::is_spent(&*self.parts.engine.snapshot(), range_id, replica_id)?;
+        if is_spent {
+            self.claims.give_up_birth(range_id);
+        }
+        Ok(!is_spent)
     }
 }
 

@@ -236,8 +236,7 @@ impl Store {
             return Ok(());
         }
         let Some(_starting) = self.claims.start(range_id, replica_id) else { return Ok(()) };
-        let tombstone = Tombstone::load(&*self.parts.engine.snapshot(), range_id)?;
-        if tombstone.is_some_and(|tombstone| replica_id < tombstone.next_replica_id) {
+        if Tombstone::is_spent(&*self.parts.engine.snapshot(), range_id, replica_id)? {
             return Ok(());
         }
         let descriptor = RangeDescriptor { range_id, ..RangeDescriptor::default() };

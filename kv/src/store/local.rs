@@ -198,6 +198,14 @@ impl Tombstone {
         load(reader, &keys::range_local(range_id, RangeLocal::Removed))
     }
 
+    /// Whether a replica of a range was removed here, or a later one was, so that it must not come back.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub fn is_spent(reader: &dyn Reader, range_id: u64, replica_id: u64) -> Result<bool, EngineError> {
+        Ok(Self::load(reader, range_id)?.is_some_and(|tombstone| replica_id < tombstone.next_replica_id))
+    }
+
     /// Keeps it.
     pub fn save(&self, range_id: u64, batch: &mut WriteBatch) {
         batch.put(keys::range_local(range_id, RangeLocal::Removed), self.encode_to_vec());

@@ -52,15 +52,8 @@ impl FaultyTransport {
 
     /// What a call over a cut link comes to, once the link is whole again.
     async fn lost(&self, to: NodeId) -> NetworkError {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if !self.fault(to).cut {
-                return NetworkError::Lost { node: to, reason: "the link was cut meanwhile".to_owned() };
-            }
-            changed.await;
-        }
+        clock::wait_for(&self.changed, || (!self.fault(to).cut).then_some(())).await;
+        NetworkError::Lost { node: to, reason: "the link was cut meanwhile".to_owned() }
     }
 
     async fn call_over(
