@@ -80,7 +80,7 @@ pub struct RangeView {
     pub caught_up: BTreeSet<u64>,
     /// The learners that have not caught up for so long that they may never.
     pub stuck: BTreeSet<u64>,
-    /// The nodes on which a learner was stuck lately: they get a copy if there is no other node.
+    /// The nodes on which a learner was stuck lately: they get a copy if the other nodes do not suffice.
     pub avoided: BTreeSet<u64>,
     /// How many voters the range should have.
     pub target: usize,

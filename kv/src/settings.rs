@@ -133,3 +133,14 @@ impl Settings {
         Duration::from_millis(self.lease_duration_ms)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Settings;
+
+    #[test]
+    fn a_snapshot_is_sent_anew_before_its_learner_is_given_up() {
+        let step = raft_groups::GroupConfig::default().longest_snapshot_step();
+        assert!(Settings::default().learner_patience(0) > step, "one lost answer would be taken for a stuck learner");
+    }
+}

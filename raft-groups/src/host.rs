@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -50,6 +51,13 @@ pub struct GroupConfig {
     pub snapshot_chunk_timeout_ms: u64,
     /// How long the installation at its end may take.
     pub snapshot_install_timeout_ms: u64,
+}
+
+impl GroupConfig {
+    /// The longest that one step of a snapshot may take, but for what its bytes need.
+    pub fn longest_snapshot_step(&self) -> Duration {
+        Duration::from_millis(self.snapshot_chunk_timeout_ms.max(self.snapshot_install_timeout_ms))
+    }
 }
 
 impl Default for GroupConfig {

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Rounds are from section 4.2.1 of Ongaro's thesis on Raft: under load a learner is never level with its leader, and needs not
-//! be. A node where a learner was stuck is avoided for a while, by this leader.
+//! be. A node where a learner was stuck is avoided for a while, by this leader, as long as the other nodes suffice.
 //!
 //! The module knows nothing of Raft or of nodes' health.
 

@@ -6,14 +6,16 @@ use super::{Action, Decision, Look, NodeHealth, choose};
 pub(super) fn change(look: &Look<'_>) -> Option<Decision> {
     let (range, voters) = (look.range, &look.voters);
     let dead = look.dead_voters();
-    // A learner that gets nowhere is as good as one on a node where none got anywhere: it counts once there is no better node.
-    let promising = choose::promising(look);
-    let is_last_resort = promising.is_empty();
-    let candidates = if is_last_resort { choose::candidates(look) } else { promising };
-    let coming = look.learners.iter().filter(|id| is_last_resort || !look.is_stuck(**id)).count();
-    let there = voters.len() - dead + coming;
-    let reachable = there + candidates.len();
+    let live = voters.len() - dead;
+    let (candidates, promising) = (choose::candidates(look), choose::promising(look));
+    let reachable = live + look.learners.len() + candidates.len();
     let aim = largest_odd(range.target.min(reachable)).max(voters.len().min(range.target));
+    // Nodes where a learner got nowhere are tried again as soon as the others do not suffice. A learner that gets nowhere is as good as
+    // one there, and counts with them.
+    let hopeful = look.learners.iter().filter(|id| !look.is_stuck(**id)).count();
+    let suffice = live + hopeful + promising.len() >= aim;
+    let (there, candidates) =
+        if suffice { (live + hopeful, promising) } else { (live + look.learners.len(), candidates) };
     if there < aim && !candidates.is_empty() {
         let reason = match dead {
             0 => format!("{} voters of {}", voters.len(), range.target),

@@ -138,6 +138,11 @@ fn a_learner_that_gets_nowhere_gives_way_to_another_node() {
     view.avoided.insert(3);
     assert_eq!(action(&view, &nodes), Action::Add { nodes: vec![4] });
     assert_eq!(action(&view, &nodes[..3]), Action::Add { nodes: vec![3] }, "better than none");
+    // Nor is it left out where the other nodes are too few: with one of them there would be two voters, so one.
+    let mut young = range(&[1], &[]);
+    young.avoided.insert(3);
+    assert_eq!(action(&young, &nodes[..3]), Action::Add { nodes: vec![2, 3] });
+    assert_eq!(action(&young, &nodes), Action::Add { nodes: vec![2, 4] });
 }
 
 #[test]
