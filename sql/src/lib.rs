@@ -26,7 +26,10 @@ pub mod types;
 pub use copy::{CopyFormat, CopyIn};
 pub use error::SqlError;
 pub use memory::{ClientMemory, Hold, Meter, install_meter};
-pub use node::{CheckView, ClusterView, NodeView, RangeView, SettingView, SqlNode, SqlNodeConfig, SqlSettings};
+pub use node::{
+    CheckView, ClusterView, DEFAULT_QUERY_MEMORY_BYTES, NodeView, RangeView, SettingView, SqlNode, SqlNodeConfig,
+    SqlSettings,
+};
 pub use query::{ExplainOptions, QueryContext, QueryPlan, QueryPlanner};
 pub use select::Planner;
 pub use session::{

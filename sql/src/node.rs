@@ -133,6 +133,9 @@ pub struct SqlNodeConfig {
     pub settings: SqlSettings,
 }
 
+/// Bytes that a node's statements and sessions may hold together, unless it is told otherwise.
+pub const DEFAULT_QUERY_MEMORY_BYTES: usize = 256 << 20;
+
 /// The numbers of the SQL layer.
 #[derive(Clone, Debug)]
 pub struct SqlSettings {
@@ -154,7 +157,7 @@ impl Default for SqlSettings {
             catalog_lease_ms: 6_000,
             catalog_poll_ms: 200,
             ddl_wait_ms: 10_000,
-            query_memory_bytes: 256 << 20,
+            query_memory_bytes: DEFAULT_QUERY_MEMORY_BYTES,
             sequence_cache: 32,
         }
     }

@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// What a node's statements and sessions may hold together, in mebibytes.
+#[allow(clippy::cast_possible_truncation, reason = "a few hundred")]
+const DEFAULT_SQL_MEMORY_MIB: u32 = (sql::DEFAULT_QUERY_MEMORY_BYTES >> 20) as u32;
+
 /// A distributed SQL database that speaks PostgreSQL's protocol.
 ///
 /// To try it: run `meridian demo`, then `psql -h 127.0.0.1 -p 7432 -U postgres` in another terminal.
@@ -128,7 +132,7 @@ pub(super) struct Start {
     pub disk_floor_mib: u64,
     /// How many mebibytes the statements and sessions of this node may hold together in memory. Sorts, joins and groups that need
     /// more use the disk, or are refused with 53200, as other statements are.
-    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(8..))]
+    #[arg(long, default_value_t = DEFAULT_SQL_MEMORY_MIB, value_parser = clap::value_parser!(u32).range(8..))]
     pub max_sql_memory_mib: u32,
     /// A node silent for longer is taken for dead, and the copies it held are made anew on others.
     #[arg(long, default_value = "5m", value_parser = parse_duration)]

@@ -82,7 +82,7 @@ fn options(demo: &Demo, index: u16, path: &std::path::Path, beginning: Beginning
         time: Arc::new(SystemTime::with_error(Duration::ZERO)),
         max_clock_error: Duration::ZERO,
         settings: kv::Settings::default(),
-        sql_memory_bytes: sql::SqlSettings::default().query_memory_bytes,
+        sql_memory_bytes: sql::DEFAULT_QUERY_MEMORY_BYTES,
         faulty: !demo.latency.is_zero(),
         fault_hooks: false,
         beginning,

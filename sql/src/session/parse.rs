@@ -79,7 +79,7 @@ fn measured(kind: &StatementKind, as_of: Option<&ast::Expr>) -> Result<usize, Sq
 }
 
 fn tokenized(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
-    Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|error| {
+    Tokenizer::new(&DIALECT, text).tokenize_with_location().map(tidy::split_signs).map_err(|error| {
         let rest = offset_of(text, error.location).and_then(|start| text.get(start..)).unwrap_or_default();
         let what = match error.message.as_str() {
             "Unterminated string literal" | "Unterminated encoded string literal" => "unterminated quoted string",

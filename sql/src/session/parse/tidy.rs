@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr, SetExpr, UnaryOperator, VisitMut, VisitorMut};
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace, Word};
+use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Whitespace, Word};
 
 use super::is_blank;
 
@@ -24,6 +24,47 @@ pub(super) fn join_strings(tokens: &mut Vec<TokenWithSpan>) {
         joined.push(token);
     }
     *tokens = joined;
+}
+
+/// Takes signs off the ends of operators: `a>-1` is `a > -1`. As in PostgreSQL, an operator ends in a sign only if it also has a character
+/// that none of the SQL standard's has.
+pub(super) fn split_signs(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut split = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        let Token::CustomBinaryOperator(symbol) = &token.token else {
+            split.push(token);
+            continue;
+        };
+        let length = symbol.trim_end_matches(['+', '-']).len().max(1);
+        if length == symbol.len() || symbol.contains(['~', '!', '@', '#', '%', '^', '&', '|', '`', '?']) {
+            split.push(token);
+            continue;
+        }
+        let mut start = token.span.start;
+        let (operator, signs) = symbol.split_at(length);
+        for part in std::iter::once(operator).chain(signs.split_inclusive(['+', '-'])) {
+            let end = Location { column: start.column + part.len() as u64, ..start };
+            split.push(TokenWithSpan::new(operator_token(part), Span::new(start, end)));
+            start = end;
+        }
+    }
+    split
+}
+
+fn operator_token(symbol: &str) -> Token {
+    match symbol {
+        "+" => Token::Plus,
+        "-" => Token::Minus,
+        "*" => Token::Mul,
+        "/" => Token::Div,
+        "=" => Token::Eq,
+        "<" => Token::Lt,
+        ">" => Token::Gt,
+        "<=" => Token::LtEq,
+        ">=" => Token::GtEq,
+        "<>" => Token::Neq,
+        other => Token::CustomBinaryOperator(other.to_owned()),
+    }
 }
 
 /// Whether a word is the postfix test ISNULL, which the parser library takes for a name.
