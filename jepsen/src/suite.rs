@@ -3,6 +3,7 @@
 //! Each check is named, runs by itself, and says what went wrong. The suite ends with `N passed, N failed`.
 
 mod definitions;
+mod departures;
 mod differential;
 mod disk;
 mod drivers;
@@ -78,6 +79,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("a minority refuses", |cluster, _| Box::pin(limits::minority(cluster))),
     ("disk full", |_, _| Box::pin(limits::disk_full())),
     ("any two of five nodes are lost", |_, _| Box::pin(losses::any_two())),
+    ("nodes leave", |_, _| Box::pin(departures::check())),
     ("load", |_, arguments| Box::pin(load::check(arguments.load_mib))),
     ("disk taken by others", |_, _| Box::pin(disk::taken_by_others())),
 ];

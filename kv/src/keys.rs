@@ -184,6 +184,11 @@ pub fn node_status(node_id: u64) -> Bytes {
     system(b'n', node_id)
 }
 
+/// What operators decided about a node.
+pub fn node_membership(node_id: u64) -> Bytes {
+    system(b'm', node_id)
+}
+
 /// The state of a job.
 pub fn job(job_id: u64) -> Bytes {
     system(b'j', job_id)

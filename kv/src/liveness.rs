@@ -3,6 +3,7 @@
 //! ```text
 //!   \x03 n <node> ─▶ NodeDescriptor {address, locality}        written when the node starts
 //!   \x03 l <node> ─▶ NodeStatus {heartbeat, capacity, …}       written every liveness_interval_ms
+//!   \x03 m <node> ─▶ NodeMembership {membership}               written when an operator decommissions the node
 //! ```
 //!
 //! Safety never rests on these records: leases live in timestamp space, and Raft counts its own votes. They
@@ -15,7 +16,7 @@ use std::str::FromStr;
 
 use clock::Timestamp;
 
-pub use registry::{Member, Registry, write_descriptor, write_status};
+pub use registry::{Member, Registry, write_descriptor, write_membership, write_status};
 
 /// The counter that node IDs come from.
 pub const NODE_ID_COUNTER: &str = "node-id";
@@ -130,6 +131,40 @@ pub struct NodeStatus {
     /// It is about to stop: give it nothing.
     #[prost(bool, tag = "7")]
     pub draining: bool,
+}
+
+/// Whether a node is to stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum Membership {
+    /// It is.
+    Active = 0,
+    /// It is to go: its replicas move to other nodes, and it gets no new ones. It serves until they are gone.
+    Decommissioning = 1,
+    /// It has gone, for good: its ID is never used again.
+    Decommissioned = 2,
+}
+
+impl Membership {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Membership::Active => "active",
+            Membership::Decommissioning => "decommissioning",
+            Membership::Decommissioned => "decommissioned",
+        }
+    }
+}
+
+/// What operators decided about a node. One without a record is active.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct NodeMembership {
+    /// Which node.
+    #[prost(uint64, tag = "1")]
+    pub node_id: u64,
+    /// What they decided.
+    #[prost(enumeration = "Membership", tag = "2")]
+    pub membership: i32,
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@
 
 mod admin;
 mod checker;
+mod departure;
 mod fence;
 mod founding;
 mod handler;
@@ -185,6 +186,8 @@ pub(crate) struct Shared {
     /// Held over the engine's write, so that none is overwritten by an older one.
     hints: tokio::sync::Mutex<Hints>,
     draining: AtomicBool,
+    /// Whether it was asked to drain, and go on without clients.
+    drain_asked: watch::Sender<bool>,
     /// Why the node's clock is fenced, once it is.
     fenced: watch::Sender<Option<ClockFault>>,
 }
@@ -246,6 +249,7 @@ impl Node {
             join,
             hints: tokio::sync::Mutex::default(),
             draining: AtomicBool::new(false),
+            drain_asked: watch::Sender::new(false),
             fenced: watch::Sender::new(None),
         });
         let node = Node { shared };
@@ -301,6 +305,14 @@ impl Node {
                 // Its sender is gone, and so is the node: there is nothing left to fence.
                 std::future::pending::<()>().await;
             }
+        }
+    }
+
+    /// Returns once the node was asked to drain: its clients are to leave it.
+    pub async fn drain_asked(&self) {
+        // Its sender is gone with the node, and then nobody is left to drain.
+        if self.shared.drain_asked.subscribe().wait_for(|asked| *asked).await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 

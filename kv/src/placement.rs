@@ -61,6 +61,8 @@ pub struct NodeView {
     pub replicas: u64,
     /// It has no room.
     pub disk_full: bool,
+    /// It is being decommissioned: gets no replicas, and those it has are replaced, though it still serves them.
+    pub is_leaving: bool,
 }
 
 /// One range, as its leader sees it.
@@ -179,8 +181,16 @@ impl<'v> Look<'v> {
         self.view_of(replica).is_some_and(|node| node.health == NodeHealth::Dead)
     }
 
-    fn dead_voters(&self) -> usize {
-        self.voters.iter().filter(|id| self.is_dead(**id)).count()
+    /// Whether a replica is to be replaced by one elsewhere: its node is dead, or is being decommissioned.
+    fn is_lost(&self, replica: u64) -> bool {
+        self.view_of(replica).is_some_and(choose::loses_copies)
+    }
+
+    /// The voters to be replaced, those on dead nodes first: they do not answer.
+    fn lost_voters(&self) -> Vec<u64> {
+        let mut lost: Vec<u64> = self.voters.iter().copied().filter(|id| self.is_lost(*id)).collect();
+        lost.sort_by_key(|id| !self.is_dead(*id));
+        lost
     }
 
     /// Whether the learner is as good as a voter, or counted as one already.

@@ -211,6 +211,11 @@ impl Store {
         self.failure.wait().await
     }
 
+    /// The node that the store belongs to cannot go on.
+    pub(crate) fn fail(&self, words: String) {
+        self.failure.tell(|| words);
+    }
+
     fn ask(&self, work: Work) {
         // Without a worker the store is shutting down.
         let _ = self.work.send(work);

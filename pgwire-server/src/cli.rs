@@ -5,6 +5,7 @@
 //!   meridian start-single-node     one node by itself
 //!   meridian start --join …        one node of a cluster, a process each
 //!   meridian init                  makes nodes that were started with --join into a cluster
+//!   meridian node …                status, drain, decommission, recommission
 //! ```
 //!
 //! A command parses its arguments, assembles what it runs from [`crate::node`], and waits for a signal.
@@ -13,6 +14,8 @@ mod args;
 mod demo;
 mod files;
 mod init;
+mod node;
+mod remote;
 mod start;
 
 use std::process::ExitCode;
@@ -35,6 +38,7 @@ pub fn main() -> ExitCode {
         Command::StartSingleNode(start) => start::run_single(start),
         Command::Start(start) => start::run(start),
         Command::Init(init) => init::run(&init),
+        Command::Node(command) => node::run(command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

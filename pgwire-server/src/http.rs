@@ -73,18 +73,22 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-/// 200 while the node takes part in the cluster, 503 before it does, when it refuses writes, or cannot go on.
+/// 200 while the node takes part in the cluster, 503 before it does, when it refuses writes, drains, or cannot go on.
 async fn health(State(state): State<HttpState>) -> Response {
     let admin = match state.admin() {
         Ok(admin) => admin,
         Err(answer) => return answer,
     };
     let status = admin.status();
-    let (code, words) = match (&status.failure, &status.clock_fault, status.disk_full) {
-        (Some(_), _, _) => (StatusCode::SERVICE_UNAVAILABLE, "failed"),
-        (None, Some(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "clock fenced"),
-        (None, None, true) => (StatusCode::SERVICE_UNAVAILABLE, "disk full"),
-        (None, None, false) => (StatusCode::OK, "ok"),
+    let hindrances = [
+        (status.failure.is_some(), "failed"),
+        (status.clock_fault.is_some(), "clock fenced"),
+        (status.draining, "draining"),
+        (status.disk_full, "disk full"),
+    ];
+    let (code, words) = match hindrances.into_iter().find(|(applies, _)| *applies) {
+        Some((_, words)) => (StatusCode::SERVICE_UNAVAILABLE, words),
+        None => (StatusCode::OK, "ok"),
     };
     let body = serde_json::json!({
         "status": words,

@@ -86,7 +86,7 @@ pub struct NodeOptions {
 
 /// A node that serves.
 pub struct RunningNode {
-    kv: Node,
+    kv: Arc<Node>,
     transport: GrpcTransport,
     faults: Option<Arc<FaultyTransport>>,
     sql_addr: SocketAddr,
@@ -214,6 +214,8 @@ impl StartingNode {
         // The first and only word on it.
         let _ = admin.set(Arc::downgrade(&kv.admin()));
         drop(sql_port::serve(sql_listener, Arc::clone(&shared)));
+        let kv = Arc::new(kv);
+        drop(connections.spawn("drain", drain(Arc::clone(&kv), Arc::clone(&shared))));
         Ok(RunningNode {
             kv,
             transport: self.transport,
@@ -229,6 +231,12 @@ impl StartingNode {
             _lock: self.storage.lock,
         })
     }
+}
+
+/// Says goodbye to clients when the node is to drain; the node itself goes on.
+async fn drain(kv: Arc<Node>, clients: Arc<Shared>) {
+    kv.drain_asked().await;
+    clients.stop().await;
 }
 
 /// Transactions and SQL over a node's ranges.

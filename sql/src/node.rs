@@ -113,6 +113,12 @@ pub struct NodeView {
     pub locality: String,
     /// Whether it was heard of lately.
     pub live: bool,
+    /// `active`, `decommissioning` or `decommissioned`.
+    pub membership: &'static str,
+    /// How many replicas it said it has, if it said so.
+    pub replicas: Option<u64>,
+    /// How many leases it said it has, if it said so.
+    pub leases: Option<u64>,
 }
 
 /// What a [`SqlNode`] is made of.

@@ -32,7 +32,15 @@ impl ClusterView for OneRange {
         Ok(vec![RangeView { range_id: 1, replicas: vec![1], leaseholder: Some(1), ..RangeView::default() }])
     }
     fn nodes(&self) -> Vec<NodeView> {
-        vec![NodeView { node_id: 1, address: "localhost:7433".into(), locality: "region=a".into(), live: true }]
+        vec![NodeView {
+            node_id: 1,
+            address: "localhost:7433".into(),
+            locality: "region=a".into(),
+            live: true,
+            membership: "active",
+            replicas: Some(1),
+            leases: Some(1),
+        }]
     }
     async fn split_at(&self, _: Bytes) -> Result<(), SqlError> {
         Ok(())

@@ -316,7 +316,7 @@ impl Node {
         let answer = tokio::time::timeout(Duration::from_secs(5), ask).await.context("no answer within 5 s")??;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
         if !head.starts_with("HTTP/1.1 200") {
-            bail!("{method} {target}: {}", head.lines().next().unwrap_or_default());
+            bail!("{method} {target}: {}: {}", head.lines().next().unwrap_or_default(), body.trim());
         }
         Ok(body.to_owned())
     }

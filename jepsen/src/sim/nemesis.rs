@@ -38,7 +38,8 @@ pub async fn carry_out(cluster: &SimCluster, plan: &[Planned], duration: Duratio
             | Fault::Returning(..)
             | Fault::FullLearner(_)
             | Fault::FullNewcomer
-            | Fault::Unheard(..) => staged::hold(cluster, planned).await,
+            | Fault::Unheard(..)
+            | Fault::Decommission(_) => staged::hold(cluster, planned).await,
             _ => tokio::time::sleep(planned.hold).await,
         }
         cluster.watch().note(&format!("fault {}: {name} ends", planned.number));
@@ -155,7 +156,7 @@ fn begin_fault(cluster: &SimCluster, planned: &Planned) {
         // Takes its time: see there.
         Fault::WrongClock(..) | Fault::DisownedClock(..) | Fault::BitRot(..) | Fault::Replace(_) => {}
         Fault::SplitStorm(..) | Fault::Returning(..) | Fault::FullLearner(_) => {}
-        Fault::FullNewcomer | Fault::Unheard(..) => {}
+        Fault::FullNewcomer | Fault::Unheard(..) | Fault::Decommission(_) => {}
     }
 }
 
@@ -186,7 +187,7 @@ fn end_fault(cluster: &SimCluster, planned: &Planned) {
             cluster.change_links(|links| links.end(planned.number));
             restart(cluster, *node);
         }
-        Fault::SplitStorm(..) | Fault::FullLearner(_) | Fault::FullNewcomer => {}
+        Fault::SplitStorm(..) | Fault::FullLearner(_) | Fault::FullNewcomer | Fault::Decommission(_) => {}
         _ => cluster.change_links(|links| links.end(planned.number)),
     }
 }

@@ -96,6 +96,8 @@ pub enum Fault {
     /// A node is gone for a while, and comes back while nothing passes between it and the leaders, in one direction, but for the one
     /// of the directory: from them to it, or else from it to them.
     Unheard(usize, bool),
+    /// A node is being decommissioned, and recommissioned at the end; where there is none to spare, another one joins first.
+    Decommission(usize),
 }
 
 /// Kinds, to draw a subset of.

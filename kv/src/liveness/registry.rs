@@ -9,7 +9,7 @@ use clock::Hlc;
 use parking_lot::RwLock;
 use prost::Message;
 
-use super::{Locality, NodeDescriptor, NodeStatus};
+use super::{Locality, Membership, NodeDescriptor, NodeMembership, NodeStatus};
 use crate::api::{BatchHeader, BatchRequest, KvError, Put, RequestKind, ResponseKind, Scan, Sender, Span};
 use crate::keys;
 use crate::placement::{NodeHealth, NodeView};
@@ -22,6 +22,8 @@ pub struct Member {
     pub descriptor: NodeDescriptor,
     /// Its last heartbeat that this node read.
     pub status: Option<NodeStatus>,
+    /// Whether it is to stay, when this node read that last.
+    pub membership: Membership,
 }
 
 /// The nodes of the cluster, as this one knows them. Share it in an `Arc`.
@@ -60,7 +62,8 @@ impl Registry {
                 true
             }
             None => {
-                members.insert(descriptor.node_id, Member { descriptor: descriptor.clone(), status: None });
+                let (descriptor, membership) = (descriptor.clone(), Membership::Active);
+                members.insert(descriptor.node_id, Member { descriptor, status: None, membership });
                 true
             }
         }
@@ -73,6 +76,25 @@ impl Registry {
         {
             known.status = Some(status.clone());
         }
+    }
+
+    /// Takes note of what operators decided. A node that is gone stays so.
+    fn note_membership(&self, record: &NodeMembership) {
+        if let Some(known) = self.members.write().get_mut(&record.node_id)
+            && known.membership != Membership::Decommissioned
+        {
+            known.membership = record.membership();
+        }
+    }
+
+    /// Whether a node is to stay. One that is not known is.
+    pub fn membership(&self, node: u64) -> Membership {
+        self.members.read().get(&node).map_or(Membership::Active, |member| member.membership)
+    }
+
+    /// How many nodes are to stay.
+    pub fn active(&self) -> usize {
+        self.members.read().values().filter(|member| member.membership == Membership::Active).count()
     }
 
     /// The IDs of all known nodes, in order.
@@ -112,6 +134,7 @@ impl Registry {
             health: self.health_of(member),
             replicas: member.status.as_ref().map_or(0, |status| status.replicas),
             disk_full: member.status.as_ref().is_some_and(|status| status.disk_full),
+            is_leaving: member.membership != Membership::Active,
         };
         self.members.read().values().map(view).collect()
     }
@@ -146,7 +169,7 @@ impl Registry {
             RequestKind::Scan(Scan { start, end, ..Scan::default() })
         };
         let header = BatchHeader { timeout_ms, ..BatchHeader::default() };
-        let requests = vec![scan(b'n').into(), scan(b'l').into(), scan(b's').into()];
+        let requests = [b'n', b'l', b'm', b's'].map(|kind| scan(kind).into()).to_vec();
         let mut responses = sender.send(BatchRequest { header, requests }).await?.responses.into_iter();
         let mut rows = || match responses.next().and_then(|response| response.kind) {
             Some(ResponseKind::Rows(rows)) => rows.rows,
@@ -157,6 +180,9 @@ impl Registry {
         let fresh = descriptors.into_iter().filter(|descriptor| self.learn(descriptor)).collect();
         for status in rows().into_iter().filter_map(|row| NodeStatus::decode(row.value).ok()) {
             self.note(&status);
+        }
+        for record in rows().into_iter().filter_map(|row| NodeMembership::decode(row.value).ok()) {
+            self.note_membership(&record);
         }
         self.cluster.learn(rows().iter().filter_map(SettingRow::of).collect());
         Ok(fresh)
@@ -177,6 +203,14 @@ pub async fn write_descriptor(sender: &dyn Sender, node: &NodeDescriptor, timeou
 /// As any write.
 pub async fn write_status(sender: &dyn Sender, status: &NodeStatus, timeout_ms: u64) -> Result<(), KvError> {
     write(sender, keys::node_liveness(status.node_id), status.encode_to_vec(), timeout_ms).await
+}
+
+/// Writes what operators decided about a node.
+///
+/// # Errors
+/// As any write.
+pub async fn write_membership(sender: &dyn Sender, record: &NodeMembership, timeout_ms: u64) -> Result<(), KvError> {
+    write(sender, keys::node_membership(record.node_id), record.encode_to_vec(), timeout_ms).await
 }
 
 async fn write(sender: &dyn Sender, key: Bytes, value: Vec<u8>, timeout_ms: u64) -> Result<(), KvError> {

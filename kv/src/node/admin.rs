@@ -1,5 +1,6 @@
 //! What people, and SQL on their behalf, ask of the cluster beside data.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,7 +15,7 @@ use crate::api::{KvError, Put, RequestKind, ResponseKind, Span, SplitRange, Tran
 use crate::descriptor::RangeDescriptor;
 use crate::directory;
 use crate::keys;
-use crate::liveness::{NodeDescriptor, NodeStatus};
+use crate::liveness::{Membership, NodeDescriptor, NodeStatus};
 use crate::settings::{ClusterValues, InvalidSetting, SettingInfo, Settings};
 
 /// How long to wait for one node's word on how large its replica is.
@@ -48,6 +49,8 @@ pub struct NodeInfo {
     pub status: Option<NodeStatus>,
     /// Whether it was heard of lately.
     pub live: bool,
+    /// Whether it is to stay.
+    pub membership: Membership,
 }
 
 /// What this node says about itself.
@@ -69,6 +72,8 @@ pub struct StatusInfo {
     pub clock_fault: Option<String>,
     /// It refuses writes, since its disk is full.
     pub disk_full: bool,
+    /// It takes no clients any more, and hands its leases over.
+    pub draining: bool,
     /// Free room on its disk, in bytes.
     pub free_bytes: u64,
     /// What the checks that it began came to.
@@ -116,6 +121,13 @@ pub trait Admin: Send + Sync + 'static {
     /// [`SettingError`].
     async fn set_setting(&self, name: &str, value: Option<&str>) -> Result<(), SettingError>;
 
+    /// Decides whether a node is to stay: one that is being decommissioned loses its replicas to others, and is gone for good once it is
+    /// said to be decommissioned. Returns how many replicas it has, by the directory.
+    ///
+    /// # Errors
+    /// As any write; `Invalid` for a node that is not there, that has replicas still, or that cannot be done without.
+    async fn set_membership(&self, node: u64, membership: Membership) -> Result<u64, KvError>;
+
     /// This node.
     fn status(&self) -> StatusInfo;
 }
@@ -138,7 +150,7 @@ impl Shared {
     }
 
     /// The descriptors that overlap a span, in key order, by the directory.
-    async fn descriptors(&self, span: &Span) -> Result<Vec<RangeDescriptor>, KvError> {
+    pub(super) async fn descriptors(&self, span: &Span) -> Result<Vec<RangeDescriptor>, KvError> {
         let (start, end) = keys::bounds(span);
         let mut found: Vec<RangeDescriptor> = Vec::new();
         let mut position = start;
@@ -254,6 +266,7 @@ impl Admin for Shared {
     fn nodes(&self) -> Vec<NodeInfo> {
         let info = |member: crate::liveness::Member| NodeInfo {
             live: self.registry.is_live(member.descriptor.node_id),
+            membership: member.membership,
             descriptor: member.descriptor,
             status: member.status,
         };
@@ -275,9 +288,13 @@ impl Admin for Shared {
         self.send_one(RequestKind::TransferLease(TransferLease { key, target_node: node })).await.map(|_| ())
     }
 
+    async fn set_membership(&self, node: u64, membership: Membership) -> Result<u64, KvError> {
+        self.decide_membership(node, membership).await
+    }
+
     fn status(&self) -> StatusInfo {
         let held = self.store.all();
-        let (nodes, within) = (self.registry.nodes().len(), self.answers_within());
+        let (nodes, within) = (self.registry.active(), self.answers_within());
         let copies = self.registry.cluster().get().replication_factor;
         let is_short = |held: &crate::store::Held| {
             let wanted = self.settings.voters_wanted(held.replica.range_id(), copies, nodes);
@@ -287,11 +304,12 @@ impl Admin for Shared {
             cluster_id: self.identity.cluster_id(),
             node_id: self.identity.node_id,
             replicas: held.len(),
-            leases: held.iter().filter(|(_, held)| held.replica.is_leaseholder()).count(),
+            leases: self.leases(),
             underreplicated: held.iter().filter(|(_, held)| is_short(held)).count(),
             failure: self.store.failure(),
             clock_fault: self.hlc.fault().map(|fault| fault.to_string()),
             disk_full: self.store.disk().is_full().is_some(),
+            draining: self.draining.load(Ordering::SeqCst),
             free_bytes: self.store.disk().free_bytes(),
             checks: self.checker.counts(),
         }

@@ -10,8 +10,8 @@ use raft_groups::{Class, Handler, NodeId};
 
 use super::Shared;
 use super::message::{
-    ClockReading, Join, Joined, Known, Measure, Measured, NodeAnswer, NodeAnswerKind, NodeRequest, NodeRequestKind,
-    Pong,
+    ClockReading, Join, Joined, Known, Measure, Measured, MembershipSet, NodeAnswer, NodeAnswerKind, NodeRequest,
+    NodeRequestKind, Pong,
 };
 use crate::api::{BatchHeader, BatchRequest, Increment, KvError, RequestKind, ResponseKind, Sender, WireError};
 use crate::keys;
@@ -66,6 +66,12 @@ impl Handler for KvHandler {
             },
             NodeRequestKind::AskCheck(ask) => NodeAnswerKind::Check(node.answer_check(ask).into()),
             NodeRequestKind::ReadChecked(read) => NodeAnswerKind::Piece(node.answer_piece(read).await?),
+            NodeRequestKind::ListNodes(_) => NodeAnswerKind::Nodes(node.node_list()),
+            NodeRequestKind::SetMembership(set) => match node.decide_membership(set.node_id, set.membership()).await {
+                Ok(replicas) => NodeAnswerKind::MembershipSet(MembershipSet { replicas }),
+                Err(error) => NodeAnswerKind::Error(WireError { kind: Some(error) }),
+            },
+            NodeRequestKind::Drain(_) => NodeAnswerKind::Drained(node.drain().await),
             NodeRequestKind::Init(_) => return Err("the node is part of a cluster already".to_owned()),
         };
         Ok(NodeAnswer::encode_kind(answer))

@@ -76,14 +76,12 @@ impl Shared {
     }
 
     fn status_now(&self) -> Result<NodeStatus, KvError> {
-        let held = self.store.all();
-        let leases = held.iter().filter(|(_, held)| held.replica.is_leaseholder()).count();
         Ok(NodeStatus {
             node_id: self.identity.node_id,
             heartbeat: self.hlc.now().map_err(|error| KvError::invalid(error.to_string()))?,
             free_bytes: self.store.disk().free_bytes(),
-            replicas: held.len() as u64,
-            leases: leases as u64,
+            replicas: self.store.all().len() as u64,
+            leases: self.leases() as u64,
             disk_full: self.store.disk().is_full().is_some(),
             draining: self.draining.load(Ordering::SeqCst),
         })
@@ -132,6 +130,11 @@ pub(super) async fn run(shared: Arc<Shared>) {
         }
         if let Err(error) = shared.read_records(timeout_ms).await {
             tracing::debug!(%error, "the other nodes' heartbeats were not read");
+        }
+        shared.end_if_decommissioned();
+        if shared.draining.load(Ordering::SeqCst) {
+            // Leases may come back, with leadership.
+            shared.leave_to_others().await;
         }
         shared.keep_hints().await;
         tokio::time::sleep(interval).await;

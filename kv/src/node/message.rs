@@ -2,6 +2,7 @@
 
 mod check;
 mod describe;
+mod nodes;
 
 use bytes::Bytes;
 use clock::Timestamp;
@@ -9,6 +10,7 @@ use prost::Message;
 
 pub use check::{AskCheck, CheckRange, CheckState, RangeChecked, ReadChecked};
 pub use describe::describe;
+pub use nodes::{Drained, MembershipSet, NodeList, NodeRecord, SetMembership};
 
 use crate::api::{BatchRequest, BatchResponse, WireError};
 use crate::consistency::Piece;
@@ -20,7 +22,7 @@ use crate::settings::SettingRow;
 #[derive(Clone, PartialEq, Message)]
 pub struct NodeRequest {
     /// Which one. `None` comes only from a newer or broken peer.
-    #[prost(oneof = "NodeRequestKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "NodeRequestKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
     pub kind: Option<NodeRequestKind>,
 }
 
@@ -63,13 +65,22 @@ pub enum NodeRequestKind {
     /// What does a part of what your replica held at a check look like?
     #[prost(message, tag = "12")]
     ReadChecked(ReadChecked),
+    /// Which nodes are there, and how do they do?
+    #[prost(message, tag = "13")]
+    ListNodes(Ping),
+    /// Decommission a node, or take it back.
+    #[prost(message, tag = "14")]
+    SetMembership(SetMembership),
+    /// Take no more clients, and hand your leases over.
+    #[prost(message, tag = "15")]
+    Drain(Ping),
 }
 
 /// An answer from node to node.
 #[derive(Clone, PartialEq, Message)]
 pub struct NodeAnswer {
     /// Which one.
-    #[prost(oneof = "NodeAnswerKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "NodeAnswerKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     pub kind: Option<NodeAnswerKind>,
 }
 
@@ -106,6 +117,15 @@ pub enum NodeAnswerKind {
     /// To a question about a part of it.
     #[prost(message, tag = "10")]
     Piece(Piece),
+    /// To the question for the nodes.
+    #[prost(message, tag = "11")]
+    Nodes(NodeList),
+    /// To a change of a node's membership.
+    #[prost(message, tag = "12")]
+    MembershipSet(MembershipSet),
+    /// To a drain.
+    #[prost(message, tag = "13")]
+    Drained(Drained),
 }
 
 /// See [`NodeRequestKind::Ping`].

@@ -1,10 +1,10 @@
-//! A node whose disk is full leaves what it leads to nodes that have room.
+//! A node whose disk is full, or that drains, leaves what it leads to nodes that have room.
 //!
 //! ```text
 //!   below the floor            ─▶ leases are handed over, and leadership with them: the new holders take writes
 //!   no room for any write      ─▶ a lease handed over would not apply here: leadership alone, and whoever gets it waits until the
 //!                                 lease has run out
-//!   every other voter is full  ─▶ nothing: reads go on here
+//!   every other voter is full, or is to go  ─▶ nothing: reads go on here
 //! ```
 
 use std::collections::BTreeSet;
@@ -28,7 +28,7 @@ impl Shared {
     pub(super) async fn leave_to_others(&self) {
         let own = self.identity.node_id;
         let has_room = |node: &crate::placement::NodeView| {
-            node.node_id != own && node.health == NodeHealth::Live && !node.disk_full
+            node.node_id != own && node.health == NodeHealth::Live && !node.disk_full && !node.is_leaving
         };
         let roomy: BTreeSet<u64> =
             self.registry.views().iter().filter(|node| has_room(node)).map(|node| node.node_id).collect();
@@ -37,7 +37,7 @@ impl Shared {
         let leaving = heirs.map(|(held, (replica, node))| async move {
             let handed_over = tokio::time::timeout(HAND_OVER_TIMEOUT, self.hand_over(&held, replica, node)).await;
             if let Ok(Err(reason)) = handed_over {
-                tracing::debug!(range = held.replica.range_id(), reason, "a full disk's range was not handed over");
+                tracing::debug!(range = held.replica.range_id(), reason, "a range was not handed over");
             }
         });
         futures::future::join_all(leaving).await;

@@ -19,6 +19,7 @@ use super::message::{NodeRequest, NodeRequestKind, Removed};
 use crate::api::{BatchHeader, BatchRequest, KvError, RequestKind, Sender, SplitRange, TransferLease};
 use crate::descriptor::{RangeDescriptor, ReplicaDescriptor, ReplicaRole};
 use crate::directory;
+use crate::liveness::Membership;
 use crate::placement::{self, Action, NodeHealth, NodeView, RangeView};
 use crate::store::Held;
 
@@ -56,12 +57,22 @@ fn view_of(shared: &Shared, held: &Held, status: &GroupStatus, nodes: &[NodeView
         caught_up: that_are(Standing::CaughtUp),
         stuck: that_are(Standing::Stuck),
         avoided,
-        target: shared.settings.voters_of(range_id, shared.registry.cluster().get().replication_factor),
+        target: target_of(shared, &descriptor),
         bytes,
         split_above_bytes: may_split.then_some(shared.settings.range_split_bytes),
         may_move: shared.may_move(nodes, now),
         descriptor,
     }
+}
+
+/// How many voters a range should have. Where one's node is to go, no more than the nodes that stay can have: it could not leave.
+fn target_of(shared: &Shared, descriptor: &RangeDescriptor) -> usize {
+    let (registry, copies) = (&shared.registry, shared.registry.cluster().get().replication_factor);
+    let leaves = |replica: &ReplicaDescriptor| registry.membership(replica.node_id) != Membership::Active;
+    if descriptor.replicas.iter().any(leaves) {
+        return shared.settings.voters_wanted(descriptor.range_id, copies, registry.active());
+    }
+    shared.settings.voters_of(descriptor.range_id, copies)
 }
 
 fn needs_entry(shared: &Shared, held: &Held) -> bool {
@@ -214,10 +225,14 @@ async fn add(held: &Held, descriptor: RangeDescriptor, nodes: Vec<u64>) -> Resul
 
 /// Hands the lease, and with it leadership, to one of the voters that may have it, on a node that lives.
 async fn hand_over(shared: &Shared, descriptor: &RangeDescriptor, may: impl Fn(u64) -> bool) -> Result<(), String> {
-    let heir = descriptor
+    let mut heirs: Vec<&ReplicaDescriptor> = descriptor
         .voters()
         .filter(|replica| replica.node_id != shared.identity.node_id && may(replica.replica_id))
-        .find(|replica| shared.registry.health(replica.node_id) == NodeHealth::Live);
+        .filter(|replica| shared.registry.health(replica.node_id) == NodeHealth::Live)
+        .collect();
+    // Rather one that stays.
+    heirs.sort_by_key(|replica| shared.registry.membership(replica.node_id));
+    let heir = heirs.first();
     let Some(heir) = heir else { return Err("nobody is there to hand the lease to".to_owned()) };
     let transfer = TransferLease { key: descriptor.start.clone(), target_node: heir.node_id };
     shared.send_one(RequestKind::TransferLease(transfer)).await.map(|_| ()).map_err(|error| error.to_string())

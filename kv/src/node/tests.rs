@@ -2,6 +2,7 @@ mod checks;
 mod clocks;
 mod cluster;
 mod commits;
+mod departure;
 mod directory;
 mod founding;
 mod garbage;

@@ -7,7 +7,12 @@ use super::{Look, NodeHealth, NodeView};
 
 /// Whether a node takes copies, as things stand.
 pub(super) fn takes_copies(node: &NodeView) -> bool {
-    node.health == NodeHealth::Live && !node.disk_full
+    node.health == NodeHealth::Live && !node.disk_full && !node.is_leaving
+}
+
+/// Whether the copies that a node has are to be replaced by others.
+pub(super) fn loses_copies(node: &NodeView) -> bool {
+    node.health == NodeHealth::Dead || node.is_leaving
 }
 
 /// The nodes that could take a copy.
@@ -32,7 +37,7 @@ pub(super) fn best(look: &Look<'_>, candidates: Vec<&NodeView>, count: usize) ->
         .nodes
         .iter()
         .filter(|node| replicas.iter().any(|replica| replica.node_id == node.node_id))
-        .filter(|node| node.health != NodeHealth::Dead)
+        .filter(|node| !loses_copies(node))
         .collect();
     let mut left = candidates;
     let mut chosen = Vec::new();
@@ -48,15 +53,17 @@ pub(super) fn best(look: &Look<'_>, candidates: Vec<&NodeView>, count: usize) ->
     chosen
 }
 
-/// The voters that stay when there are to be only `count`, in order: the leader, and the others that would be chosen anew.
+/// The voters that stay when there are to be only `count`, in order: the leader, unless its node is to go, and the others that would be
+/// chosen anew.
 pub(super) fn stayers(look: &Look<'_>, count: usize) -> Vec<u64> {
-    let mut stay: Vec<u64> = look.voters.iter().copied().filter(|id| *id == look.range.leader).collect();
-    let mut left: Vec<u64> = look.voters.iter().copied().filter(|id| *id != look.range.leader).collect();
+    let stays = |id: &u64| *id == look.range.leader && !look.is_lost(*id);
+    let mut stay: Vec<u64> = look.voters.iter().copied().filter(stays).collect();
+    let mut left: Vec<u64> = look.voters.iter().copied().filter(|id| !stays(id)).collect();
     while stay.len() < count {
         let taken: Vec<&NodeView> = stay.iter().filter_map(|id| look.view_of(*id)).collect();
         let score = |id: u64| {
             let of_node = |node: &NodeView| (shared(node, &taken), load(look, node), preference(look, node));
-            (look.is_dead(id), look.view_of(id).map(of_node))
+            (look.is_dead(id), look.is_lost(id), look.view_of(id).map(of_node))
         };
         let Some(index) = (0..left.len()).min_by_key(|index| score(left[*index])) else { break };
         stay.push(left.swap_remove(index));

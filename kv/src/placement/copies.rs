@@ -5,8 +5,8 @@ use super::{Action, Decision, Look, NodeHealth, choose};
 /// Copies that are missing, or too many.
 pub(super) fn change(look: &Look<'_>) -> Option<Decision> {
     let (range, voters) = (look.range, &look.voters);
-    let dead = look.dead_voters();
-    let live = voters.len() - dead;
+    let lost = look.lost_voters().len();
+    let live = voters.len() - lost;
     let (candidates, promising) = (choose::candidates(look), choose::promising(look));
     let reachable = live + look.learners.len() + candidates.len();
     let aim = largest_odd(range.target.min(reachable)).max(voters.len().min(range.target));
@@ -17,9 +17,9 @@ pub(super) fn change(look: &Look<'_>) -> Option<Decision> {
     let (there, candidates) =
         if suffice { (live + hopeful, promising) } else { (live + look.learners.len(), candidates) };
     if there < aim && !candidates.is_empty() {
-        let reason = match dead {
+        let reason = match lost {
             0 => format!("{} voters of {}", voters.len(), range.target),
-            _ => format!("{dead} voters are on dead nodes"),
+            _ => format!("{lost} voters are on nodes that are dead or being decommissioned"),
         };
         let nodes = choose::best(look, candidates, aim - there);
         return Some(Decision::new(Action::Add { nodes }, reason));

@@ -8,9 +8,10 @@ use super::{Action, Decision, Look, choose};
 pub(super) fn finish(look: &Look<'_>) -> Option<Decision> {
     let (range, voters, learners) = (look.range, &look.voters, &look.learners);
     let is_counted = |id: &u64| range.raft_voters.contains(id);
-    let lost: Vec<u64> = learners.iter().copied().filter(|id| look.is_dead(*id) && !is_counted(id)).collect();
+    let lost: Vec<u64> = learners.iter().copied().filter(|id| look.is_lost(*id) && !is_counted(id)).collect();
     if !lost.is_empty() {
-        return Some(Decision::new(Action::DropLearners { replicas: lost }, "the learner's node is dead"));
+        let reason = "the learner's node is dead, or is being decommissioned";
+        return Some(Decision::new(Action::DropLearners { replicas: lost }, reason));
     }
     let is_known = |id: &u64| voters.contains(id) || learners.contains(id);
     let strangers: Vec<u64> = range.raft_learners.iter().copied().filter(|id| !is_known(id)).collect();
@@ -70,8 +71,8 @@ pub(super) fn give_up(look: &Look<'_>) -> Option<Decision> {
             "the learner gets nowhere, and there are other nodes",
         ));
     }
-    let dead = look.dead_voters();
-    let aim = voters.len() + learners.len() - replaced(look.range.target, voters.len(), learners.len(), dead);
+    let lost = look.lost_voters().len();
+    let aim = voters.len() + learners.len() - replaced(look.range.target, voters.len(), learners.len(), lost);
     let drop = |count: usize, reason: &str| {
         let mut order: Vec<u64> = learners.iter().copied().collect();
         order.sort_by_key(|id| (!look.is_stuck(*id), look.is_ready(*id), std::cmp::Reverse(*id)));
@@ -108,25 +109,25 @@ pub(super) fn promote(look: &Look<'_>) -> Option<Decision> {
     None
 }
 
-/// The voters once `ready` have become some: less dead ones that they replace, or the one whose copy moves.
+/// The voters once `ready` have become some: less lost ones that they replace, or the one whose copy moves.
 fn wanted(look: &Look<'_>, ready: &BTreeSet<u64>) -> BTreeSet<u64> {
-    let dead: Vec<u64> = look.voters.iter().copied().filter(|id| look.is_dead(*id)).collect();
-    let leaving = replaced(look.range.target, look.voters.len(), ready.len(), dead.len());
-    let mut leaving: BTreeSet<u64> = dead.into_iter().take(leaving).collect();
+    let lost = look.lost_voters();
+    let leaving = replaced(look.range.target, look.voters.len(), ready.len(), lost.len());
+    let mut leaving: BTreeSet<u64> = lost.into_iter().take(leaving).collect();
     leaving.extend(moved(look, ready));
     look.voters.union(ready).copied().filter(|id| !leaving.contains(id)).collect()
 }
 
 /// The voter that leaves because its copy is the one learner's by now.
 fn moved(look: &Look<'_>, learners: &BTreeSet<u64>) -> Option<u64> {
-    let is_whole = look.voters.len() >= look.range.target && look.dead_voters() == 0;
+    let is_whole = look.voters.len() >= look.range.target && look.lost_voters().is_empty();
     let learner = learners.first().filter(|id| learners.len() == 1 && is_whole && !look.is_stuck(**id))?;
     choose::mover(look, look.view_of(*learner)?, true)
 }
 
-/// How many of the dead voters make room for learners: those beyond the target, and one more where that makes the number odd.
-fn replaced(target: usize, voters: usize, learners: usize, dead: usize) -> usize {
-    let surplus = (voters + learners).saturating_sub(target.max(voters)).min(dead);
+/// How many of the lost voters make room for learners: those beyond the target, and one more where that makes the number odd.
+fn replaced(target: usize, voters: usize, learners: usize, lost: usize) -> usize {
+    let surplus = (voters + learners).saturating_sub(target.max(voters)).min(lost);
     let aim = voters + learners - surplus;
-    if aim > voters && aim.is_multiple_of(2) && surplus < dead { surplus + 1 } else { surplus }
+    if aim > voters && aim.is_multiple_of(2) && surplus < lost { surplus + 1 } else { surplus }
 }

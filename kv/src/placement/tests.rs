@@ -5,7 +5,7 @@ use crate::descriptor::ReplicaDescriptor;
 
 fn node(node_id: u64, health: NodeHealth, locality: &str) -> NodeView {
     let locality = locality.parse().expect("a valid locality");
-    NodeView { node_id, locality, health, replicas: 0, disk_full: false }
+    NodeView { node_id, locality, health, replicas: 0, disk_full: false, is_leaving: false }
 }
 
 fn live(ids: &[u64]) -> Vec<NodeView> {
@@ -313,6 +313,36 @@ fn a_full_disk_gets_no_copies() {
 }
 
 #[test]
+fn copies_leave_a_node_that_is_being_decommissioned() {
+    let mut nodes = live(&[1, 2, 3, 4]);
+    nodes[1].is_leaving = true;
+    let mut view = range(&[1, 2, 3], &[]);
+    assert_eq!(action(&view, &nodes), Action::Add { nodes: vec![4] });
+    // While there is no other node it stays: it still serves.
+    assert_eq!(action(&view, &nodes[..3]), Action::Nothing);
+    view = range(&[1, 2, 3], &[4]);
+    view.caught_up.insert(4);
+    assert_eq!(action(&view, &nodes), Action::ChangeVoters { voters: vec![1, 3, 4] });
+    // The leader's own copy is replaced like any other.
+    view.leader = 2;
+    assert_eq!(action(&view, &nodes), Action::ChangeVoters { voters: vec![1, 3, 4] });
+    // A dead node's copy goes first: it does not answer.
+    nodes[2].health = NodeHealth::Dead;
+    assert_eq!(action(&view, &nodes), Action::ChangeVoters { voters: vec![1, 2, 4] });
+    // It gets no copies, and those on their way to it are given up.
+    assert_eq!(action(&range(&[1], &[]), &nodes), Action::Nothing);
+    assert_eq!(action(&range(&[1], &[2]), &nodes), Action::DropLearners { replicas: vec![2] });
+    // Where there are to be fewer copies, it is the first to go, though it leads.
+    let mut large = range(&[1, 2, 3, 4, 5], &[]);
+    let mut nodes = live(&[1, 2, 3, 4, 5]);
+    nodes[0].is_leaving = true;
+    let Action::ChangeVoters { voters } = action(&large, &nodes) else { panic!("there are two too many") };
+    assert!(voters.len() == 3 && !voters.contains(&1), "{voters:?}");
+    large.target = 5;
+    assert_eq!(action(&large, &nodes), Action::Nothing);
+}
+
+#[test]
 fn a_large_range_is_split_once_its_copies_are_settled() {
     let nodes = live(&[1, 2, 3]);
     let mut view = range(&[1, 2, 3], &[]);
@@ -340,7 +370,7 @@ mod properties {
     proptest! {
         /// Whatever the nodes do, following the decisions never leaves fewer voters, and comes to rest.
         #[test]
-        fn voters_never_fewer(healths in proptest::collection::vec(0..4u8, 1..7), voters in 1..4usize) {
+        fn voters_never_fewer(healths in proptest::collection::vec(0..5u8, 1..7), voters in 1..4usize) {
             let nodes = nodes_of(&healths);
             let ids: Vec<u64> = (1..=voters.min(nodes.len()) as u64).collect();
             let mut view = range(&ids, &[]);
@@ -361,7 +391,7 @@ mod properties {
         /// every copy that can be replaced is.
         #[test]
         fn stuck_learners_stop_nothing(
-            healths in proptest::collection::vec(0..4u8, 1..8),
+            healths in proptest::collection::vec(0..5u8, 1..8),
             lame in proptest::collection::vec(any::<bool>(), 8),
             voters in 1..6usize,
             target in prop_oneof![Just(3usize), Just(5)],
@@ -389,11 +419,12 @@ mod properties {
             let expected = if is_large { Action::Split } else { Action::Nothing };
             prop_assert_eq!(last, expected, "{:?}", &view);
             let is_voter = |node: u64| view.descriptor.voters().any(|replica| replica.node_id == node);
-            let is_good = |node: &&NodeView| node.health == NodeHealth::Live && !lame[usize::try_from(node.node_id).unwrap_or(0) - 1];
-            let live = view.descriptor.voters().filter(|r| nodes[usize::try_from(r.node_id).unwrap_or(0) - 1].health != NodeHealth::Dead).count();
+            let is_good = |node: &&NodeView| choose::takes_copies(node) && !lame[usize::try_from(node.node_id).unwrap_or(0) - 1];
+            let stays = |r: &&ReplicaDescriptor| !choose::loses_copies(&nodes[usize::try_from(r.node_id).unwrap_or(0) - 1]);
+            let live = view.descriptor.voters().filter(stays).count();
             let spare = nodes.iter().filter(is_good).filter(|node| !is_voter(node.node_id)).count();
-            let dead = view.descriptor.voters().count() - live;
-            prop_assert!(dead == 0 || spare == 0, "a dead node's copy could be replaced: {:?}", &view);
+            let lost = view.descriptor.voters().count() - live;
+            prop_assert!(lost == 0 || spare == 0, "a lost node's copy could be replaced: {:?}", &view);
             let count = view.descriptor.voters().count();
             prop_assert!(count >= target || spare < 1 + count % 2, "there could be more voters: {:?}", &view);
         }
@@ -402,8 +433,8 @@ mod properties {
         /// it would refuse, and once the nodes stay as they are it comes to rest.
         #[test]
         fn it_comes_to_rest_whatever_happened_in_between(
-            storm in proptest::collection::vec((proptest::collection::vec(0..4u8, 6), any::<bool>()), 0..12),
-            calm in proptest::collection::vec(0..4u8, 6),
+            storm in proptest::collection::vec((proptest::collection::vec(0..5u8, 6), any::<bool>()), 0..12),
+            calm in proptest::collection::vec(0..5u8, 6),
         ) {
             let mut view = range(&[1, 2, 3], &[]);
             for (healths, is_interrupted) in &storm {
@@ -427,11 +458,15 @@ mod properties {
 
     fn nodes_of(healths: &[u8]) -> Vec<NodeView> {
         let health = |drawn: &u8| match drawn {
-            0 | 1 => NodeHealth::Live,
+            0 | 1 | 4 => NodeHealth::Live,
             2 => NodeHealth::Suspect,
             _ => NodeHealth::Dead,
         };
-        healths.iter().enumerate().map(|(index, drawn)| node(index as u64 + 1, health(drawn), "")).collect()
+        let of = |(index, drawn): (usize, &u8)| NodeView {
+            is_leaving: *drawn == 4,
+            ..node(index as u64 + 1, health(drawn), "")
+        };
+        healths.iter().enumerate().map(of).collect()
     }
 
     /// Carries an action out at once, if Raft would.

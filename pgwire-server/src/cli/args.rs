@@ -59,7 +59,60 @@ pub(super) enum Command {
     /// The first time, run `meridian init` against any one of them once they are up.
     Start(Start),
     /// Make the nodes that were started with --join into a cluster. Once in a cluster's life.
-    Init(Init),
+    Init(Host),
+    /// See the nodes of a running cluster, and take one out.
+    #[command(subcommand)]
+    Node(NodeCommand),
+}
+
+/// `meridian node …`
+#[derive(Debug, Subcommand)]
+pub(super) enum NodeCommand {
+    /// Which nodes there are, and how they do.
+    Status(Host),
+    /// Have the node at --host take no more clients and hand its leases over, before its process is stopped.
+    Drain(Host),
+    /// Move everything that nodes hold to others, so that they can be removed for good.
+    Decommission(Decommission),
+    /// Keep nodes that are being decommissioned.
+    Recommission(Nodes),
+}
+
+/// Whom a command asks.
+#[derive(Debug, Args)]
+pub(super) struct Host {
+    /// RPC address of a node.
+    #[arg(long, default_value = "127.0.0.1:7433")]
+    pub host: String,
+}
+
+/// `meridian node recommission`
+#[derive(Debug, Args)]
+pub(super) struct Nodes {
+    /// The IDs of the nodes, as `meridian node status` lists them.
+    #[arg(required = true)]
+    pub ids: Vec<u64>,
+    #[command(flatten)]
+    pub host: Host,
+}
+
+/// `meridian node decommission`
+#[derive(Debug, Args)]
+pub(super) struct Decommission {
+    #[command(flatten)]
+    pub nodes: Nodes,
+    /// What to wait for: that the nodes hold nothing any more, or nothing. Only one that is waited for is gone for good.
+    #[arg(long, default_value = "all", value_enum)]
+    pub wait: Wait,
+}
+
+/// What `meridian node decommission` waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Wait {
+    /// That the nodes hold nothing.
+    All,
+    /// Nothing.
+    None,
 }
 
 /// `meridian demo`
@@ -140,14 +193,6 @@ pub(super) struct Start {
     /// Let tests break this node's links, clock and disk through its HTTP port.
     #[arg(long, hide = true)]
     pub fault_hooks: bool,
-}
-
-/// `meridian init`
-#[derive(Debug, Args)]
-pub(super) struct Init {
-    /// RPC address of any one node.
-    #[arg(long, default_value = "127.0.0.1:7433")]
-    pub host: String,
 }
 
 /// A duration with its unit: `250ms`, `2s`, `1m`, `800us`; `0` needs none.

@@ -55,7 +55,7 @@ fn run_node(start: Start, beginning: Beginning) -> Result<()> {
             fault = node.fenced() => Some(fault),
             failure = node.failed() => {
                 node.abandon().await;
-                bail!("this node cannot go on, and must be started again: {failure}");
+                bail!("this node cannot go on: {failure}");
             }
         };
         node.shutdown().await?;

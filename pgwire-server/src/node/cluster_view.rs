@@ -53,6 +53,9 @@ impl ClusterView for View {
                 address: node.descriptor.sql_address,
                 locality: node.descriptor.locality.to_string(),
                 live: node.live,
+                membership: node.membership.word(),
+                replicas: node.status.as_ref().map(|status| status.replicas),
+                leases: node.status.as_ref().map(|status| status.leases),
             })
             .collect()
     }

@@ -5,6 +5,7 @@
 //!   returning      gone ─▶ others have taken its place ─▶ back, unheard by the leaders, and known to the directory; another is gone
 //!   full learner   some range is to get a copy on the node ─▶ no room for it any more, for good
 //!   full newcomer  a node joins ─▶ some range is to get a copy on it ─▶ no room for it, until the fault is over
+//!   decommission   a node is to go, and loses its copies to others ─▶ it is to stay after all
 //!   unheard        gone ─▶ back, with one direction cut between it and the leaders, but for the directory's
 //! ```
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use clock::Random;
 use kv::descriptor::{RangeDescriptor, ReplicaRole};
+use kv::liveness::Membership;
 
 use super::super::cluster::{Death, SimCluster, Standing};
 use super::super::invariants::Sample;
@@ -57,10 +59,35 @@ pub(super) async fn hold(cluster: &SimCluster, planned: &Planned) {
             cluster.change_links(|links| links.begin(planned.number, cuts));
             super::restart(cluster, node);
         }
+        Fault::Decommission(node) => {
+            if cluster.len() == cluster.kv_settings().replication_target {
+                let spare = cluster.add_slot();
+                super::restart(cluster, spare);
+            }
+            let Some(id) = id_of(cluster, node) else { return };
+            decide(cluster, id, Membership::Decommissioning, Some(end)).await;
+            tokio::time::sleep_until(end).await;
+            let cluster = cluster.clone();
+            // Whatever else is wrong, and once nothing is: its copies must not stay wanted elsewhere.
+            cluster.clone().spawn("recommission", async move { decide(&cluster, id, Membership::Active, None).await });
+        }
         Fault::Returning(node, other) => return_unheard(cluster, planned.number, node, other, end).await,
         _ => {}
     }
     tokio::time::sleep_until(end).await;
+}
+
+/// Has whichever node takes the order decide over a node, over and over until one has.
+async fn decide(cluster: &SimCluster, id: u64, membership: Membership, end: Option<tokio::time::Instant>) {
+    while end.is_none_or(|end| tokio::time::Instant::now() < end) {
+        for node in (0..cluster.len()).filter_map(|index| cluster.node(index)) {
+            if node.admin().set_membership(id, membership).await.is_ok() {
+                cluster.watch().note(&format!("node with ID {id} is {}", membership.word()));
+                return;
+            }
+        }
+        tokio::time::sleep(20 * LOOK_INTERVAL).await;
+    }
 }
 
 /// Fills the disk of a node as soon as it has a learner; whether it was.

@@ -61,6 +61,11 @@ pub(super) fn draw(seed: u64, nodes: usize, duration: Duration, number: usize, i
         let (at, hold) = (milliseconds(&random, 500, 12_000), milliseconds(&random, 2_000, 7_000));
         add(at, hold, Fault::Unheard(below(&random, nodes), random.chance(0.6)));
     }
+    let random = Random::from_seed(seed).fork("decommission");
+    if random.chance(0.25) {
+        let (at, hold) = (milliseconds(&random, 500, 12_000), milliseconds(&random, 2_000, 12_000));
+        add(at, hold, Fault::Decommission(below(&random, nodes)));
+    }
     plan
 }
 

@@ -39,6 +39,9 @@ fn request_words(kind: &NodeRequestKind) -> String {
         NodeRequestKind::AskCheck(ask) => {
             format!("what did range {} come to in check {:016x}?", ask.range_id, ask.check_id)
         }
+        NodeRequestKind::ListNodes(_) => "which nodes are there?".to_owned(),
+        NodeRequestKind::SetMembership(set) => format!("node {} is {}", set.node_id, set.membership().word()),
+        NodeRequestKind::Drain(_) => "drain".to_owned(),
         NodeRequestKind::ReadChecked(read) => {
             format!("what does range {} look like from {} on?", read.check.range_id, read.start.escape_ascii())
         }
@@ -108,6 +111,9 @@ fn answer_words(kind: &NodeAnswerKind) -> String {
         NodeAnswerKind::Clock(_) => "what my clock says".to_owned(),
         NodeAnswerKind::RangeChecked(checked) => format!("{}: {}", checked.status().word(), checked.detail),
         NodeAnswerKind::Check(state) => format!("{:?}", crate::replica::CheckAnswer::from(state.clone())),
+        NodeAnswerKind::Nodes(list) => format!("{} nodes", list.nodes.len()),
+        NodeAnswerKind::MembershipSet(set) => format!("it has {} replicas", set.replicas),
+        NodeAnswerKind::Drained(drained) => format!("{} leases are left", drained.leases),
         NodeAnswerKind::Piece(piece) => format!("{} entries, {:08x}", piece.digest.entries, piece.digest.crc),
     }
 }

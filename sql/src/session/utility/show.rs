@@ -40,6 +40,9 @@ pub(super) fn columns(kind: &StatementKind) -> Option<Arc<[Column]>> {
             Column::computed("address", PgType::Text),
             Column::computed("locality", PgType::Text),
             Column::computed("is_live", PgType::Bool),
+            Column::computed("membership", PgType::Text),
+            Column::computed("replicas", PgType::Int8),
+            Column::computed("leases", PgType::Int8),
         ])),
         StatementKind::ShowObjects { what, .. } => match *what {
             "tables" | "sequences" => texts(&["schema_name", "name", "type", "owner"]),
@@ -76,6 +79,9 @@ impl Session {
                         Datum::Text(node.address),
                         Datum::Text(node.locality),
                         Datum::Bool(node.live),
+                        text(node.membership),
+                        number(node.replicas),
+                        number(node.leases),
                     ]
                 })
                 .collect(),
@@ -98,7 +104,6 @@ impl Session {
         let catalog = self.running(Arc::from([])).catalog;
         let nodes =
             |ids: &[u64]| Datum::Text(format!("{{{}}}", ids.iter().map(u64::to_string).collect::<Vec<_>>().join(",")));
-        let number = |value: Option<u64>| value.map_or(Datum::Null, |value| Datum::Int8(value as i64));
         Ok(ranges
             .into_iter()
             .map(|range| {
@@ -187,6 +192,10 @@ fn about_table(table: &Table, what: &str) -> Vec<Row> {
             .collect(),
         _ => vec![vec![text(&table.name), text(&crate::ddl::create_statement(table))]],
     }
+}
+
+fn number(value: Option<u64>) -> Datum {
+    value.map_or(Datum::Null, |value| Datum::Int8(value as i64))
 }
 
 fn text(value: &str) -> Datum {
