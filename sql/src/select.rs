@@ -40,6 +40,7 @@ mod scope;
 mod sequences;
 mod span;
 mod steps;
+mod subplans;
 mod system;
 mod table;
 mod typing;
@@ -120,6 +121,7 @@ impl Planner {
             .with_optimizer_rules(rules::logical())
             .with_physical_optimizer_rules(rules::physical())
             .with_physical_optimizer_rule(Arc::new(ScanBackward))
+            .with_query_planner(Arc::new(subplans::QueryPlanner))
             .build();
         Ok(Planner { state: Arc::new(state), apart })
     }

@@ -63,6 +63,8 @@ pub(super) enum Kind {
     Extreme(bool),
     /// `BETWEEN`, of a value that is computed once.
     Between,
+    /// `IS DISTINCT FROM`; `IS NOT DISTINCT FROM` with `false`.
+    Distinct(bool),
 }
 
 /// A comparison operator.
@@ -164,6 +166,7 @@ impl Kind {
             Kind::Coalesce => "coalesce".to_owned(),
             Kind::NullIf => "nullif".to_owned(),
             Kind::Between => BETWEEN.to_owned(),
+            Kind::Distinct(distinct) => if distinct { "IS DISTINCT FROM" } else { "IS NOT DISTINCT FROM" }.to_owned(),
             Kind::Extreme(least) => if least { "least" } else { "greatest" }.to_owned(),
         }
     }
@@ -272,6 +275,7 @@ impl ScalarUDFImpl for Call {
             },
             Kind::Compare(_) | Kind::Between => arrow::field(&self.name, PgType::Bool, -1, nullable),
             Kind::Quantified(..) => arrow::field(&self.name, PgType::Bool, -1, true),
+            Kind::Distinct(_) => arrow::field(&self.name, PgType::Bool, -1, false),
             Kind::NumericKey => Field::new(&self.name, DataType::Binary, nullable),
             Kind::Coalesce | Kind::Extreme(_) => {
                 let nullable = args.arg_fields.iter().all(|field| field.is_nullable());
@@ -426,6 +430,7 @@ impl Call {
                 Datum::Null if of_rows => Ok(Datum::Bool(all)),
                 array => Ok(compute::quantified(comparison, all, &first, &array)),
             },
+            Kind::Distinct(distinct) => Ok(Datum::Bool(types::compare(&first, &second(1)?).is_ne() == distinct)),
             Kind::NullIf => {
                 let equal = types::compare_sql(&first, &second(1)?).is_some_and(std::cmp::Ordering::is_eq);
                 Ok(if equal { Datum::Null } else { first })

@@ -18,6 +18,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 use super::errors::external;
+use super::subplans;
 use crate::error::{SqlError, code};
 use crate::stack::level;
 
@@ -50,20 +51,19 @@ pub(super) fn too_large() -> SqlError {
 }
 
 /// The plan as it came, analyzed and optimized.
-pub(super) fn analyzed_and_optimized(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
-    if nesting(&plan)? <= NESTING_MAX {
-        return state.optimize(&plan);
-    }
-    let mut plan = plan;
+pub(super) fn analyzed_and_optimized(state: &SessionState, mut plan: LogicalPlan) -> Result<LogicalPlan> {
     for rule in &state.analyzer().rules {
         plan = rule.analyze(plan, state.config_options())?;
     }
+    // The library knows of fewer places for subqueries than there are.
+    plan = subplans::introduce(state, plan)?;
     check_subqueries(&plan)?;
     optimized(state, plan)
 }
 
 /// An analyzed plan, optimized.
-pub(super) fn optimized(state: &SessionState, mut plan: LogicalPlan) -> Result<LogicalPlan> {
+pub(super) fn optimized(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
+    let mut plan = subplans::introduce(state, plan)?;
     if nesting(&plan)? <= NESTING_MAX {
         return state.optimizer().optimize(plan, state, |_, _| {});
     }

@@ -188,7 +188,6 @@ impl VisitorMut for Rewriter<'_> {
             return ControlFlow::Break(error);
         }
         name_columns(select);
-        query::subqueries_as_values(select);
         query::qualify_merged(select);
         ControlFlow::Continue(())
     }
@@ -231,6 +230,15 @@ impl VisitorMut for Rewriter<'_> {
             }
             Expr::Array(array) if array.elem.iter().any(|item| matches!(item, Expr::Array(_))) => {
                 return refuse("an array of arrays");
+            }
+            Expr::IsNull(row) | Expr::IsNotNull(row) => rows::spell_out(row),
+            Expr::IsDistinctFrom(left, right)
+            | Expr::IsNotDistinctFrom(left, right)
+            | Expr::BinaryOp { left, right, .. }
+                if rows::is_row(left) && rows::is_row(right) =>
+            {
+                rows::spell_out(left);
+                rows::spell_out(right);
             }
             Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => {
                 // A sign is part of its number, and of two signs none is left.
@@ -305,6 +313,10 @@ impl Rewriter<'_> {
             Expr::Between { expr, negated, low, high } => special::between(*expr, negated, *low, *high),
             Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => special::overlaps(*left, *right)?,
             Expr::BinaryOp { left, op, right } => rows::binary(*left, special::plain_operator(op)?, *right)?,
+            Expr::IsNull(row) => rows::null_test(*row, Expr::IsNull),
+            Expr::IsNotNull(row) => rows::null_test(*row, Expr::IsNotNull),
+            Expr::IsDistinctFrom(left, right) => rows::distinct(*left, *right, true)?,
+            Expr::IsNotDistinctFrom(left, right) => rows::distinct(*left, *right, false)?,
             Expr::InList { expr, list, negated } => rows::in_list(*expr, list, negated)?,
             Expr::AnyOp { left, compare_op, right, .. } => special::quantified(*left, &compare_op, *right, false)?,
             Expr::AllOp { left, compare_op, right } => special::quantified(*left, &compare_op, *right, true)?,
@@ -472,17 +484,6 @@ fn cast_to(expr: Expr, data_type: &DataType) -> Result<Expr, SqlError> {
 
 fn object_name(name: &str) -> ObjectName {
     ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name))])
-}
-
-/// `count(*)`.
-fn count_all() -> Expr {
-    let mut counted = call("count", Vec::new());
-    if let Expr::Function(function) = &mut counted
-        && let FunctionArguments::List(list) = &mut function.args
-    {
-        list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Wildcard));
-    }
-    counted
 }
 
 /// A call of a function.

@@ -3,6 +3,7 @@
 //! ```text
 //!   every rule: at each node of the plan     told to stop?
 //!   order of joins, of more than so many     they are joined as they are written; conditions go down to them all the same
+//!   conditions on totals                     they stay above them
 //! ```
 //!
 //! A rule that works through a plan by itself looks once, before it begins: of these, those whose time grows faster than with the square
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::optimizer::{ApplyOrder, Optimizer, OptimizerConfig, OptimizerRule};
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_optimizer::{PhysicalOptimizerContext, PhysicalOptimizerRule};
@@ -31,9 +32,13 @@ const ORDERED_JOINS_MAX: usize = 24;
 /// The rules for logical plans.
 pub(super) fn logical() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let watched = |rule: Arc<dyn OptimizerRule + Send + Sync>| -> Arc<dyn OptimizerRule + Send + Sync> {
-        // It looks at all pairs of all joins below each join.
-        let joins_max = (rule.name() == "eliminate_cross_join").then_some(ORDERED_JOINS_MAX);
-        Arc::new(Watched { rule, joins_max })
+        let leaves: fn(&LogicalPlan) -> Result<bool> = match rule.name() {
+            // It looks at all pairs of all joins below each join.
+            "eliminate_cross_join" => has_many_joins,
+            "push_down_filter" => filters_totals,
+            _ => |_| Ok(false),
+        };
+        Arc::new(Watched { rule, leaves })
     };
     Optimizer::new().rules.into_iter().map(watched).collect()
 }
@@ -47,8 +52,8 @@ pub(super) fn physical() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
 /// Stands for a rule.
 struct Watched {
     rule: Arc<dyn OptimizerRule + Send + Sync>,
-    /// It is for plans of as many joins at most.
-    joins_max: Option<usize>,
+    /// The plans that it is kept from.
+    leaves: fn(&LogicalPlan) -> Result<bool>,
 }
 
 impl fmt::Debug for Watched {
@@ -68,21 +73,30 @@ impl OptimizerRule for Watched {
 
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
         interrupt::check().map_err(external)?;
-        match self.joins_max {
-            Some(most) if has_more_joins(&plan, most)? => Ok(Transformed::no(plan)),
-            _ => self.rule.rewrite(plan, config),
+        match (self.leaves)(&plan)? {
+            true => Ok(Transformed::no(plan)),
+            false => self.rule.rewrite(plan, config),
         }
     }
 }
 
-/// Whether a plan has more joins than that.
-fn has_more_joins(plan: &LogicalPlan, most: usize) -> Result<bool> {
+/// Whether a plan has more joins than are put in another order.
+fn has_many_joins(plan: &LogicalPlan) -> Result<bool> {
     let mut joins = 0;
     plan.apply_with_subqueries(|node| {
         joins += usize::from(matches!(node, LogicalPlan::Join(_)));
-        Ok(if joins > most { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        Ok(if joins > ORDERED_JOINS_MAX { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
-    Ok(joins > most)
+    Ok(joins > ORDERED_JOINS_MAX)
+}
+
+/// Whether a plan filters rows of totals: there is one though nothing is left to add up, so that a condition without columns, such as false,
+/// must not go below them.
+fn filters_totals(plan: &LogicalPlan) -> Result<bool> {
+    let LogicalPlan::Filter(filter) = plan else { return Ok(false) };
+    let LogicalPlan::Aggregate(aggregate) = &*filter.input else { return Ok(false) };
+    let sets = |expr: &Expr| matches!(expr, Expr::GroupingSet(_));
+    Ok(aggregate.group_expr.is_empty() || aggregate.group_expr.iter().any(sets))
 }
 
 /// Stands for a rule.

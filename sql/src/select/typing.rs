@@ -5,10 +5,10 @@
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::expr::{InList, Like, Placeholder, ScalarFunction};
+use datafusion::logical_expr::expr::{InList, InSubquery, Like, Placeholder, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator};
 
 mod union;
 mod window;
@@ -104,6 +104,15 @@ fn settle_one(operators: &Operators, expr: Expr, schema: &DFSchema) -> Result<Tr
             }
             Transformed::yes(Expr::Case(case))
         }
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: op @ (Operator::IsDistinctFrom | Operator::IsNotDistinctFrom),
+            right,
+        }) => {
+            let (sides, ty) = operators.unify(vec![*left, *right], schema)?;
+            Transformed::yes(distinct(operators, op, sides, ty))
+        }
+        Expr::InSubquery(is_in) => Transformed::yes(Expr::InSubquery(in_subquery(operators, is_in, schema)?)),
         Expr::ScalarFunction(function) => call(operators, function, schema)?,
         Expr::WindowFunction(mut window) => Transformed::yes({
             window::count_peers(&mut window.params.window_frame);
@@ -125,6 +134,37 @@ fn in_list(operators: &Operators, list: InList, schema: &DFSchema) -> Result<Exp
     let mut members = keys(operators, members, ty).into_iter();
     let expr = members.next().map(Box::new).unwrap_or_else(|| Box::new(Expr::default()));
     Ok(Expr::InList(InList { expr, list: members.collect(), negated: list.negated }))
+}
+
+/// Numbers meet at one type on both sides of `x IN (SELECT …)`; the library, to which a numeric is bytes, sees to the other types.
+fn in_subquery(operators: &Operators, is_in: InSubquery, schema: &DFSchema) -> Result<InSubquery> {
+    let InSubquery { mut expr, mut subquery, negated } = is_in;
+    let column = subquery.subquery.schema().columns().swap_remove(0);
+    let value = Expr::Column(column);
+    let known = (operators.known(&expr, schema), operators.known(&value, subquery.subquery.schema()));
+    match known {
+        (Some(Known::Unknown), Some(Known::Type(ty))) => *expr = operators.settle(*expr, ty)?,
+        (Some(Known::Type(left)), Some(Known::Type(right))) if left != right => {
+            if let Some(ty @ PgType::Numeric) = common(left, right) {
+                *expr = operators.convert(*expr, left, ty)?;
+                let value = operators.convert(value, right, ty)?;
+                let plan = LogicalPlanBuilder::from(std::sync::Arc::unwrap_or_clone(subquery.subquery));
+                subquery.subquery = std::sync::Arc::new(plan.project([value])?.build()?);
+            }
+        }
+        _ => {}
+    }
+    Ok(InSubquery { expr, subquery, negated })
+}
+
+/// `IS [NOT] DISTINCT FROM` of two sides of one type.
+fn distinct(operators: &Operators, op: Operator, sides: Vec<Expr>, ty: Option<PgType>) -> Expr {
+    if ty.is_some_and(|ty| matches!(ty, PgType::Interval | PgType::Jsonb) || ty.is_array()) {
+        return operators.call(Kind::Distinct(op == Operator::IsDistinctFrom), sides);
+    }
+    let mut sides = keys(operators, sides, ty).into_iter();
+    let mut side = || Box::new(sides.next().unwrap_or_default());
+    Expr::BinaryExpr(BinaryExpr { left: side(), op, right: side() })
 }
 
 /// Numbers that are compared by the library itself are compared by their keys.

@@ -45,7 +45,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
             .unwrap_or(text.len());
         let (kind, as_of) = contained(levels::while_parsed(&part)?, || {
             let as_of = as_of::cut(&mut part, text)?;
-            let chains = levels::has_chains(&part);
+            let (chains, tests) = (levels::has_chains(&part), tidy::has_loose_tests(&part));
             let mut kind = match statement(&mut part, text, as_of.is_some()) {
                 Ok(kind) => kind,
                 Err(error) => mended(text, number, error).map_err(|error| before_semicolon(error, text, semicolon))?,
@@ -55,6 +55,9 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
             }
             if let (true, StatementKind::Sql(statement)) = (powers, &mut kind) {
                 tidy::bind_minus_first(statement);
+            }
+            if let (true, StatementKind::Sql(statement)) = (tests, &mut kind) {
+                tidy::bind_tests_first(statement);
             }
             Ok((Deep::new(measured(&kind, as_of.as_deref())?, kind), as_of))
         })?;

@@ -1,81 +1,17 @@
-//! What a whole SELECT needs: EXISTS and IN among its columns, columns that a join merges.
+//! What a whole SELECT needs: rows of a subquery as an array, columns that a join merges.
 
-use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident, Join, JoinConstraint,
-    JoinOperator, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableAlias,
-    TableAliasColumnDef, TableFactor, TableWithJoins, UnaryOperator, VisitMut, VisitorMut,
+    Expr, FunctionArgumentClause, FunctionArguments, Ident, Join, JoinConstraint, JoinOperator, OrderByExpr,
+    OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableAlias, TableAliasColumnDef, TableFactor,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::merged::{Merged, substitute};
-use super::rows::{combine, nested};
-use super::{call, calls, last_part, position, special};
+use super::{call, last_part};
 use crate::bind::normalize;
-
-/// `EXISTS (…)` and `x IN (…)` outside a condition: the planner library knows them in conditions only, so the rows are counted, or
-/// gathered and compared with, instead.
-pub(super) fn subqueries_as_values(select: &mut Select) {
-    let mut rewriter = SubqueryRewriter { depth: 0 };
-    for item in &mut select.projection {
-        if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
-            let _ = expr.visit(&mut rewriter);
-        }
-    }
-}
-
-struct SubqueryRewriter {
-    depth: usize,
-}
-
-impl VisitorMut for SubqueryRewriter {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if self.depth > 0 {
-            return ControlFlow::Continue(());
-        }
-        // What is wrong with it is told when its turn comes.
-        if let Ok(Some(is_in @ Expr::InSubquery { .. })) = special::quantified_rows(expr) {
-            *expr = is_in;
-        }
-        match expr {
-            Expr::Exists { subquery, negated } => {
-                let counted = Expr::Subquery(Box::new(counting((**subquery).clone())));
-                *expr = match negated {
-                    true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(counted) },
-                    false => counted,
-                };
-            }
-            Expr::InSubquery { expr: left, subquery, negated } if !matches!(**left, Expr::Tuple(_)) => {
-                let rows = Expr::Subquery(Box::new(gathered((**subquery).clone())));
-                let Some(name) = calls::quantified_name(&BinaryOperator::Eq, false, true) else {
-                    return ControlFlow::Continue(());
-                };
-                let is_in = call(&name, vec![(**left).clone(), rows]);
-                *expr = match negated {
-                    true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(is_in) },
-                    false => is_in,
-                };
-            }
-            _ => {}
-        }
-        ControlFlow::Continue(())
-    }
-}
 
 /// `SELECT 1 FROM (SELECT 1) AS counted`, as the parser makes it.
 static SELECT_FROM: LazyLock<Option<Select>> = LazyLock::new(|| {
@@ -175,47 +111,6 @@ fn sort_keys(query: &mut Query) -> Vec<OrderByExpr> {
         select.projection.extend(added);
     }
     keys
-}
-
-/// A query of one row and column: whether the given one has rows.
-fn counting(mut query: Query) -> Query {
-    let some = || {
-        let zero = call(&super::calls::cast_name(crate::types::PgType::Int8, -1), vec![position("0")]);
-        let count = combine(super::count_all(), BinaryOperator::Gt, zero);
-        SelectItem::ExprWithAlias { expr: nested(count), alias: Ident::with_quote('"', "exists") }
-    };
-    let limited = query.limit_clause.is_some() || query.fetch.is_some();
-    if let SetExpr::Select(select) = &mut *query.body {
-        let ungrouped = matches!(&select.group_by, GroupByExpr::Expressions(exprs, _) if exprs.is_empty());
-        if !limited && ungrouped && select.having.is_none() && !projects_calls(select) {
-            select.projection = vec![some()];
-            select.distinct = None;
-            query.order_by = None;
-            return query;
-        }
-    }
-    let mut outer = query.clone();
-    let mut select = match SELECT_FROM.clone() {
-        Some(select) => select,
-        None => return query,
-    };
-    select.projection = vec![some()];
-    if let Some(TableWithJoins { relation: TableFactor::Derived { subquery, .. }, .. }) = select.from.first_mut() {
-        **subquery = query;
-    }
-    outer.body = Box::new(SetExpr::Select(Box::new(select)));
-    (outer.with, outer.order_by, outer.limit_clause, outer.fetch) = (None, None, None, None);
-    outer
-}
-
-/// Whether a select list might hold an aggregate: there is a row then even where nothing matches.
-fn projects_calls(select: &Select) -> bool {
-    select.projection.iter().any(|item| match item {
-        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
-            !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_) | Expr::Cast { .. })
-        }
-        _ => false,
-    })
 }
 
 /// In WHERE, a column that USING still merges is that of the left side, which has all rows.

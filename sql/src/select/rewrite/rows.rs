@@ -1,11 +1,66 @@
 //! Comparisons of rows, taken apart into comparisons of columns.
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value};
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectNamePart, UnaryOperator, Value,
+};
 
 use super::{call, calls, last_part};
 use crate::error::SqlError;
 use crate::session::tree_of;
 use crate::types::PgType;
+
+/// Whether an expression is `(a, b)` or `ROW(a, b)`.
+pub(super) fn is_row(expr: &Expr) -> bool {
+    matches!(expr, Expr::Tuple(_)) || constructed(expr).is_some()
+}
+
+/// The columns of `ROW(a, b)`.
+fn constructed(expr: &Expr) -> Option<Vec<Expr>> {
+    let Expr::Function(function) = expr else { return None };
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return None };
+    let is_row = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("row");
+    let column = |argument: &FunctionArg| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+        _ => None,
+    };
+    is_row.then(|| list.args.iter().map(column).collect()).flatten()
+}
+
+/// `ROW(a, b)` is `(a, b)`.
+pub(super) fn spell_out(expr: &mut Expr) {
+    if let Some(columns) = constructed(expr) {
+        *expr = Expr::Tuple(columns);
+    }
+}
+
+/// `(a, b) IS [NOT] NULL`: of a row it says that of every column; anything else stays as it is.
+pub(super) fn null_test(tested: Expr, test: fn(Box<Expr>) -> Expr) -> Expr {
+    match tested {
+        Expr::Tuple(columns) if !columns.is_empty() => {
+            join(columns.into_iter().map(|column| test(Box::new(column))).collect(), BinaryOperator::And)
+        }
+        other => test(Box::new(other)),
+    }
+}
+
+/// `(a, b) IS [NOT] DISTINCT FROM (c, d)`; anything else stays as it is.
+pub(super) fn distinct(left: Expr, right: Expr, distinct: bool) -> Result<Expr, SqlError> {
+    let test = |left: Expr, right: Expr| match distinct {
+        true => Expr::IsDistinctFrom(Box::new(left), Box::new(right)),
+        false => Expr::IsNotDistinctFrom(Box::new(left), Box::new(right)),
+    };
+    match (left, right) {
+        (Expr::Tuple(lefts), Expr::Tuple(rights)) => {
+            if lefts.len() != rights.len() {
+                return Err(SqlError::syntax("unequal number of entries in row expressions"));
+            }
+            let op = if distinct { BinaryOperator::Or } else { BinaryOperator::And };
+            Ok(join(lefts.into_iter().zip(rights).map(|(left, right)| test(left, right)).collect(), op))
+        }
+        (left, right) => Ok(test(left, right)),
+    }
+}
 
 /// `(a, b) op (c, d)`; anything else stays as it is.
 pub(super) fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Result<Expr, SqlError> {

@@ -156,3 +156,79 @@ pub(super) fn bind_minus_first(statement: &mut ast::Statement) {
 fn is_power(expr: &Expr) -> bool {
     matches!(expr, Expr::BinaryOp { op: BinaryOperator::PGExp | BinaryOperator::BitwiseXor, .. })
 }
+
+/// Whether there may be tests that the parser library reads too much into.
+pub(super) fn has_loose_tests(tokens: &[TokenWithSpan]) -> bool {
+    let is_test = |word: &Word| matches!(word.keyword, Keyword::DISTINCT | Keyword::UNKNOWN);
+    tokens.iter().any(|token| matches!(&token.token, Token::Word(word) if is_test(word)))
+}
+
+/// `a IS DISTINCT FROM b AND c` is `(a IS DISTINCT FROM b) AND c`, and `NOT EXISTS (…) IS UNKNOWN` is `NOT (EXISTS (…) IS UNKNOWN)`: what the
+/// parser library takes for one operand goes on behind it. Parentheses are nodes of their own, so that none is taken apart.
+pub(super) fn bind_tests_first(statement: &mut ast::Statement) {
+    struct Binder;
+    impl VisitorMut for Binder {
+        type Break = ();
+
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right) if is_loose(right) => {
+                    lift(expr, |test| match test {
+                        Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right) => right,
+                        other => other,
+                    });
+                }
+                Expr::UnaryOp { op: UnaryOperator::Not, expr: inner } if is_loose(inner) => {
+                    lift(expr, |not| match not {
+                        Expr::UnaryOp { expr: inner, .. } => inner,
+                        other => other,
+                    });
+                }
+                Expr::BinaryOp { op: BinaryOperator::And, right, .. }
+                    if matches!(&**right, Expr::BinaryOp { op: BinaryOperator::Or, .. }) =>
+                {
+                    lift(expr, |and| match and {
+                        Expr::BinaryOp { right, .. } => right,
+                        other => other,
+                    });
+                }
+                Expr::IsUnknown(inner) | Expr::IsNotUnknown(inner) => {
+                    if let Expr::Exists { negated: negated @ true, .. } = &mut **inner {
+                        *negated = false;
+                        let test = std::mem::replace(expr, Expr::value(ast::Value::Null));
+                        *expr = Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(test) };
+                    }
+                }
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = statement.visit(&mut Binder);
+}
+
+/// AND or OR, without parentheses.
+fn is_loose(expr: &Expr) -> bool {
+    matches!(expr, Expr::BinaryOp { op: BinaryOperator::And | BinaryOperator::Or, .. })
+}
+
+/// `outer(a AND b)` becomes `outer(a) AND b`, as far down on the left as there are looser operators than `outer`.
+fn lift(expr: &mut Expr, operand: impl FnOnce(&mut Expr) -> &mut Expr) {
+    let binds_and = matches!(expr, Expr::BinaryOp { .. });
+    let mut outer = std::mem::replace(expr, Expr::value(ast::Value::Null));
+    let place = operand(&mut outer);
+    let mut tree = std::mem::replace(place, Expr::value(ast::Value::Null));
+    let first = first_operand(&mut tree, binds_and);
+    std::mem::swap(place, first);
+    *first = outer;
+    *expr = tree;
+}
+
+/// The operand on the far left, below operators that are looser than AND, or than any test.
+fn first_operand(expr: &mut Expr, than_and: bool) -> &mut Expr {
+    match (than_and, expr) {
+        (_, Expr::BinaryOp { left, op: BinaryOperator::Or, .. })
+        | (false, Expr::BinaryOp { left, op: BinaryOperator::And, .. }) => first_operand(left, than_and),
+        (_, other) => other,
+    }
+}
