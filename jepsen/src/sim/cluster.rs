@@ -165,7 +165,7 @@ impl SimCluster {
         let time = SimulatedTime::starting_at(START_NS, settings.clock_error);
         let far = settings.far.map(|far| (settings.nodes - 1, far));
         let links = Links::drawn(&random.fork("links"), far);
-        watch.begin(&time, &network, settings.clock_error);
+        watch.begin(&time, &network, &settings);
         let clients = Clients {
             rate: settings.rate,
             thinking: settings.thinking,

@@ -101,7 +101,7 @@ pub trait Invariant: Send {
 }
 
 /// All of them, new.
-pub fn all(clock_error: Duration) -> Vec<Box<dyn Invariant>> {
+pub fn all(clock_error: Duration, record_retention: Duration) -> Vec<Box<dyn Invariant>> {
     vec![
         Box::new(hlc_monotonic::HlcMonotonic::default()),
         Box::new(timestamp_bound::TimestampBound::new(clock_error)),
@@ -113,7 +113,7 @@ pub fn all(clock_error: Duration) -> Vec<Box<dyn Invariant>> {
         Box::new(replica_equality::ReplicaEquality::default()),
         Box::new(replica_checks::ReplicaChecks),
         Box::new(implicit_commit_stable::ImplicitCommitStable::default()),
-        Box::new(push_stands::PushStands::default()),
+        Box::new(push_stands::PushStands::new(record_retention)),
         Box::new(read_protected::ReadProtected::default()),
         Box::new(clock_fencing::ClockFencing::default()),
     ]

@@ -18,7 +18,7 @@ use raft_groups::{Class, NodeId, Passage, SimNetwork, Stage, describe_message};
 use tokio::sync::Notify;
 
 use super::audit::Audited;
-use super::cluster::{START_NS, SimCluster};
+use super::cluster::{START_NS, SimCluster, SimSettings};
 use super::invariants::{self, Invariant, Sample};
 use super::trace::Trace;
 
@@ -171,11 +171,12 @@ impl Watch {
     }
 
     /// The run begins.
-    pub(super) fn begin(&self, time: &SimulatedTime, network: &SimNetwork, clock_error: Duration) {
+    pub(super) fn begin(&self, time: &SimulatedTime, network: &SimNetwork, settings: &SimSettings) {
         {
             let mut state = self.0.state.lock();
             state.time = Some(time.clone());
-            state.invariants = invariants::all(clock_error);
+            let retention = Duration::from_millis(settings.kv.record_retention_ms);
+            state.invariants = invariants::all(settings.clock_error, retention);
         }
         let watch = self.clone();
         network.observe(Arc::new(move |passage| watch.passage(passage)));
