@@ -243,6 +243,8 @@ impl Claims {
         let mut state = self.state.lock();
         if let Some(claim) = state.ranges.get_mut(&left.range_id) {
             claim.spans = vec![KeySpan::of(left)];
+            // A snapshot of before the split has come too late: what it would replace is the right side's in part.
+            claim.incoming.take_if(|incoming| incoming.span.overlaps(&KeySpan::of(right)));
         }
         let was_born = state.births.remove(&right.range_id);
         if was_born {
@@ -291,13 +293,22 @@ impl Claims {
     }
 
     /// The snapshot takes the place of what was there: both spans are the range's until [`Claims::installed`].
-    pub fn switch(&self, install_id: u64, descriptor: &RangeDescriptor) {
-        let mut state = self.state.lock();
-        if let Some(claim) = state.ranges.get_mut(&descriptor.range_id) {
-            claim.spans.push(KeySpan::of(descriptor));
-            claim.incoming.take_if(|incoming| incoming.install_id == install_id);
-        }
+    ///
+    /// # Errors
+    /// When its span is not claimed any more: the words say why.
+    pub fn switch(&self, install_id: u64, descriptor: &RangeDescriptor) -> Result<(), String> {
+        let (range_id, mut state) = (descriptor.range_id, self.state.lock());
+        let claim = state.ranges.get_mut(&range_id);
+        let incoming = claim.and_then(|claim| {
+            let incoming = claim.incoming.take_if(|incoming| incoming.install_id == install_id)?;
+            Some((claim, incoming))
+        });
+        let Some((claim, incoming)) = incoming else {
+            return Err(format!("a split of range {range_id} was faster than its snapshot"));
+        };
+        claim.spans.push(incoming.span);
         state.check();
+        Ok(())
     }
 
     /// The snapshot is in place, and what it replaced is cleared.

@@ -160,9 +160,10 @@ impl InstallHost for Install {
         self.store.claims.begin_install(replica_id, has_data, self.install_id, descriptor)
     }
 
-    fn begin_switch(&self, descriptor: &RangeDescriptor) {
-        self.store.claims.switch(self.install_id, descriptor);
+    fn begin_switch(&self, descriptor: &RangeDescriptor) -> Result<(), String> {
+        self.store.claims.switch(self.install_id, descriptor)?;
         self.replica.begin_switch();
+        Ok(())
     }
 
     fn installed(&self, descriptor: &RangeDescriptor) -> Result<(), StateMachineError> {

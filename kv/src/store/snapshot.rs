@@ -139,7 +139,10 @@ pub(super) trait InstallHost: Send + Sync + 'static {
     fn claim(&self, descriptor: &RangeDescriptor) -> Result<(), String>;
 
     /// The data is about to be replaced: from now on nothing is served from it.
-    fn begin_switch(&self, descriptor: &RangeDescriptor);
+    ///
+    /// # Errors
+    /// When the snapshot has come too late: the words say why.
+    fn begin_switch(&self, descriptor: &RangeDescriptor) -> Result<(), String>;
 
     /// The data is in place.
     ///
@@ -270,8 +273,8 @@ impl SnapshotSink for RangeSink {
         let Some(descriptor) = self.state.descriptor.take() else {
             return Err(StateMachineError::refused("the snapshot names no range"));
         };
+        self.host.begin_switch(&descriptor).map_err(StateMachineError::refused)?;
         self.state.is_switching = true;
-        self.host.begin_switch(&descriptor);
         if !self.install_at_once(&descriptor).await.map_err(StateMachineError::new)? {
             self.install_staged(&descriptor).await.map_err(StateMachineError::new)?;
         }

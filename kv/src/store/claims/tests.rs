@@ -39,6 +39,23 @@ fn a_snapshot_waits_for_the_split_that_frees_its_span() {
     claims.begin_install(1, false, 2, &right).expect("its span is free");
 }
 
+/// A replica takes in a snapshot of before a split, and meanwhile learns of the split from the log.
+#[test]
+fn a_snapshot_that_a_split_overtakes_is_given_up() {
+    let claims = claims();
+    let (whole, left, right) = (descriptor(2, "a", "z"), descriptor(2, "a", "m"), descriptor(6, "m", "z"));
+    claims.begin_install(1, true, 1, &whole).expect("its own span is free for it");
+    assert_eq!(birth(&claims, 6, 1), Some(true));
+    assert!(claims.split(&left, &right, 1));
+    let refused = claims.switch(1, &whole).expect_err("it would take the right side with it");
+    assert!(refused.contains("faster than its snapshot"), "{refused}");
+    claims.abandon(2, 1);
+    // What is left of it alone goes on.
+    claims.begin_install(1, true, 2, &left).expect("its own span is free for it");
+    assert!(!claims.split(&descriptor(6, "m", "n"), &descriptor(7, "n", "z"), 1), "nobody announced it");
+    claims.switch(2, &left).expect("the other range's split has nothing to do with it");
+}
+
 #[test]
 fn a_removal_has_its_span_until_it_is_cleared() {
     let claims = claims();
@@ -84,7 +101,7 @@ fn a_replica_that_a_split_makes_is_left_alone_meanwhile() {
     assert!(claims.split(&descriptor(2, "a", "m"), &descriptor(5, "m", "z"), 1));
     claims.begin_install(1, false, 1, &descriptor(5, "m", "n")).expect_err("the empty one gives way");
     claims.begin_install(1, true, 1, &descriptor(5, "m", "n")).expect("the new one does not");
-    claims.switch(1, &descriptor(5, "m", "n"));
+    claims.switch(1, &descriptor(5, "m", "n")).expect("its span is claimed");
     start(&claims, 7, 1);
     claims.begin_install(1, false, 2, &descriptor(7, "n", "z")).expect_err("the former data is still there");
     claims.installed(&descriptor(5, "m", "n"));

@@ -23,7 +23,9 @@ impl InstallHost for Host {
         if self.refuses { Err("not now".to_owned()) } else { Ok(()) }
     }
 
-    fn begin_switch(&self, _descriptor: &RangeDescriptor) {}
+    fn begin_switch(&self, _descriptor: &RangeDescriptor) -> Result<(), String> {
+        Ok(())
+    }
 
     fn installed(&self, _descriptor: &RangeDescriptor) -> Result<(), StateMachineError> {
         *self.installed.lock() = true;

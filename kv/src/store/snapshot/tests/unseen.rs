@@ -130,8 +130,9 @@ impl InstallHost for Replaced {
         Ok(())
     }
 
-    fn begin_switch(&self, _descriptor: &RangeDescriptor) {
+    fn begin_switch(&self, _descriptor: &RangeDescriptor) -> Result<(), String> {
         self.0.begin_switch();
+        Ok(())
     }
 
     fn installed(&self, _descriptor: &RangeDescriptor) -> Result<(), StateMachineError> {
