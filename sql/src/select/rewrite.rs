@@ -32,10 +32,12 @@ use crate::types::{PgType, format_type, from_sqlparser};
 
 mod correlated;
 mod merged;
+mod multiset;
 mod query;
 mod rows;
 mod scalar;
 mod special;
+mod windows;
 
 pub(super) use merged::ColumnsOf;
 pub(super) use scalar::is_aggregate;
@@ -123,6 +125,9 @@ impl VisitorMut for Rewriter<'_> {
                 _ => None,
             };
             query.limit_clause = Some(LimitClause::LimitOffset { limit, offset, limit_by: Vec::new() });
+        }
+        if let Err(error) = windows::copy_named(query).and_then(|()| multiset::counted(&mut query.body)) {
+            return ControlFlow::Break(error);
         }
         let with = query.with.iter().flat_map(|with| &with.cte_tables);
         self.named.extend(with.map(|cte| normalize(&cte.alias.name)));
