@@ -93,10 +93,14 @@ fn shared(node: &NodeView, others: &[&NodeView]) -> usize {
     others.iter().map(|other| node.locality.common_tiers(&other.locality)).sum()
 }
 
-/// How many copies a node has, in steps of about an eighth of what a node has on the average.
+/// How many copies a node has, in steps of about an eighth of what a node that stays has on the average.
 fn load(look: &Look<'_>, node: &NodeView) -> u64 {
-    let copies: u64 = look.nodes.iter().map(|node| node.replicas).sum();
-    let mean = copies / (look.nodes.len() as u64).max(1);
+    let (mut copies, mut nodes) = (0, 0);
+    for node in look.nodes.iter().filter(|node| !loses_copies(node)) {
+        copies += node.replicas;
+        nodes += 1;
+    }
+    let mean = copies / nodes.max(1);
     node.replicas / (1 + mean / 8)
 }
 

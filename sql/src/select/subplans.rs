@@ -195,7 +195,7 @@ impl Introduction<'_> {
     fn exists(&mut self, subquery: Subquery, negated: bool) -> Result<Expr> {
         let name = self.state.execution_props().alias_generator.next("subplan");
         let is_joined = is_plain(&subquery.subquery)? && !is_self_contained(&subquery.subquery)?;
-        let input = self.input.as_ref().filter(|_| is_joined && self.found.is_empty());
+        let input = self.input.as_ref().filter(|_| is_joined);
         let joined = input.and_then(|input| join::marked(input, &subquery.subquery, &name));
         let found = match joined {
             Some((input, mark)) => {
