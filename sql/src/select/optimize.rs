@@ -62,8 +62,7 @@ pub(super) fn analyzed_and_optimized(state: &SessionState, mut plan: LogicalPlan
 }
 
 /// An analyzed plan, optimized.
-pub(super) fn optimized(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
-    let mut plan = subplans::introduce(state, plan)?;
+pub(super) fn optimized(state: &SessionState, mut plan: LogicalPlan) -> Result<LogicalPlan> {
     if nesting(&plan)? <= NESTING_MAX {
         return state.optimizer().optimize(plan, state, |_, _| {});
     }
@@ -109,7 +108,8 @@ impl TreeNodeRewriter for Applied<'_> {
     }
 }
 
-fn subquery_of(expr: &Expr) -> Option<&Subquery> {
+/// The subquery that an expression is.
+pub(super) fn subquery_of(expr: &Expr) -> Option<&Subquery> {
     match expr {
         Expr::Exists(Exists { subquery, .. })
         | Expr::InSubquery(InSubquery { subquery, .. })

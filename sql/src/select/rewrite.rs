@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, GroupByExpr, Ident, LimitClause, NamedWindowExpr, ObjectName, ObjectNamePart, Offset,
-    OffsetRows, OrderByKind, Query, Select, SelectItem, SetExpr, SetQuantifier, TableFactor, UnaryOperator, Value,
-    VisitMut, VisitorMut, WindowFrameBound, WindowSpec, WindowType,
+    FunctionArguments, GroupByExpr, Ident, LimitClause, NamedWindowDefinition, NamedWindowExpr, ObjectName,
+    ObjectNamePart, Offset, OffsetRows, OrderByKind, Query, Select, SelectItem, SetExpr, SetQuantifier, TableFactor,
+    UnaryOperator, Value, VisitMut, VisitorMut, WindowFrameBound, WindowSpec, WindowType,
 };
 
 use super::calls;
@@ -62,7 +62,7 @@ pub(super) struct Rewritten {
 pub(super) fn rewrite(query: &Query, columns_of: ColumnsOf<'_>) -> Result<Rewritten, SqlError> {
     let mut query = query.clone();
     let (hidden, known, named) = (Vec::new(), Vec::new(), BTreeSet::new());
-    let mut rewriter = Rewriter { columns_of, named, hidden, params: 0, known };
+    let mut rewriter = Rewriter { columns_of, named, windows: Vec::new(), hidden, params: 0, known };
     match query.visit(&mut rewriter) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => {
@@ -77,6 +77,8 @@ struct Rewriter<'a> {
     columns_of: ColumnsOf<'a>,
     /// What WITH names, which may hide tables.
     named: BTreeSet<String>,
+    /// The named windows of the queries that are being visited, the innermost last.
+    windows: Vec<Vec<NamedWindowDefinition>>,
     hidden: Vec<Hidden>,
     params: usize,
     known: Vec<(usize, PgType)>,
@@ -126,8 +128,9 @@ impl VisitorMut for Rewriter<'_> {
             };
             query.limit_clause = Some(LimitClause::LimitOffset { limit, offset, limit_by: Vec::new() });
         }
-        if let Err(error) = windows::copy_named(query).and_then(|()| multiset::counted(&mut query.body)) {
-            return ControlFlow::Break(error);
+        match windows::named(query).and_then(|windows| multiset::counted(&mut query.body).map(|()| windows)) {
+            Ok(windows) => self.windows.push(windows),
+            Err(error) => return ControlFlow::Break(error),
         }
         let with = query.with.iter().flat_map(|with| &with.cte_tables);
         self.named.extend(with.map(|cte| normalize(&cte.alias.name)));
@@ -155,6 +158,7 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> Flow {
+        self.windows.pop();
         if let SetExpr::Values(values) = &mut *query.body {
             rows::level(values.rows.iter_mut().map(|row| &mut row.content));
         }
@@ -253,6 +257,10 @@ impl VisitorMut for Rewriter<'_> {
             }
             Expr::Function(function) => {
                 if let Some(WindowType::WindowSpec(spec)) = &mut function.over {
+                    let windows = self.windows.last().map_or(&[][..], Vec::as_slice);
+                    if let Err(error) = windows::copy(spec, windows) {
+                        return ControlFlow::Break(error);
+                    }
                     mark_frame(spec, true);
                 }
             }

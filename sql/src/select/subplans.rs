@@ -33,6 +33,7 @@ use datafusion::logical_expr::logical_plan::Subquery;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Expr, Extension, Filter, LogicalPlan, LogicalPlanBuilder};
 
+use super::optimize::subquery_of;
 use crate::stack::level;
 use node::{Kind, SubPlan, SubPlans};
 use shape::{is_aggregate_of_plain, is_exact, is_plain, is_self_contained};
@@ -47,8 +48,7 @@ pub(super) fn introduce(state: &SessionState, plan: LogicalPlan) -> Result<Logic
 
 /// Whether an expression has a subquery in it.
 fn has_subquery(expr: &Expr) -> Result<bool> {
-    let is_subquery = |expr: &Expr| matches!(expr, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_));
-    expr.exists(|expr| Ok(is_subquery(expr)))
+    expr.exists(|expr| Ok(subquery_of(expr).is_some()))
 }
 
 /// One operator's subqueries on their way out of it.
@@ -194,8 +194,8 @@ impl Introduction<'_> {
 
     fn exists(&mut self, subquery: Subquery, negated: bool) -> Result<Expr> {
         let name = self.state.execution_props().alias_generator.next("subplan");
-        let is_joined = is_plain(&subquery.subquery)? && !is_self_contained(&subquery.subquery)?;
-        let input = self.input.as_ref().filter(|_| is_joined);
+        let is_plain = is_plain(&subquery.subquery)?;
+        let input = self.input.as_ref().filter(|_| is_plain);
         let joined = input.and_then(|input| join::marked(input, &subquery.subquery, &name));
         let found = match joined {
             Some((input, mark)) => {

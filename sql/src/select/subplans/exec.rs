@@ -304,7 +304,7 @@ impl Evaluation {
         if subplan.kind == Kind::Exists {
             plan = LogicalPlanBuilder::from(plan).limit(0, Some(1))?.build()?;
         }
-        let plan = optimized(&self.state, plan)?;
+        let plan = optimized(&self.state, super::introduce(&self.state, plan)?)?;
         let physical = self.state.query_planner().create_physical_plan(&plan, &*self.state).await?;
         let ty = first_type(&physical.schema());
         let mut batches = execute_stream(guarded(physical)?, self.context.clone())?;

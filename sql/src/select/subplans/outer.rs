@@ -13,6 +13,7 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::logical_plan::Subquery;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
+use crate::select::optimize::subquery_of;
 use crate::stack::level;
 
 /// The columns of an outer query of this schema that a subquery names, each once.
@@ -44,15 +45,6 @@ fn collect(plan: &LogicalPlan, outer: &DFSchema, nearer: &mut Vec<DFSchemaRef>, 
         })
     })
     .map(drop)
-}
-
-fn subquery_of(expr: &Expr) -> Option<&Subquery> {
-    match expr {
-        Expr::Exists(Exists { subquery, .. })
-        | Expr::InSubquery(InSubquery { subquery, .. })
-        | Expr::ScalarSubquery(subquery) => Some(subquery),
-        _ => None,
-    }
 }
 
 /// What the outer columns of a subquery are in one row.
