@@ -20,6 +20,9 @@ const HUNG_AFTER: Duration = Duration::from_secs(240);
 /// Real time after which it does in any case.
 const LOST_AFTER: Duration = Duration::from_secs(3_600);
 
+/// After how many runs it is said how far a fleet has come, where that is not said all the time.
+const RUNS_A_LINE: u64 = 250;
+
 /// How often it is looked how much time of a core a run has taken.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -238,18 +241,20 @@ pub fn arguments(options: &RunOptions) -> Vec<String> {
     arguments
 }
 
-/// Says how far a fleet has come, on a line that is written over.
+/// Says how far a fleet has come, on a line that is written over; where nobody sits before a terminal, on a line now and then.
 pub fn show_progress(summary: &Summary, of: Option<u64>) {
-    if !std::io::stderr().is_terminal() {
-        return;
-    }
     let of = of.map_or_else(String::new, |of| format!(" of {of}"));
-    eprint!(
-        "\r\x1b[K{}{of} seeds, {} failed, {:.1} simulated seconds a second of a core",
+    let said = format!(
+        "{}{of} seeds, {} failed, {:.1} simulated seconds a second of a core",
         summary.runs,
         summary.failed,
         summary.simulated_s / summary.real_s.max(0.001)
     );
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{said}");
+    } else if summary.runs.is_multiple_of(RUNS_A_LINE) {
+        eprintln!("{said}");
+    }
 }
 
 #[cfg(test)]

@@ -144,7 +144,10 @@ impl Disk {
 
     fn check_space(&self, more: u64) -> io::Result<()> {
         match self.faults.capacity_bytes {
-            Some(capacity) if self.image.used_bytes() + more > capacity => Err(io::ErrorKind::StorageFull.into()),
+            // What is written in its place takes no room, however full the disk is.
+            Some(capacity) if more > 0 && self.image.used_bytes() + more > capacity => {
+                Err(io::ErrorKind::StorageFull.into())
+            }
             _ => Ok(()),
         }
     }

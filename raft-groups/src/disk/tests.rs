@@ -106,8 +106,8 @@ fn the_ceiling_rises_on_a_full_disk() {
     let dir = SimDir::new(Random::from_seed(1));
     let ceiling = CeilingCell::new(DurableCell::new(Arc::new(dir.clone()), "ceiling"));
     ceiling.persist(Timestamp::new(1, 0)).expect("there is room");
-    dir.set_faults(SimFaults { capacity_bytes: Some(2 * SECTOR_BYTES as u64), ..SimFaults::default() });
-    for wall_ns in 2..6 {
+    for (wall_ns, capacity_bytes) in (2..).zip([2 * SECTOR_BYTES as u64, SECTOR_BYTES as u64, 1, 0]) {
+        dir.set_faults(SimFaults { capacity_bytes: Some(capacity_bytes), ..SimFaults::default() });
         ceiling.persist(Timestamp::new(wall_ns, 0)).expect("it takes no room");
         assert_eq!(ceiling.read().expect("it can be read"), Timestamp::new(wall_ns, 0));
     }

@@ -6,7 +6,8 @@
 //!
 //! Every chunk is acknowledged once staged, which is the backpressure: one is on its way at a time. The
 //! checksum runs on from chunk to chunk, so that a lost, doubled or damaged one is noticed at the next. A
-//! sending that breaks off is begun anew; its receiver drops what it staged.
+//! sending that breaks off is begun anew; its receiver drops what it staged. Where none is begun anew, because the log suffices by
+//! now or another node leads, the receiver drops it once it has heard nothing for long.
 
 use std::io;
 use std::sync::Arc;
@@ -20,14 +21,16 @@ use openraft::storage::Snapshot;
 use openraft::{ErrorSubject, ErrorVerb, StorageError};
 use parking_lot::Mutex;
 use prost::Message;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::machine::{SnapshotHandle, state_of};
 use super::peer::{PeerClient, time_for_bytes};
 use super::types::{LeaderId, SnapshotMeta, Types, Vote};
 use super::wire::{SnapshotAnswer, SnapshotChunk, SnapshotHead, SnapshotRequest, SnapshotStep, SnapshotTail};
-use crate::network::Class;
+use crate::network::{Class, MESSAGE_BYTES_MAX};
 use crate::state_machine::{SnapshotSink, StateMachine};
-use crate::{NodeId, ReplicaId};
+use crate::{GroupConfig, NodeId, ReplicaId};
 
 /// Sends a snapshot to another replica and waits until it is installed.
 pub(super) async fn send(
@@ -97,15 +100,23 @@ impl Sending<'_> {
     }
 }
 
+/// A sender that has not been heard of for so long has given up: twice what its largest chunk may take.
+pub(super) fn sender_patience(config: &GroupConfig) -> Duration {
+    2 * (Duration::from_millis(config.snapshot_chunk_timeout_ms) + time_for_bytes(MESSAGE_BYTES_MAX as u64))
+}
+
 /// The snapshot one replica is receiving: one at a time, from the newest leader that sends one.
 #[derive(Default)]
 pub(crate) struct Receiver {
     incoming: Mutex<Option<Slot>>,
+    begun: Notify,
 }
 
 struct Slot {
     from: (NodeId, ReplicaId),
     term: u64,
+    /// When its sender was last heard of.
+    heard: Instant,
     incoming: Arc<tokio::sync::Mutex<Incoming>>,
 }
 
@@ -146,7 +157,8 @@ impl Receiver {
         let sink = state_machine.begin_install(head.applied_state()).await.map_err(|error| error.to_string())?;
         let incoming = Incoming { transfer_id, head, sink: Some(sink), chunks: 0, running_checksum: 0 };
         let incoming = Arc::new(tokio::sync::Mutex::new(incoming));
-        *self.incoming.lock() = Some(Slot { from, term, incoming });
+        *self.incoming.lock() = Some(Slot { from, term, heard: now(), incoming });
+        self.begun.notify_one();
         Ok(())
     }
 
@@ -197,10 +209,27 @@ impl Receiver {
         *self.incoming.lock() = None;
     }
 
+    /// Drops each snapshot whose sender has not been heard of for so long: it has given up, and what is staged and
+    /// claimed would stay. Never returns.
+    pub async fn drop_abandoned(&self, patience: Duration) {
+        loop {
+            let heard = self.incoming.lock().as_ref().map(|slot| slot.heard);
+            let Some(heard) = heard else {
+                self.begun.notified().await;
+                continue;
+            };
+            tokio::time::sleep_until(heard + patience).await;
+            drop(self.incoming.lock().take_if(|slot| slot.heard == heard));
+        }
+    }
+
     fn find(&self, from: (NodeId, ReplicaId)) -> Result<Arc<tokio::sync::Mutex<Incoming>>, String> {
-        let slot = self.incoming.lock();
-        match slot.as_ref() {
-            Some(slot) if slot.from == from => Ok(slot.incoming.clone()),
+        let mut slot = self.incoming.lock();
+        match slot.as_mut() {
+            Some(slot) if slot.from == from => {
+                slot.heard = now();
+                Ok(slot.incoming.clone())
+            }
             _ => Err("no snapshot was begun, or another one since".to_owned()),
         }
     }
@@ -210,4 +239,9 @@ impl Incoming {
     fn check_transfer(&self, transfer_id: u64) -> Result<(), String> {
         if self.transfer_id == transfer_id { Ok(()) } else { Err("another snapshot was begun since".to_owned()) }
     }
+}
+
+#[allow(clippy::disallowed_methods, reason = "measures what has elapsed; virtual under simulation")]
+fn now() -> Instant {
+    Instant::now()
 }

@@ -14,7 +14,7 @@ use super::log_store::LogStore;
 use super::machine::Machine;
 use super::peer::{PeerContext, PeerFactory};
 use super::runtime::GroupRuntime;
-use super::snapshot::Receiver;
+use super::snapshot::{Receiver, sender_patience};
 use super::{Group, GroupError, Inner, Raft};
 use crate::host::GroupConfig;
 use crate::network::Transport;
@@ -55,6 +55,8 @@ pub(crate) fn raft_config(config: &GroupConfig) -> Result<Arc<Config>, GroupErro
         enable_leader_restore: Some(false),
         broadcast_submitted_on_append: Some(true),
         removed_leader_step_down: StepDownPolicy::After(config.heartbeat_ms),
+        // Nobody reads these statistics, and each group would allocate room for them.
+        log_stage_capacity: Some(1),
         backoff: "50ms 100ms 200ms ..500ms".to_owned(),
         ..Config::default()
     };
@@ -97,10 +99,15 @@ pub(crate) async fn start(parts: GroupParts, raft_config: Arc<Config>) -> Result
         watcher: Mutex::new(None),
     };
     let group = Group { inner: Arc::new(inner) };
-    let (leadership, log_length) =
-        (watch_leadership(group.clone()), compaction::keep_short(group.clone(), applied, config));
+    let (watched, patience) = (group.clone(), sender_patience(&config));
     let watcher = tasks.spawn("group watcher", async move {
-        tokio::join!(leadership, log_length);
+        let (leadership, log_length) =
+            (watch_leadership(watched.clone()), compaction::keep_short(watched.clone(), applied, config));
+        tokio::select! {
+            biased;
+            _ = async { tokio::join!(leadership, log_length) } => {}
+            () = watched.inner.receiver.drop_abandoned(patience) => {}
+        }
     });
     *group.inner.watcher.lock() = Some(watcher);
     Ok(group)

@@ -69,7 +69,7 @@ impl Endpoint {
         if !self.may_speak.load(Ordering::Relaxed) {
             if !self.hlc.may_serve() {
                 let reason = "this node's clock waits for true time to reach its former ceiling".to_owned();
-                return Err(NetworkError::Clock { node: peer, reason, was_handled: false });
+                return Err(NetworkError::Unreachable { node: peer, reason });
             }
             self.may_speak.store(true, Ordering::Relaxed);
         }
@@ -96,6 +96,13 @@ impl Endpoint {
     }
 }
 
+/// A ceiling that the disk refuses says nothing about which clock is right: whoever took it for a disagreement would fence a node
+/// for its full disk.
 fn clock_error(node: NodeId, error: &HlcError, was_handled: bool) -> NetworkError {
-    NetworkError::Clock { node, reason: error.to_string(), was_handled }
+    let reason = error.to_string();
+    match error {
+        HlcError::TooFarAhead { .. } | HlcError::Fenced(_) => NetworkError::Clock { node, reason, was_handled },
+        HlcError::Ceiling(_) if was_handled => NetworkError::Lost { node, reason },
+        HlcError::Ceiling(_) => NetworkError::Unreachable { node, reason },
+    }
 }

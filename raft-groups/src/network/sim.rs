@@ -353,9 +353,10 @@ impl SimTransport {
                     .handle(sender, class, body.clone())
                     .await
                     .map_err(|reason| NetworkError::Refused { node: receiver, reason }),
-                Err(error) => {
+                Err(error @ NetworkError::Clock { .. }) => {
                     Err(NetworkError::Clock { node: receiver, reason: error.to_string(), was_handled: false })
                 }
+                Err(error) => Err(NetworkError::Refused { node: receiver, reason: error.to_string() }),
             };
             let Ok(timestamp) = to.stamp(sender) else { return };
             let said: &[u8] = answer.as_ref().map_or(&[], |body| body);

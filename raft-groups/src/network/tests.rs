@@ -54,6 +54,18 @@ fn hlc_ahead(ahead: Duration) -> Arc<Hlc> {
     Arc::new(Hlc::new(time, error, Arc::new(VolatileCeiling), Timestamp::MIN))
 }
 
+/// A clock whose disk is full.
+fn hlc_without_room() -> Arc<Hlc> {
+    struct Full;
+    impl clock::CeilingStore for Full {
+        fn persist(&self, _ceiling: Timestamp) -> std::io::Result<()> {
+            Err(std::io::ErrorKind::StorageFull.into())
+        }
+    }
+    let error = Duration::from_millis(50);
+    Arc::new(Hlc::new(Arc::new(SystemTime::with_error(error)), error, Arc::new(Full), Timestamp::MIN))
+}
+
 fn hlc() -> Arc<Hlc> {
     hlc_ahead(Duration::ZERO)
 }
@@ -307,4 +319,29 @@ async fn simulated_links_cut_one_way_pause_and_duplicate() {
 
     network.disconnect(NodeId(2));
     assert!(matches!(call().await, Err(NetworkError::Unreachable { .. })));
+}
+
+/// Otherwise a full disk would look like a wrong clock, and fence the node, or count against its peers.
+#[tokio::test]
+async fn a_ceiling_that_cannot_be_persisted_is_no_disagreement_of_clocks() {
+    let network = SimNetwork::new(Random::from_seed(2), tasks());
+    let (one, two) = (network.connect(NodeId(1), "one", hlc_without_room()), network.connect(NodeId(2), "two", hlc()));
+    two.register(Class::Kv, Arc::new(Echo::default()));
+    one.register(Class::Kv, Arc::new(Echo::default()));
+    let own = one.call(NodeId(2), Class::Kv, Bytes::from("hello"), SECOND).await;
+    assert!(matches!(own, Err(NetworkError::Unreachable { .. })), "{own:?}");
+    let of_peer = two.call(NodeId(1), Class::Kv, Bytes::from("hello"), SECOND).await;
+    assert!(matches!(of_peer, Err(NetworkError::Timeout { .. })), "it has no timestamp to answer with: {of_peer:?}");
+
+    let (one, two) = (grpc(1, 9, hlc_without_room()), grpc(2, 9, hlc()));
+    two.register(Class::Kv, Arc::new(Echo::default()));
+    one.register(Class::Kv, Arc::new(Echo::default()));
+    one.set_address(NodeId(2), serve(&two).await);
+    two.set_address(NodeId(1), serve(&one).await);
+    for refused in [
+        one.call(NodeId(2), Class::Kv, Bytes::from("hello"), SECOND).await,
+        two.call(NodeId(1), Class::Kv, Bytes::from("hello"), SECOND).await,
+    ] {
+        assert!(refused.is_err() && !matches!(refused, Err(NetworkError::Clock { .. })), "{refused:?}");
+    }
 }

@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
+use super::super::snapshot::sender_patience;
+use super::super::types::VoteRecord;
+use super::super::wire::{SnapshotChunk, SnapshotHead, SnapshotStep};
 use super::cluster::{Cluster, GROUP, simulate, texts};
 use crate::{AppliedState, GroupConfig, LinkFaults, NodeId, ReplicaId};
 
@@ -76,6 +81,31 @@ fn a_snapshot_gets_through_a_lossy_link() {
             cluster.converge(GROUP, &[1, 2, 3], 150).await;
         });
     }
+}
+
+/// A leader that dies amid a snapshot does not say so, and whoever leads then may do without one.
+#[test]
+fn a_snapshot_that_its_sender_gave_up_is_dropped() {
+    simulate(37, async {
+        let mut cluster = Cluster::with_config(37, 1, small_logs());
+        cluster.create_group(GROUP, &[1]).await;
+        cluster.propose(GROUP, "first").await;
+        let (group, patience) = (cluster.group(1, GROUP), sender_patience(&small_logs()));
+        let state = cluster.machine(1, GROUP).store.lock().live.state.clone();
+        let vote = VoteRecord { term: 9, voted_for: 2, is_granted: true };
+        let (from, transfer) = ((NodeId(2), ReplicaId(2)), 1);
+        let chunk =
+            |sequence: u64| SnapshotStep::Chunk(SnapshotChunk { sequence, running_checksum: 0, data: Bytes::new() });
+        let head = SnapshotHead::new(&vote.into(), state);
+        group.serve_snapshot(from, transfer, SnapshotStep::Begin(head)).await.expect("it begins");
+        for sequence in 0..3 {
+            tokio::time::sleep(patience - Duration::from_millis(1)).await;
+            group.serve_snapshot(from, transfer, chunk(sequence)).await.expect("slow is not given up");
+        }
+        tokio::time::sleep(patience + Duration::from_millis(1)).await;
+        let refused = group.serve_snapshot(from, transfer, chunk(3)).await;
+        assert_eq!(refused, Err("no snapshot was begun, or another one since".to_owned()));
+    });
 }
 
 #[test]

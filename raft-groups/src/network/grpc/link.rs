@@ -62,9 +62,9 @@ impl From<&str> for Why {
     }
 }
 
-impl Why {
-    fn clocks(reason: impl ToString) -> Self {
-        Why { reason: reason.to_string(), by_clock: true }
+impl From<NetworkError> for Why {
+    fn from(error: NetworkError) -> Self {
+        Why { reason: error.to_string(), by_clock: matches!(error, NetworkError::Clock { .. }) }
     }
 }
 
@@ -221,7 +221,7 @@ impl Link {
         let (outgoing, frames) = mpsc::channel(OUTGOING_FRAMES);
         let greeted_as = inner.endpoint.identity();
         let greeting = Greeting::new(greeted_as, self.class, self.peer);
-        let timestamp = inner.endpoint.stamp(self.peer).map_err(Why::clocks)?;
+        let timestamp = inner.endpoint.stamp(self.peer)?;
         let first = Frame { request_id: 0, timestamp, content: Some(Content::Greeting(greeting)) };
         outgoing.try_send(first).expect("a new channel has room");
         let codec = ProstCodec::<Frame, Frame>::default();
@@ -239,10 +239,10 @@ impl Link {
         match first {
             Some(Frame { timestamp, content: Some(Content::Greeting(greeting)), .. }) => {
                 greeting.check(inner.endpoint.identity())?;
-                inner.endpoint.absorb(self.peer, timestamp).map_err(Why::clocks)
+                Ok(inner.endpoint.absorb(self.peer, timestamp)?)
             }
             Some(Frame { content: Some(Content::Refusal(reason)), .. }) => Err(reason.into()),
-            Some(Frame { content: Some(Content::ClockRefusal(reason)), .. }) => Err(Why::clocks(reason)),
+            Some(Frame { content: Some(Content::ClockRefusal(reason)), .. }) => Err(Why { reason, by_clock: true }),
             _ => Err("the peer did not greet".into()),
         }
     }

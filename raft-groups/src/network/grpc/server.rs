@@ -23,6 +23,7 @@ use super::super::endpoint::Identity;
 use super::super::frame::{Content, Frame, Greeting};
 use super::{Class, FRAME_BYTES_MAX, Inner, MESSAGE_BYTES_MAX, METHOD, STREAM_WINDOW_BYTES};
 use crate::NodeId;
+use crate::network::NetworkError;
 
 /// Answers queued for a stream before their handlers wait.
 const ANSWER_FRAMES: usize = 256;
@@ -134,11 +135,19 @@ async fn serve_stream(inner: Arc<Inner>, mut incoming: Streaming<Frame>, answers
         let Some(Content::Request(body)) = frame.content else { continue };
         let request_id = frame.request_id;
         if let Err(error) = inner.endpoint.absorb(from, frame.timestamp) {
-            answer(&inner, &answers, from, request_id, Content::ClockRefusal(error.to_string())).await;
+            answer(&inner, &answers, from, request_id, refusal(&error)).await;
             continue;
         }
         let request = answer_request(inner.clone(), answers.clone(), from, class, request_id, body);
         begin_in_order(&inner, Box::pin(request));
+    }
+}
+
+/// What a peer is told whose timestamp was not taken in.
+fn refusal(error: &NetworkError) -> Content {
+    match error {
+        NetworkError::Clock { .. } => Content::ClockRefusal(error.to_string()),
+        _ => Content::Refusal(error.to_string()),
     }
 }
 
@@ -151,7 +160,7 @@ fn greet(inner: &Inner, own: Identity, first: Frame) -> Result<(Greeting, NodeId
     let class = theirs.class().ok_or_else(unknown)?;
     let from = theirs.identity().node;
     let absorbed = inner.endpoint.absorb(from, first.timestamp);
-    absorbed.map_err(|error| Content::ClockRefusal(error.to_string()))?;
+    absorbed.map_err(|error| refusal(&error))?;
     Ok((Greeting::new(own, class, from), from, class))
 }
 
