@@ -88,19 +88,34 @@ pub trait Database: Send + Sync {
 /// # Errors
 /// The last failure.
 pub async fn run_anywhere(database: &dyn Database, sql: &str) -> Result<Rows, Failure> {
+    Ok(run_all_anywhere(database, &[sql]).await?.pop().unwrap_or_default())
+}
+
+/// The same with several statements, one after the other on one connection; all of them again where one fails. Returns the rows of
+/// each.
+///
+/// # Errors
+/// The last failure.
+pub async fn run_all_anywhere(database: &dyn Database, statements: &[&str]) -> Result<Vec<Rows>, Failure> {
     let mut last = Failure { code: None, message: "there are no nodes".to_owned() };
     for attempt in 0..120 {
-        match database.connect(attempt % database.nodes()).await {
-            Ok(mut client) => match client.run(sql).await {
-                Ok(rows) => return Ok(rows),
-                Err(failure) if failure.is_hopeless() => return Err(failure),
-                Err(failure) => last = failure,
-            },
+        match run_all(database, attempt % database.nodes(), statements).await {
+            Ok(rows) => return Ok(rows),
+            Err(failure) if failure.is_hopeless() => return Err(failure),
             Err(failure) => last = failure,
         }
         tokio::time::sleep(std::time::Duration::from_millis(250)).await;
     }
     Err(last)
+}
+
+async fn run_all(database: &dyn Database, node: usize, statements: &[&str]) -> Result<Vec<Rows>, Failure> {
+    let mut client = database.connect(node).await?;
+    let mut rows = Vec::with_capacity(statements.len());
+    for sql in statements {
+        rows.push(client.run(sql).await?);
+    }
+    Ok(rows)
 }
 
 /// Splits a table's ranges at a key, where there are ranges.

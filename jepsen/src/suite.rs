@@ -121,6 +121,21 @@ pub async fn run(arguments: &SuiteArguments) -> Result<()> {
     Ok(())
 }
 
+/// Has a check judge a cluster that is its own, in a directory that goes with it; where it does not pass, the logs are printed.
+async fn on_own_cluster<T>(
+    name: &str,
+    start: impl AsyncFnOnce(ClusterConfig) -> Result<Cluster>,
+    judge: impl AsyncFnOnce(&mut Cluster) -> Result<T>,
+) -> Result<T> {
+    let directory = tempfile::TempDir::with_prefix(format!("meridian-{name}-"))?;
+    let mut cluster = start(ClusterConfig::in_directory(directory.path())?).await?;
+    let result = judge(&mut cluster).await;
+    if result.is_err() {
+        cluster.print_logs();
+    }
+    result
+}
+
 /// A short run on fresh tables.
 async fn short_pgbench(cluster: &mut Cluster, mode: Mode) -> Result<String> {
     let directory = cluster.config().directory.clone();

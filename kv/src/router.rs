@@ -124,6 +124,12 @@ impl Router {
         self.first_range.read().clone()
     }
 
+    /// The same, once everyone known has been asked.
+    pub async fn first_range_anew(&self, timeout: Duration) -> Option<RangeDescriptor> {
+        self.discover_first_range(&Trip::new(timeout)).await;
+        self.first_range()
+    }
+
     /// The node that is believed to hold the lease of the range that contains the key.
     pub fn believed_leaseholder(&self, key: &[u8]) -> Option<u64> {
         self.cache.lock().get(key)?.leaseholder

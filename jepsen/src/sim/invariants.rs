@@ -184,13 +184,16 @@ impl Sample {
         !newest.is_empty() && newest.iter().all(is_whole)
     }
 
-    /// The applied positions of all replicas of each range are alike.
-    pub fn is_settled(&self) -> bool {
+    /// The applied positions of all replicas of each range are to be alike; else which are not.
+    pub fn unsettled(&self) -> Option<String> {
         let mut applied = BTreeMap::new();
-        let states = self.nodes.iter().flat_map(|node| &node.ranges);
-        states.into_iter().all(|state| {
-            let index = state.applied.last_applied.map(|position| position.index);
-            *applied.entry(state.descriptor.range_id).or_insert(index) == index
+        let states = self.nodes.iter().flat_map(|node| node.ranges.iter().map(move |state| (node.index + 1, state)));
+        states.into_iter().find_map(|(node, state)| {
+            let (range, index) = (state.descriptor.range_id, state.applied.last_applied.map(|position| position.index));
+            let (other, theirs) = *applied.entry(range).or_insert((node, index));
+            (theirs != index).then(|| {
+                format!("of range {range} node {node} has applied up to {index:?}, and node {other} up to {theirs:?}")
+            })
         })
     }
 }

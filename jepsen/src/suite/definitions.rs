@@ -16,7 +16,8 @@ use futures::FutureExt;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
 
-use crate::cluster::{Cluster, ClusterConfig, Signal};
+use super::on_own_cluster;
+use crate::cluster::{Cluster, Signal};
 
 /// The tables, each with what is done to it.
 const DEFINITIONS: [(&str, &str); 4] = [
@@ -48,13 +49,7 @@ enum Stop {
 
 /// See the module.
 pub(super) async fn stopped() -> Result<String> {
-    let directory = tempfile::TempDir::with_prefix("meridian-definitions-")?;
-    let mut cluster = Cluster::start(ClusterConfig::in_directory(directory.path())?).await?;
-    let result = judge(&mut cluster).await;
-    if result.is_err() {
-        cluster.print_logs();
-    }
-    result
+    on_own_cluster("definitions", Cluster::start, judge).await
 }
 
 async fn judge(cluster: &mut Cluster) -> Result<String> {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use tokio_postgres::error::SqlState;
 
+use super::on_own_cluster;
 use crate::cluster::{Cluster, ClusterConfig, Signal, tied_command};
 
 const NODES: usize = 6;
@@ -17,14 +18,8 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Five nodes that are asked and written through the first of them, and one more, so that there is room when two have gone.
 pub(super) async fn check() -> Result<String> {
-    let directory = tempfile::TempDir::with_prefix("meridian-departures-")?;
-    let config = ClusterConfig { nodes: NODES, ..ClusterConfig::in_directory(directory.path())? };
-    let mut cluster = Cluster::start(config).await?;
-    let result = leave_one_by_one(&mut cluster).await;
-    if result.is_err() {
-        cluster.print_logs();
-    }
-    result
+    let start = async |config| Cluster::start(ClusterConfig { nodes: NODES, ..config }).await;
+    on_own_cluster("departures", start, leave_one_by_one).await
 }
 
 async fn leave_one_by_one(cluster: &mut Cluster) -> Result<String> {

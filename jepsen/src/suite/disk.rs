@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use tokio_postgres::Client;
 
+use super::on_own_cluster;
 use crate::cluster::{Cluster, ClusterConfig, Signal, Volume};
 
 /// How long the disk is full.
@@ -28,18 +29,11 @@ pub(super) async fn taken_by_others() -> Result<String> {
     if let Some(obstacle) = Volume::obstacle() {
         return Ok(format!("SKIPPED: a disk of limited size cannot be had here: {obstacle}"));
     }
-    let directory = tempfile::TempDir::with_prefix("meridian-taken-")?;
-    let config = ClusterConfig {
-        arguments: ["--disk-floor-mib", "32"].map(str::to_owned).into(),
-        volume_mib: Some(512),
-        ..ClusterConfig::in_directory(directory.path())?
+    let start = async |config| {
+        let arguments = ["--disk-floor-mib", "32"].map(str::to_owned).into();
+        Cluster::start(ClusterConfig { arguments, volume_mib: Some(512), ..config }).await
     };
-    let mut cluster = Cluster::start(config).await?;
-    let result = judge(&mut cluster).await;
-    if result.is_err() {
-        cluster.print_logs();
-    }
-    result
+    on_own_cluster("taken", start, judge).await
 }
 
 async fn judge(cluster: &mut Cluster) -> Result<String> {

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
+use super::on_own_cluster;
 use crate::cluster::{Cluster, ClusterConfig, Volume};
 
 /// A statement waits 10 s for a quorum, then says so.
@@ -107,19 +108,11 @@ pub(super) async fn disk_full() -> Result<String> {
     if let Some(obstacle) = Volume::obstacle() {
         return Ok(format!("SKIPPED: a disk of limited size cannot be had here: {obstacle}"));
     }
-    let directory = tempfile::TempDir::with_prefix("meridian-full-")?;
-    let arguments = ["--disk-floor-mib", "32"].map(str::to_owned);
-    let config = ClusterConfig {
-        arguments: arguments.into(),
-        volume_mib: Some(512),
-        ..ClusterConfig::in_directory(directory.path())?
+    let start = async |config| {
+        let arguments = ["--disk-floor-mib", "32"].map(str::to_owned).into();
+        Cluster::start(ClusterConfig { arguments, volume_mib: Some(512), ..config }).await
     };
-    let mut cluster = Cluster::start(config).await?;
-    let result = judge_disk_full(&mut cluster).await;
-    if result.is_err() {
-        cluster.print_logs();
-    }
-    result
+    on_own_cluster("full", start, judge_disk_full).await
 }
 
 async fn judge_disk_full(cluster: &mut Cluster) -> Result<String> {

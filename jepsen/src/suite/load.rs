@@ -14,6 +14,7 @@ use bytes::Bytes;
 use clock::Random;
 use futures::SinkExt;
 
+use super::on_own_cluster;
 use crate::cluster::{Cluster, ClusterConfig, Signal};
 
 /// What a row takes, about, and what goes in one statement.
@@ -33,18 +34,12 @@ const REST_MAX: Duration = Duration::from_secs(60);
 
 /// See the module.
 pub(super) async fn check(mebibytes: u64) -> Result<String> {
-    let directory = tempfile::TempDir::with_prefix("meridian-load-")?;
-    let split = if mebibytes >= LARGE_MIB { "64" } else { "16" };
-    let config = ClusterConfig {
-        arguments: ["--range-split-mib", split].map(str::to_owned).into(),
-        ..ClusterConfig::in_directory(directory.path())?
+    let start = async |config| {
+        let split = if mebibytes >= LARGE_MIB { "64" } else { "16" };
+        let arguments = ["--range-split-mib", split].map(str::to_owned).into();
+        Cluster::start(ClusterConfig { arguments, ..config }).await
     };
-    let mut cluster = Cluster::start(config).await?;
-    let result = judge(&mut cluster, mebibytes << 20).await;
-    if result.is_err() {
-        cluster.print_logs();
-    }
-    result
+    on_own_cluster("load", start, async |cluster| judge(cluster, mebibytes << 20).await).await
 }
 
 async fn judge(cluster: &mut Cluster, data_bytes: u64) -> Result<String> {

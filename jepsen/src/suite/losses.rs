@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use tokio_postgres::Client;
 
+use super::on_own_cluster;
 use crate::cluster::{Cluster, ClusterConfig, Signal};
 
 const NODES: usize = 5;
@@ -25,16 +26,11 @@ type Work = for<'c> fn(&'c Client, usize) -> futures::future::BoxFuture<'c, Resu
 
 /// Kills each pair of nodes in turn, has the work done by the others, and starts the pair again.
 async fn on_cluster_of(copies: &str, work: Work) -> Result<String> {
-    let directory = tempfile::TempDir::with_prefix("meridian-losses-")?;
-    let arguments = ["--replication-factor", copies].map(str::to_owned);
-    let config =
-        ClusterConfig { nodes: NODES, arguments: arguments.into(), ..ClusterConfig::in_directory(directory.path())? };
-    let mut cluster = Cluster::start(config).await?;
-    let result = every_pairing(&mut cluster, work).await;
-    if result.is_err() {
-        cluster.print_logs();
-    }
-    result
+    let start = async |config| {
+        let arguments = ["--replication-factor", copies].map(str::to_owned).into();
+        Cluster::start(ClusterConfig { nodes: NODES, arguments, ..config }).await
+    };
+    on_own_cluster("losses", start, async |cluster| every_pairing(cluster, work).await).await
 }
 
 async fn every_pairing(cluster: &mut Cluster, work: Work) -> Result<String> {

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::cluster::{Cluster, ClusterConfig};
+use super::on_own_cluster;
+use crate::cluster::Cluster;
 
 /// How soon every range has all its copies, alive.
 const REPLICATED_WITHIN: Duration = Duration::from_secs(20);
@@ -16,13 +17,8 @@ const ROWS: usize = 5_000;
 pub(super) async fn at_once(clusters: usize) -> Result<String> {
     let mut took = Vec::new();
     for (number, splits) in SPLITS.iter().cycle().take(clusters).enumerate() {
-        let directory = tempfile::TempDir::with_prefix("meridian-splits-")?;
-        let cluster = Cluster::found(ClusterConfig::in_directory(directory.path())?).await?;
-        let result = split_one(&cluster, *splits).await;
-        if result.is_err() {
-            cluster.print_logs();
-        }
-        took.push(result.with_context(|| format!("cluster {} with {splits} splits", number + 1))?);
+        let result = on_own_cluster("splits", Cluster::found, async |cluster| split_one(cluster, *splits).await);
+        took.push(result.await.with_context(|| format!("cluster {} with {splits} splits", number + 1))?);
     }
     took.sort();
     let slowest = took.last().context("no cluster was asked for")?.as_millis();

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::Load;
 use crate::checker::Verdict;
-use crate::client::{Client, Database, Failure, Rows, run_anywhere};
+use crate::client::{Client, Database, Failure, Rows, run_all_anywhere, run_anywhere};
 use crate::history::{History, Kind, Recorder};
 
 /// An operation to be done.
@@ -172,33 +172,47 @@ impl<'a> Roaming<'a> {
 /// What the last read of all is called.
 pub(super) const FINAL_READ: &str = "final-read";
 
-/// Who does what is done in the end: no client has this number.
+/// Who does what is done in the end, and those below, where several things are done at once: no client has such a number.
 const FINAL_PROCESS: u64 = u32::MAX as u64;
+
+/// What is read in the end, once all is healed, and the name it is recorded by.
+pub(super) struct FinalRead {
+    pub f: &'static str,
+    pub asked: Value,
+    pub sql: String,
+    pub what: fn(&Rows) -> Value,
+}
 
 /// Reads what is there in the end, once all is healed, and records it.
 pub(super) async fn final_read(database: &dyn Database, recorder: &Recorder, sql: &str, what: fn(&Rows) -> Value) {
-    final_read_as(database, recorder, FINAL_READ, Value::Null, sql, what).await;
+    final_reads(database, recorder, &[FinalRead { f: FINAL_READ, asked: Value::Null, sql: sql.to_owned(), what }])
+        .await;
 }
 
-/// Reads part of what is there in the end, once all is healed, and records it by a name of its own.
-pub(super) async fn final_read_as(
-    database: &dyn Database,
-    recorder: &Recorder,
-    f: &str,
-    asked: Value,
-    sql: &str,
-    what: fn(&Rows) -> Value,
-) {
-    recorder.record(Kind::Invoke, FINAL_PROCESS, f, asked.clone(), None);
-    match run_anywhere(database, sql).await {
-        Ok(rows) => recorder.record(Kind::Ok, FINAL_PROCESS, f, what(&rows), None),
-        Err(failure) => recorder.record(Kind::Fail, FINAL_PROCESS, f, asked, Some(failure.to_string())),
+/// Reads several things of one moment: what nobody knows the outcome of may still be under way, and must not fall between two reads.
+pub(super) async fn final_reads(database: &dyn Database, recorder: &Recorder, reads: &[FinalRead]) {
+    let in_one = ["BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"].into_iter();
+    let statements: Vec<&str> = in_one.chain(reads.iter().map(|read| read.sql.as_str())).chain(["COMMIT"]).collect();
+    let record = |kind: Kind, value: &dyn Fn(usize) -> Value, error: Option<String>| {
+        for (at, process) in (0..reads.len()).zip((0..=FINAL_PROCESS).rev()) {
+            recorder.record(kind, process, reads[at].f, value(at), error.clone());
+        }
+    };
+    record(Kind::Invoke, &|at| reads[at].asked.clone(), None);
+    match run_all_anywhere(database, &statements).await {
+        // The first rows are those of BEGIN.
+        Ok(rows) => record(Kind::Ok, &|at| (reads[at].what)(&rows[at + 1]), None),
+        Err(failure) => record(Kind::Fail, &|at| reads[at].asked.clone(), Some(failure.to_string())),
     }
 }
 
 /// Runs one more statement, once all is healed. It must bear being run twice.
 pub(super) async fn final_statement(database: &dyn Database, recorder: &Recorder, f: &str, sql: &str) {
-    final_read_as(database, recorder, f, Value::from(sql), sql, |_| Value::Null).await;
+    recorder.record(Kind::Invoke, FINAL_PROCESS, f, Value::from(sql), None);
+    match run_anywhere(database, sql).await {
+        Ok(_) => recorder.record(Kind::Ok, FINAL_PROCESS, f, Value::Null, None),
+        Err(failure) => recorder.record(Kind::Fail, FINAL_PROCESS, f, Value::from(sql), Some(failure.to_string())),
+    }
 }
 
 /// What the final read saw; without it a checker cannot tell.

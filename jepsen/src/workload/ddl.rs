@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use clock::Random;
 use serde_json::{Value, json};
 
-use super::clients::{self, Clients, Done, Step, Trouble, number};
+use super::clients::{self, Clients, Done, FinalRead, Step, Trouble, number};
 use super::{Load, Workload};
 use crate::checker::Verdict;
 use crate::client::{Client, Database, Failure, Rows, run_anywhere};
@@ -52,11 +52,15 @@ impl Workload for SchemaChange {
         // One more index, over rows that all kinds of statements left.
         let index = "CREATE INDEX IF NOT EXISTS changing_end ON changing (a)";
         clients::final_statement(database, recorder, "index", index).await;
-        for class in 0..CLASSES {
-            let sql = format!("SELECT a, id FROM changing WHERE a = {class} ORDER BY id");
-            clients::final_read_as(database, recorder, "index-read", json!(class), &sql, everything).await;
-        }
-        clients::final_read(database, recorder, "SELECT * FROM changing ORDER BY id", everything).await;
+        let by_index = (0..CLASSES).map(|class| FinalRead {
+            f: "index-read",
+            asked: json!(class),
+            sql: format!("SELECT a, id FROM changing WHERE a = {class} ORDER BY id"),
+            what: everything,
+        });
+        let all = "SELECT * FROM changing ORDER BY id".to_owned();
+        let all = FinalRead { f: clients::FINAL_READ, asked: Value::Null, sql: all, what: everything };
+        clients::final_reads(database, recorder, &by_index.chain([all]).collect::<Vec<_>>()).await;
     }
 
     fn check(&self, history: &History) -> Verdict {

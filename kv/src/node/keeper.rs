@@ -159,25 +159,27 @@ impl Shared {
         }
     }
 
-    /// A replica that hears nobody may have been removed without being told: the directory knows.
+    /// A replica that hears nobody may have been removed without being told: the directory knows, and of the directory's own range
+    /// the other nodes.
     async fn ask_membership(&self, held: &Held) {
         let own = held.replica.descriptor();
+        let timeout_ms = self.settings.liveness_interval_ms;
         if own.range_id == directory::FIRST_RANGE_ID {
-            if let Some(first) = self.router.first_range() {
+            // Not what this node knows: as long as the leaseholder that it knows answers, that may be as old as its replica.
+            if let Some(first) = self.router.first_range_anew(Duration::from_millis(timeout_ms)).await {
                 self.store.told_of_removal(&first);
             }
             return;
         }
         if own.replicas.is_empty() {
             // It was to be sent its data, and does not know where in the directory it stands.
-            let timeout_ms = self.settings.liveness_interval_ms;
             if let Ok(Some(entry)) = directory::find(&*self.router, own.range_id, timeout_ms).await {
                 self.store.told_of_removal(&entry);
             }
             return;
         }
         let start = keys::meta_scan_start(&own.start);
-        if let Ok(entries) = directory::lookup(&*self.router, start, self.settings.liveness_interval_ms).await {
+        if let Ok(entries) = directory::lookup(&*self.router, start, timeout_ms).await {
             for entry in entries.iter().filter(|entry| entry.range_id == own.range_id) {
                 if entry.generation > own.generation {
                     self.store.told_of_removal(entry);

@@ -113,9 +113,9 @@ async fn everybody_answers(cluster: &SimCluster, database: &dyn Database) -> Res
         Ok(Err(failure)) => return Err(format!("a node refuses once all is healed: {failure}")),
         Ok(Ok(())) => {}
     }
-    while !Sample::take(cluster).is_settled() {
+    while let Some(lagging) = Sample::take(cluster).unsettled() {
         if tokio::time::Instant::now() > end {
-            return Err(in_time("replicas do not catch up"));
+            return Err(in_time(&format!("replicas do not catch up ({lagging})")));
         }
         tokio::time::sleep(LOOK_INTERVAL / 5).await;
     }
