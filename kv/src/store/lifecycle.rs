@@ -243,6 +243,8 @@ impl Store {
         let mut batch = WriteBatch::new();
         snapshot::put_record(replica_id, &descriptor, &mut batch);
         self.writer.write(batch).await?;
+        // Its group's log is synced by itself: after a power loss it would be left over, with nobody to remove it.
+        self.sync_engine().await?;
         self.start_replica(range_id).await.map(|_| ())
     }
 

@@ -102,6 +102,8 @@ impl Runner {
             "outdated" => (KvError::BelowGcThreshold(conflict), false),
             "deadlock" => (KvError::Deadlock(conflict), false),
             "disk_full" => (KvError::DiskFull(ended()), false),
+            // It arrived twice, and the copy that was refused is the one that is answered.
+            "disk_full_for_copy" => (KvError::DiskFull(ended()), true),
             "unavailable" => {
                 let message = "nodes 2, 3 do not answer".into();
                 let lacking = error_detail::Unavailable { range_id: 7, message, missing_nodes: vec![2, 3] };

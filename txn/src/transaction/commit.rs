@@ -177,10 +177,11 @@ impl Transaction {
             let sent = Sent::new(true, header, requests);
             match self.core.send(sent.header.clone(), sent.requests.clone()).await {
                 Err(KvError::NotOnePhase(_)) => return Ok(None),
-                answer => match self.after_commit_request(answer, sent).await? {
-                    Ok(committed) => return Ok(Some(committed)),
-                    Err(refused) => Box::pin(self.recover(refused, moves, &mut attempts)).await?,
-                },
+                answer => {
+                    if let Some(committed) = self.after_commit_request(answer, sent, moves, &mut attempts).await? {
+                        return Ok(Some(committed));
+                    }
+                }
             }
         }
         Ok(None)
@@ -207,30 +208,37 @@ impl Transaction {
             };
             let sent = Sent::new(false, header, requests);
             let answer = self.core.send(sent.header.clone(), sent.requests.clone()).await;
-            match self.after_commit_request(answer, sent).await? {
-                Ok(committed) => return Ok(committed),
-                Err(refused) => Box::pin(self.recover(refused, moves, &mut attempts)).await?,
+            if let Some(committed) = self.after_commit_request(answer, sent, moves, &mut attempts).await? {
+                return Ok(committed);
             }
         }
     }
 
-    /// Reads the answer to a request that may have committed. The inner error is a refusal: it certainly has not.
+    /// Reads the answer to a request that may have committed. `None`: it has not, and may be sent anew.
     async fn after_commit_request(
         &self,
         answer: Result<BatchResponse, KvError>,
         sent: Sent,
-    ) -> Result<Result<Committed, KvError>, Error> {
-        match answer {
-            Ok(response) => self.read_ending(&response).map(Ok),
-            Err(KvError::AlreadyCommitted(detail)) => Ok(Ok(Committed::already(detail.actual, sent.one_phase))),
-            Err(KvError::Ambiguous(detail)) if mutation::is(Mutant::LostAnswerIsFailure) => {
-                Ok(Err(KvError::TxnAborted(detail)))
+        moves: u64,
+        attempts: &mut Attempts,
+    ) -> Result<Option<Committed>, Error> {
+        let refused = match answer {
+            Ok(response) => return self.read_ending(&response).map(Some),
+            Err(KvError::AlreadyCommitted(detail)) => {
+                return Ok(Some(Committed::already(detail.actual, sent.one_phase)));
             }
+            Err(KvError::Ambiguous(detail)) if mutation::is(Mutant::LostAnswerIsFailure) => KvError::TxnAborted(detail),
             Err(KvError::Ambiguous(detail)) => {
                 tracing::debug!(reason = detail.message, "the answer to a commit was lost");
-                Box::pin(self.settle(sent, detail.message)).await.map(Ok)
+                return Box::pin(self.settle(sent, detail.message)).await.map(Some);
             }
-            Err(refused) => Ok(Err(refused)),
+            Err(refused) => refused,
+        };
+        let is_unread = settle::is_unread(&refused);
+        match Box::pin(self.recover(refused, moves, attempts)).await {
+            Ok(()) => Ok(None),
+            Err(error) if is_unread => Box::pin(self.settle_refused(&sent, error)).await.map(Some),
+            Err(error) => Err(error),
         }
     }
 

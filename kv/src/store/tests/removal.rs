@@ -194,3 +194,17 @@ fn what_a_split_leaves_over_is_cleared_after_a_crash_too() {
         });
     }
 }
+
+/// What a replica votes and appends is synced as it is said: were its record not, a power loss would leave a log without a replica.
+#[test]
+fn a_replica_that_a_message_brings_into_being_outlives_a_power_loss() {
+    simulate(async {
+        let engine = Arc::new(MemoryEngine::new());
+        let store = open(engine.clone()).await;
+        store.work(Work::Wanted { range_id: 2, replica_id: 4 }).await.expect("it starts");
+        assert!(store.held(2).is_some());
+        let found = Arc::new(engine.crash(0));
+        let replica = open(found).await.held(2).map(|held| held.replica.replica_id());
+        assert_eq!(replica, Some(4));
+    });
+}

@@ -1,13 +1,15 @@
-//! A commit whose answer was lost: asked again until it is known what became of it.
+//! A commit whose answer was lost, or says nothing of it: asked again until it is known what became of it.
 //!
 //! ```text
+//!   refused unread: roll back, as below
 //!   send it again ─┬─ committed, or committed already ─▶ committed
 //!                  ├─ no answer ─▶ again, until the bound ─▶ Ambiguous (40003)
 //!                  └─ refused ─▶ that proves nothing about the first attempt: roll back ─┬─ rolled back ─▶ the refusal stands
 //!                                                                                       └─ committed already ─▶ committed
 //! ```
 //!
-//! A rollback that was recorded is the proof that no earlier attempt can commit any more; one that is refused because the record
+//! A request may arrive twice. One that is refused before it is evaluated, for a full disk say, does not tell what its twin came to, or
+//! will: that one may not have met the obstacle. A rollback that was recorded is the proof that no earlier attempt can commit any more; one that is refused because the record
 //! says committed is the proof that one has.
 
 use std::time::Duration;
@@ -50,36 +52,58 @@ impl Transaction {
                     return Ok(Committed::already(detail.actual, one_phase));
                 }
                 Err(error) if proves_nothing(&error) => {}
-                Err(refused) => return self.prove_rolled_back(one_phase, &header, refused).await,
+                Err(refused) => {
+                    return match self.roll_back(one_phase, &header).await {
+                        Some(committed) => Ok(committed),
+                        None => Err(match refused {
+                            KvError::NotOnePhase(_) => Error::Retry(Box::new(Conflict::unclear(&refused))),
+                            other => Error::from(other).in_the_present(),
+                        }),
+                    };
+                }
             }
         }
     }
 
-    async fn prove_rolled_back(
-        &self,
-        one_phase: bool,
-        header: &BatchHeader,
-        refused: KvError,
-    ) -> Result<Committed, Error> {
+    /// Sees to it that a commit that was refused unread stays refused.
+    ///
+    /// # Errors
+    /// The refusal, once it is certain; [`Error::Ambiguous`] when it is not within the bound.
+    pub(super) async fn settle_refused(&self, sent: &Sent, refused: Error) -> Result<Committed, Error> {
+        let bound = self.core.settings.ambiguous_commit_bound;
+        match tokio::time::timeout(bound, self.roll_back(sent.one_phase, &sent.header)).await {
+            Ok(Some(committed)) => Ok(committed),
+            Ok(None) => Err(refused),
+            Err(_) => Err(Error::Ambiguous(format!("{refused}; nobody could say within {bound:?} what became of it"))),
+        }
+    }
+
+    /// Records that the transaction is rolled back, however long that takes; or tells how it had committed.
+    async fn roll_back(&self, one_phase: bool, header: &BatchHeader) -> Option<Committed> {
         let mut pause = FIRST_PAUSE;
         loop {
             let intents = self.state.lock().intents.to_sorted();
             let end = EndTxn { intents, ..EndTxn::default() };
             match self.core.send(header.clone(), vec![RequestKind::EndTxn(end).into()]).await {
-                Ok(_) => {
-                    return Err(match refused {
-                        KvError::NotOnePhase(_) => Error::Retry(Box::new(Conflict::unclear(&refused))),
-                        other => Error::from(other).in_the_present(),
-                    });
-                }
-                Err(KvError::AlreadyCommitted(detail)) => {
-                    return Ok(Committed::already(detail.actual, one_phase));
-                }
+                Ok(_) => return None,
+                Err(KvError::AlreadyCommitted(detail)) => return Some(Committed::already(detail.actual, one_phase)),
                 Err(_) => tokio::time::sleep(pause).await,
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
+}
+
+/// Whether a commit was refused before it was evaluated, by a range that serves: a copy of it may fare otherwise.
+pub(super) fn is_unread(error: &KvError) -> bool {
+    matches!(
+        error,
+        KvError::DiskFull(_)
+            | KvError::Deadlock(_)
+            | KvError::LockUnavailable(_)
+            | KvError::BelowGcThreshold(_)
+            | KvError::Invalid(_)
+    )
 }
 
 fn proves_nothing(error: &KvError) -> bool {
