@@ -90,7 +90,7 @@ impl Keeper {
         self.state.lock().tended.remove(&range_id);
     }
 
-    /// Whether it is time for a replica that does not lead to ask after its membership: soon after its start, then
+    /// Whether it is time for a replica that no quorum follows to ask after its membership: soon after its start, then
     /// ever more rarely. A replica cannot tell a leader that fell silent from one that has nothing to say to it.
     fn take_asking(&self, range_id: u64, now: Timestamp, patience: Duration) -> bool {
         let mut state = self.state.lock();
@@ -153,14 +153,16 @@ impl Shared {
     fn look_after_membership(self: &Arc<Self>, range_id: u64, now: Timestamp) {
         let Some(held) = self.store.held(range_id) else { return };
         let patience = Duration::from_millis(self.settings.replica_silent_after_ms);
-        if held.group.leader_term().is_none() && self.keeper.take_asking(range_id, now, patience) {
+        // One that leads in its own eyes only was perhaps removed by what it could not see committed.
+        let leads = held.group.leader_term().is_some() && held.group.heard_quorum_within(patience);
+        if !leads && self.keeper.take_asking(range_id, now, patience) {
             let shared = self.clone();
             self.tasks.spawn("membership", async move { shared.ask_membership(&held).await });
         }
     }
 
-    /// A replica that hears nobody may have been removed without being told: the directory knows, and of the directory's own range
-    /// the other nodes.
+    /// A replica that hears nobody, or leads nobody, may have been removed without being told: the directory knows, and of the
+    /// directory's own range the other nodes.
     async fn ask_membership(&self, held: &Held) {
         let own = held.replica.descriptor();
         let timeout_ms = self.settings.liveness_interval_ms;
