@@ -55,6 +55,8 @@ pub(super) enum Kind {
     Quantified(Comparison, bool, bool),
     /// A number's bytes without its display scale: equal for equal numbers.
     NumericKey,
+    /// The bytes of an index key: equal for equal values, and in their order.
+    ValueKey,
     /// The first that is not NULL.
     Coalesce,
     /// NULL if both are equal, else the first.
@@ -163,6 +165,7 @@ impl Kind {
                 format!("{} {}{suffix}", comparison.symbol(), if all { ALL } else { ANY })
             }
             Kind::NumericKey => "key".to_owned(),
+            Kind::ValueKey => "value key".to_owned(),
             Kind::Coalesce => "coalesce".to_owned(),
             Kind::NullIf => "nullif".to_owned(),
             Kind::Between => BETWEEN.to_owned(),
@@ -276,7 +279,7 @@ impl ScalarUDFImpl for Call {
             Kind::Compare(_) | Kind::Between => arrow::field(&self.name, PgType::Bool, -1, nullable),
             Kind::Quantified(..) => arrow::field(&self.name, PgType::Bool, -1, true),
             Kind::Distinct(_) => arrow::field(&self.name, PgType::Bool, -1, false),
-            Kind::NumericKey => Field::new(&self.name, DataType::Binary, nullable),
+            Kind::NumericKey | Kind::ValueKey => Field::new(&self.name, DataType::Binary, nullable),
             Kind::Coalesce | Kind::Extreme(_) => {
                 let nullable = args.arg_fields.iter().all(|field| field.is_nullable());
                 arrow::field(&self.name, self.meeting(&args)?, -1, nullable)
@@ -391,6 +394,9 @@ impl Call {
         if self.kind == Kind::NumericKey {
             return compute::numeric_keys(&columns[0].array);
         }
+        if self.kind == Kind::ValueKey {
+            return compute::value_keys(&columns[0], rows);
+        }
         let (result, _) = type_of(field);
         let mut builder = DatumBuilder::new(result, rows);
         for row in 0..rows {
@@ -435,7 +441,7 @@ impl Call {
                 let equal = types::compare_sql(&first, &second(1)?).is_some_and(std::cmp::Ordering::is_eq);
                 Ok(if equal { Datum::Null } else { first })
             }
-            Kind::NumericKey | Kind::Coalesce | Kind::Extreme(_) => Ok(Datum::Null),
+            Kind::NumericKey | Kind::ValueKey | Kind::Coalesce | Kind::Extreme(_) => Ok(Datum::Null),
         };
         value.map_err(external)
     }

@@ -4,6 +4,7 @@
 //!   every rule: at each node of the plan     told to stop?
 //!   order of joins, of more than so many     they are joined as they are written; conditions go down to them all the same
 //!   conditions on totals                     they stay above them
+//!   aggregates of distinct values            the aggregate tells them apart, where what is held of them does not
 //! ```
 //!
 //! A rule that works through a plan by itself looks once, before it begins: of these, those whose time grows faster than with the square
@@ -17,14 +18,17 @@ use std::sync::Arc;
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::optimizer::{ApplyOrder, Optimizer, OptimizerConfig, OptimizerRule};
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_optimizer::{PhysicalOptimizerContext, PhysicalOptimizerRule};
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::errors::external;
+use crate::arrow::type_of;
 use crate::interrupt;
+use crate::rowcodec::key_keeps_value;
+use crate::types::PgType;
 
 /// The most joins that are put in another order than the one they are written in.
 const ORDERED_JOINS_MAX: usize = 24;
@@ -36,6 +40,7 @@ pub(super) fn logical() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
             // It looks at all pairs of all joins below each join.
             "eliminate_cross_join" => has_many_joins,
             "push_down_filter" => filters_totals,
+            "single_distinct_aggregation_to_group_by" => is_distinct_by_value,
             _ => |_| Ok(false),
         };
         Arc::new(Watched { rule, leaves })
@@ -97,6 +102,21 @@ fn filters_totals(plan: &LogicalPlan) -> Result<bool> {
     let LogicalPlan::Aggregate(aggregate) = &*filter.input else { return Ok(false) };
     let sets = |expr: &Expr| matches!(expr, Expr::GroupingSet(_));
     Ok(aggregate.group_expr.is_empty() || aggregate.group_expr.iter().any(sets))
+}
+
+/// Whether a plan aggregates distinct values that are not told apart by what the library holds of them: it would group by that.
+fn is_distinct_by_value(plan: &LogicalPlan) -> Result<bool> {
+    let LogicalPlan::Aggregate(aggregate) = plan else { return Ok(false) };
+    let schema = aggregate.input.schema();
+    let is_by_value = |expr: &Expr| match expr.clone().unalias() {
+        Expr::AggregateFunction(function) if function.params.distinct => {
+            let fields = function.params.args.iter().map(|arg| arg.to_field(schema).map(|(_, field)| field));
+            let types: Result<Vec<PgType>> = fields.map(|field| field.map(|field| type_of(&field).0)).collect();
+            types.map(|types| types.into_iter().any(|ty| !key_keeps_value(ty)))
+        }
+        _ => Ok(false),
+    };
+    aggregate.aggr_expr.iter().try_fold(false, |found, expr| Ok(found || is_by_value(expr)?))
 }
 
 /// Stands for a rule.

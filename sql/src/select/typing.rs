@@ -10,6 +10,7 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator};
 
+mod alike;
 mod union;
 mod window;
 
@@ -37,11 +38,11 @@ pub(super) fn settle_plan(operators: &Operators, plan: LogicalPlan) -> Result<Lo
             let settled = settle(operators, expr, &schema)?;
             Ok(settled.update_data(|expr| name.restore(expr)))
         })?;
-        if !changed.transformed {
-            return Ok(changed);
-        }
-        let plan = changed.data.recompute_schema()?;
-        let plan = if let LogicalPlan::Window(window) = plan { window::without_twins(window)? } else { plan };
+        let plan = if changed.transformed { changed.data.recompute_schema()? } else { changed.data };
+        let plan = match plan {
+            LogicalPlan::Window(window) if changed.transformed => window::without_twins(window)?,
+            other => alike::by_value(operators, other)?,
+        };
         Ok(Transformed::yes(plan))
     })?;
     Ok(settled.data)
@@ -116,7 +117,7 @@ fn settle_one(operators: &Operators, expr: Expr, schema: &DFSchema) -> Result<Tr
         Expr::ScalarFunction(function) => call(operators, function, schema)?,
         Expr::WindowFunction(mut window) => Transformed::yes({
             window::count_peers(&mut window.params.window_frame);
-            Expr::WindowFunction(window)
+            Expr::WindowFunction(Box::new(alike::window(operators, *window, schema)))
         }),
         Expr::Like(Like { negated, expr, pattern, escape_char, case_insensitive }) => {
             let expr = Box::new(operators.settle(*expr, PgType::Text)?);

@@ -8,9 +8,12 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::Result;
 use datafusion::error::DataFusionError;
 
-use super::Comparison;
+use super::super::errors::external;
+use super::{Column, Comparison};
 use crate::arrow::SCALE_BYTES;
 use crate::error::SqlError;
+use crate::interrupt;
+use crate::rowcodec::{KeyColumn, encode_key};
 use crate::types::{self, BinaryOperator, Datum, TypeSettings, add_interval_in_zone};
 
 /// Arithmetic, with days and months added to an instant counted in the session's zone.
@@ -54,6 +57,25 @@ pub(super) fn numeric_keys(numbers: &ArrayRef) -> Result<ArrayRef> {
         }
         DataType::Null => (0..numbers.len()).for_each(|_| builder.append_null()),
         other => return Err(DataFusionError::Internal(format!("{other} is not how numbers are kept"))),
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+/// Values' index keys; NULL for NULL.
+pub(super) fn value_keys(values: &Column, rows: usize) -> Result<ArrayRef> {
+    let column = KeyColumn::ascending(values.ty);
+    let mut builder = BinaryBuilder::with_capacity(rows, rows * 12);
+    let mut key = Vec::new();
+    for row in 0..rows {
+        interrupt::check().map_err(external)?;
+        match values.get(row)? {
+            Datum::Null => builder.append_null(),
+            datum => {
+                key.clear();
+                encode_key(&mut key, &datum, &column);
+                builder.append_value(&key);
+            }
+        }
     }
     Ok(Arc::new(builder.finish()))
 }
