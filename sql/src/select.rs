@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Types travel as Arrow types with metadata ([`crate::arrow`]). Operators, casts and the aggregates whose results PostgreSQL
-//! types otherwise are functions of ours; comparisons, joins, sorting, grouping and windows are the library's.
+//! types otherwise are functions of ours; comparisons, joins, sorting, grouping and windows are the library's, on keys where one
+//! value may be held in several ways ([`typing`]).
 //!
 //! Invariants:
 //! - `plan_holds_no_transaction`: a plan may be executed any number of times, side by side.

@@ -23,10 +23,10 @@ use datafusion::logical_expr::utils::grouping_set_to_exprlist;
 use datafusion::logical_expr::{
     Aggregate, Distinct, DistinctOn, Expr, GroupingSet, Join, LogicalPlan, Projection, WindowFrameUnits, when,
 };
-use datafusion::scalar::ScalarValue;
 
 use super::super::calls::Kind;
 use super::super::operators::{Known, Operators};
+use super::window::is_whole;
 use crate::functions::aggregate;
 use crate::rowcodec::{is_key_type, key_keeps_value};
 use crate::types::PgType;
@@ -229,20 +229,12 @@ pub(super) fn window(operators: &Operators, mut window: WindowFunction, schema: 
         }
     }
     // A frame that counts from the value needs the value.
-    if params.window_frame.units != WindowFrameUnits::Range || is_whole(&window) {
-        for sort in &mut window.params.order_by {
+    if params.window_frame.units != WindowFrameUnits::Range || is_whole(&params.window_frame) {
+        for sort in &mut params.order_by {
             if let Some(key) = key(operators, &sort.expr, schema, Alike::Sorted) {
                 sort.expr = key;
             }
         }
     }
     window
-}
-
-fn is_whole(window: &WindowFunction) -> bool {
-    use datafusion::logical_expr::WindowFrameBound::{Following, Preceding};
-    let unbounded = |offset: &ScalarValue| offset.is_null();
-    let frame = &window.params.window_frame;
-    matches!(&frame.start_bound, Preceding(offset) if unbounded(offset))
-        && matches!(&frame.end_bound, Following(offset) if unbounded(offset))
 }

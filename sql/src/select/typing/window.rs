@@ -38,10 +38,6 @@ pub(super) fn count_peers(frame: &mut WindowFrame) {
         WindowFrameBound::CurrentRow => true,
         WindowFrameBound::Preceding(offset) | WindowFrameBound::Following(offset) => offset.is_null(),
     };
-    let is_whole = |frame: &WindowFrame| {
-        matches!(frame.start_bound, WindowFrameBound::Preceding(_))
-            && matches!(frame.end_bound, WindowFrameBound::Following(_))
-    };
     if frame.units == WindowFrameUnits::Range
         && plain(&frame.start_bound)
         && plain(&frame.end_bound)
@@ -59,4 +55,10 @@ pub(super) fn count_peers(frame: &mut WindowFrame) {
         };
         *frame = WindowFrame::new_bounds(WindowFrameUnits::Groups, start, end);
     }
+}
+
+/// Whether a frame is all of its partition.
+pub(super) fn is_whole(frame: &WindowFrame) -> bool {
+    matches!(&frame.start_bound, WindowFrameBound::Preceding(offset) if offset.is_null())
+        && matches!(&frame.end_bound, WindowFrameBound::Following(offset) if offset.is_null())
 }
