@@ -13,7 +13,7 @@
 //! | write-skew | G2 | G2 | nothing |
 //! | monotonic | a number given twice | a number given twice | nothing |
 //! | comments, long-fork, scan | what is seen by several statements is of several moments | nothing | nothing |
-//! | counter, ddl, sequential, set | nothing: each statement stands by itself | nothing | nothing |
+//! | counter, ddl, sequential, set, triples | nothing: each statement stands by itself, or is not undone by half | nothing | nothing |
 //!
 //! What *must* be found decides the exit status, as does what must not.
 

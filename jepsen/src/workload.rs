@@ -13,6 +13,7 @@
 //! | [`sequential`] | write keys one after the other | who sees a later one sees the earlier ones |
 //! | [`set`] | insert rows | every acknowledged row is there at the end once, and none that failed |
 //! | [`transactions`] | append to lists or write registers, and read them | strict serializability, by cycles of dependencies |
+//! | [`triples`] | insert a row into each of three tables in a transaction | acknowledged ones are read at once, and at the end in all tables or none |
 //! | [`write_skew`] | insert a row if there is none | of two, one does |
 //!
 //! ```text
@@ -35,6 +36,7 @@ pub mod scan;
 pub mod sequential;
 pub mod set;
 pub mod transactions;
+pub mod triples;
 pub mod write_skew;
 
 use std::time::Duration;
@@ -95,6 +97,7 @@ const REGISTRY: &[(&str, fn() -> Box<dyn Workload>)] = &[
     ("scan", || Box::new(scan::Scan::default())),
     ("sequential", || Box::new(sequential::Sequential::default())),
     ("set", || Box::new(set::Set)),
+    ("triples", || Box::new(triples::Triples)),
     ("write-skew", || Box::new(write_skew::WriteSkew)),
 ];
 

@@ -13,6 +13,7 @@
 mod harm;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -145,6 +146,8 @@ struct Slot {
     strike: Option<Strike>,
     /// Its data disk is full, and stays so.
     is_full_for_good: bool,
+    /// The transactions that it coordinates send no heartbeats.
+    is_starved: Arc<AtomicBool>,
 }
 
 /// What a process leaves behind.
@@ -224,6 +227,7 @@ impl SimCluster {
             is_clock_wrong: false,
             strike: None,
             is_full_for_good: false,
+            is_starved: Arc::default(),
         });
         self.shared.database.add_node();
         index
@@ -255,6 +259,7 @@ impl SimCluster {
                 random: self.shared.random.fork(&format!("node {index} life {}", slot.lives)),
                 network: self.shared.network.clone(),
                 settings: self.shared.settings.clone(),
+                is_starved: slot.is_starved.clone(),
             };
             if let Some(strike) = slot.strike {
                 self.arm(index, slot.lives, &slot.engine, &slot.gate, strike);

@@ -64,6 +64,7 @@ pub fn heal(cluster: &SimCluster) {
         }
         cluster.resume(index);
         cluster.set_strike(index, None);
+        cluster.set_starved(index, false);
         cluster.set_log_faults(index, SimFaults::default());
         clear_data_faults(cluster, index);
     }
@@ -143,6 +144,7 @@ fn begin_fault(cluster: &SimCluster, planned: &Planned) {
             cluster.set_log_faults(*node, full.clone());
             cluster.set_data_faults(*node, full);
         }
+        Fault::Starved(node) => cluster.set_starved(*node, true),
         Fault::Split(choice) => split(cluster, *choice),
         Fault::TransferLease(which, to) => transfer_lease(cluster, *which, *to),
         Fault::AddNode => {
@@ -174,6 +176,7 @@ fn end_fault(cluster: &SimCluster, planned: &Planned) {
             cluster.set_strike(*node, None);
             restart(cluster, *node);
         }
+        Fault::Starved(node) => cluster.set_starved(*node, false),
         Fault::Returning(node, other) => {
             cluster.change_links(|links| links.end(planned.number));
             restart(cluster, *node);

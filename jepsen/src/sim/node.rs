@@ -1,9 +1,12 @@
 //! One life of a simulated node: everything from SQL down to the log, put together as in production.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
+use async_trait::async_trait;
 use clock::{Hlc, Random, SimulatedTime, Tasks};
+use kv::api::{BatchRequest, BatchResponse, KvError, Request, RequestKind, Sender};
 use kv::engine::MemoryEngine;
 use kv::node::{Begin, Node, NodeConfig};
 use pgwire_server::node::cluster_view;
@@ -36,6 +39,26 @@ pub(super) struct Parts {
     pub random: Random,
     pub network: SimNetwork,
     pub settings: SimSettings,
+    /// Whether no heartbeats of transactions are sent.
+    pub is_starved: Arc<AtomicBool>,
+}
+
+/// Sends what a node's coordinators send, but for heartbeats while these are starved.
+struct Coordinators {
+    sender: Arc<dyn Sender>,
+    is_starved: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Sender for Coordinators {
+    async fn send(&self, batch: BatchRequest) -> Result<BatchResponse, KvError> {
+        let is_heartbeat = |request: &Request| matches!(request.kind, Some(RequestKind::HeartbeatTxn(_)));
+        if self.is_starved.load(Ordering::Relaxed) && batch.requests.iter().all(is_heartbeat) {
+            // The coordinator gives it up after a while.
+            return std::future::pending().await;
+        }
+        self.sender.send(batch).await
+    }
 }
 
 pub(super) fn address(index: usize) -> String {
@@ -80,7 +103,8 @@ pub(super) async fn start_sql(parts: &Parts, node: &Arc<Node>) -> Result<SqlNode
     let transactions = parts.random.fork("transactions");
     let hlc = node.hlc().clone();
     let (tasks, settings) = (parts.tasks.clone(), parts.settings.transactions.clone());
-    let database = txn::Database::new(node.sender(), hlc, tasks, transactions, node.node_id(), settings);
+    let sender = Arc::new(Coordinators { sender: node.sender(), is_starved: parts.is_starved.clone() });
+    let database = txn::Database::new(sender, hlc, tasks, transactions, node.node_id(), settings);
     loop {
         let sql = SqlNode::start(SqlNodeConfig {
             database: database.clone(),

@@ -98,6 +98,8 @@ pub enum Fault {
     Unheard(usize, bool),
     /// A node is being decommissioned, and recommissioned at the end; where there is none to spare, another one joins first.
     Decommission(usize),
+    /// The transactions that a node coordinates send no heartbeats, as if who sends them got no processor time.
+    Starved(usize),
 }
 
 /// Kinds, to draw a subset of.

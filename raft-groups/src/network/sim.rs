@@ -9,7 +9,9 @@
 //! link's delay is an interval. An [`Observer`] sees every message leave, arrive and get lost.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -243,6 +245,20 @@ impl Shared {
         state.addresses.values().any(|other| Arc::ptr_eq(other, endpoint))
     }
 
+    /// Polls what a node does for another for as long as its process lives: it ends with it, as all of its own tasks do.
+    async fn while_connected(
+        &self,
+        node: &Arc<Endpoint>,
+        handling: impl Future<Output = Result<Bytes, String>>,
+    ) -> Result<Bytes, String> {
+        let mut handling = std::pin::pin!(handling);
+        std::future::poll_fn(|context| match self.is_connected(node) {
+            true => handling.as_mut().poll(context),
+            false => Poll::Ready(Err("its process has ended".to_owned())),
+        })
+        .await
+    }
+
     fn show(&self, message: &Message<'_>, stage: Stage) {
         let observer = self.state.lock().observer.clone();
         let Some(observer) = observer else { return };
@@ -349,8 +365,8 @@ impl SimTransport {
             }
             let (sender, receiver) = (from.identity().node, to.identity().node);
             let answer = match to.absorb(sender, timestamp) {
-                Ok(()) => to
-                    .handle(sender, class, body.clone())
+                Ok(()) => shared
+                    .while_connected(&to, to.handle(sender, class, body.clone()))
                     .await
                     .map_err(|reason| NetworkError::Refused { node: receiver, reason }),
                 Err(error @ NetworkError::Clock { .. }) => {

@@ -101,6 +101,7 @@ impl Runner {
             "uncertain" => (KvError::Uncertain(conflict), false),
             "outdated" => (KvError::BelowGcThreshold(conflict), false),
             "deadlock" => (KvError::Deadlock(conflict), false),
+            "forgotten" => (KvError::Forgotten(ended()), false),
             "disk_full" => (KvError::DiskFull(ended()), false),
             // It arrived twice, and the copy that was refused is the one that is answered.
             "disk_full_for_copy" => (KvError::DiskFull(ended()), true),

@@ -1,5 +1,7 @@
 //! What can be done to the nodes of a cluster while they run, and undone.
 
+use std::sync::atomic::Ordering;
+
 use clock::ClockFault;
 use raft_groups::disk::{SimDir, SimFaults};
 
@@ -113,6 +115,11 @@ impl SimCluster {
     /// Whether a node's data disk stays full.
     pub fn is_full_for_good(&self, index: usize) -> bool {
         self.shared.slots.lock()[index].is_full_for_good
+    }
+
+    /// The transactions that a node coordinates send no heartbeats from now on, or do again.
+    pub fn set_starved(&self, index: usize, is_starved: bool) {
+        self.shared.slots.lock()[index].is_starved.store(is_starved, Ordering::Relaxed);
     }
 
     /// Sets what goes wrong with the disk under a node's log.

@@ -21,12 +21,21 @@ const COUNT_MAX: u64 = 4;
 /// How long a node may stand still, or be gone, beyond what common faults do, in milliseconds.
 const LONG_MS: (u64, u64) = (4_000, 9_000);
 
+/// How many runs have starved coordinators.
+const STARVED: f64 = 0.12;
+
 /// How long a node is gone, comes back, and another one is gone.
 pub(super) const RETURNING_HOLD: Duration = Duration::from_secs(14);
 
 /// Whether a run has nodes gone for so long that others take their place: they are taken for dead sooner than usual then.
 pub fn has_returning(seed: u64, nodes: usize) -> bool {
     nodes >= 4 && Random::from_seed(seed).fork("returning").chance(0.35)
+}
+
+/// Whether a run has coordinators that send no heartbeats while their clients take their time: records are kept for less than usual
+/// then, so that transactions are taken for dead, and that is forgotten, while they go on.
+pub fn has_starved(seed: u64) -> bool {
+    Random::from_seed(seed).fork("coordinators without heartbeats").chance(STARVED)
 }
 
 /// Those of a run. `is_copy_lost`: a node is lost for good in it.
@@ -65,6 +74,12 @@ pub(super) fn draw(seed: u64, nodes: usize, duration: Duration, number: usize, i
     if random.chance(0.25) {
         let (at, hold) = (milliseconds(&random, 500, 12_000), milliseconds(&random, 2_000, 12_000));
         add(at, hold, Fault::Decommission(below(&random, nodes)));
+    }
+    if has_starved(seed) {
+        let random = Random::from_seed(seed).fork("who starves");
+        for node in 0..nodes {
+            add(milliseconds(&random, 0, 5_000), milliseconds(&random, 6_000, 14_000), Fault::Starved(node));
+        }
     }
     plan
 }

@@ -6,7 +6,7 @@ use clock::Random;
 
 use super::RunOptions;
 use crate::sim::cluster::SimSettings;
-use crate::sim::plan::harsh::has_returning;
+use crate::sim::plan::harsh::{has_returning, has_starved};
 use crate::sim::plan::{self, Founding, Planned};
 
 /// When a node is taken for dead, at the latest, where that happens within a run, in milliseconds.
@@ -152,5 +152,12 @@ fn make_smaller(options: &RunOptions, settings: &mut SimSettings) {
     if has_returning(options.seed, settings.nodes) {
         settings.kv.node_suspect_after_ms = 1_800;
         settings.kv.node_dead_after_ms = dead_after_ms;
+    }
+    if has_starved(options.seed) {
+        let starved = Random::from_seed(options.seed).fork("beside the starved");
+        settings.transactions.write_buffer_bytes = 0;
+        settings.kv.gc_interval_ms = 250;
+        settings.kv.record_retention_ms = starved.range(500, 1_500);
+        settings.thinking = Duration::from_millis(starved.range(10, 200));
     }
 }
