@@ -29,5 +29,5 @@ pub use kernel::{Adjtimex, KernelClock, KernelReading, KernelTime};
 pub use peers::{Comparison, PeerClocks};
 pub use random::Random;
 pub use source::{ClockFault, Disagreement, SimulatedTime, SystemTime, TimeSource};
-pub use tasks::{Gate, Tasks, wait_for};
+pub use tasks::{Gate, Tasks, TimeSlice, wait_for};
 pub use timestamp::Timestamp;

@@ -9,6 +9,7 @@
 //! anything, any more; none can be started in it. That is what lets a node stop for good inside a process that goes on.
 
 mod gate;
+mod slice;
 mod wait;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle};
 
 pub use gate::Gate;
+pub use slice::TimeSlice;
 pub use wait::wait_for;
 
 /// Starts tasks on one runtime.

@@ -29,7 +29,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use clock::Tasks;
+use clock::{Tasks, TimeSlice};
 use futures::FutureExt;
 use pgwire::messages::response::{ReadyForQuery, TransactionStatus as WireStatus};
 use pgwire::messages::startup::ParameterStatus;
@@ -160,7 +160,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     async fn run(&mut self) -> Result<(), WireError> {
         startup::welcome(&mut self.framed, &self.session, self.key);
         self.ready().await?;
+        let mut slice = TimeSlice::begin();
         while let Some(message) = self.next_message().await? {
+            // However many messages a client sends ahead.
+            slice.give_way().await;
             if message == Frontend::Terminate {
                 return Ok(());
             }

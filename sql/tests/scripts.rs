@@ -205,7 +205,9 @@ async fn simple_query(session: &mut Session, text: &str, copying: &mut Option<Co
                 }
                 Outcome::CopyOut { mut data, .. } => {
                     while let Some(chunk) = data.next().await? {
-                        out.push_str(&String::from_utf8_lossy(&chunk.data));
+                        for line in chunk.lines {
+                            out.push_str(&String::from_utf8_lossy(&line));
+                        }
                     }
                 }
             }

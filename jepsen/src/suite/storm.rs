@@ -23,6 +23,10 @@ use crate::cluster::Cluster;
 /// How long it lasts, and how many at once.
 const STORM: Duration = Duration::from_secs(30);
 const CLIENTS: usize = 4;
+/// How large a statement is at most, in what it counts.
+const MOST: u64 = 1 << 10;
+/// How often as much as a statement may write is written before, and given up: some hundred megabytes.
+const CACHES_FILLED: usize = 3;
 /// Clients that wait meanwhile.
 const CROWD: usize = 100;
 /// What a statement may take, and how soon after that it must have been stopped.
@@ -80,7 +84,7 @@ async fn gather(cluster: &Cluster) -> Result<Vec<Client>> {
     Ok(crowd)
 }
 
-/// What a process takes anyway once it has been used: a statement of each kind, small.
+/// What a process takes anyway once it has been used: a statement of each kind, small, and as much data as fills its caches.
 async fn warm_up(cluster: &Cluster, random: &Random) -> Result<()> {
     let client = cluster.connect(0).await?;
     client.batch_execute("DROP TABLE IF EXISTS storm; CREATE TABLE storm (n int PRIMARY KEY, s text)").await?;
@@ -88,6 +92,9 @@ async fn warm_up(cluster: &Cluster, random: &Random) -> Result<()> {
     for kind in KINDS {
         let _ = client.simple_query(&kind(3, random)).await;
         let _ = client.simple_query("ROLLBACK; DEALLOCATE ALL").await;
+    }
+    for _ in 0..CACHES_FILLED {
+        let _ = copy_in(&client, MOST).await;
     }
     client.simple_query("SELECT 1").await.context("service before the storm")?;
     Ok(())
@@ -99,7 +106,7 @@ async fn storm(cluster: &Cluster, random: Random, end: Instant) -> Result<(u64, 
     client.batch_execute(&format!("SET statement_timeout = {}", LIMIT.as_millis())).await?;
     let (mut answered, mut refused) = (0, 0);
     while Instant::now() < end {
-        let size = 1 << random.range(2, 11);
+        let size = 1 << random.range(2, u64::from(MOST.ilog2()) + 1);
         let answer = match random.range(0, KINDS.len() as u64 + 2) as usize {
             number if number < KINDS.len() => {
                 let sql = KINDS[number](size, &random);
@@ -136,8 +143,9 @@ async fn copy_in(client: &Client, size: u64) -> Result<(), tokio_postgres::Error
     let sink = client.copy_in::<_, Bytes>("COPY storm FROM STDIN").await?;
     futures::pin_mut!(sink);
     let line = format!("\t{}\n", "x".repeat(100 * size as usize));
-    let lines = list(1000, "", |n| format!("{}{line}", 10_000 + n));
-    sink.send(Bytes::from(lines)).await?;
+    for number in 10_000..11_000 {
+        sink.feed(Bytes::from(format!("{number}{line}"))).await?;
+    }
     sink.send(Bytes::from_static(b"not a number\tx\n")).await?;
     sink.finish().await.map(|_| ())
 }

@@ -60,8 +60,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             };
             let Some(chunk) = chunk else { break };
             rows += chunk.rows;
-            self.framed.send(&CopyData::new(chunk.data.clone()));
-            self.framed.flush_if_full().await?;
+            for line in chunk.lines {
+                self.framed.send(&CopyData::new(line));
+                self.framed.flush_if_full().await?;
+            }
         }
         self.framed.send(&CopyDone::new());
         Ok(format!("COPY {rows}"))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
+use clock::TimeSlice;
 use pgwire::messages::data::{FieldDescription, RowDescription};
 use sql::types::{self, Datum, TypeSettings};
 use sql::{CancelToken, Column, Row, RowStream, SqlError};
@@ -117,10 +118,11 @@ pub(super) async fn append_rows<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut count = 0;
+    let (mut count, mut slice) = (0, TimeSlice::begin());
     for row in rows {
         append_row(framed.outgoing(), scratch, &row, columns, formats)?;
         framed.flush_if_full().await?;
+        slice.give_way().await;
         count += 1;
     }
     scratch.shrink();

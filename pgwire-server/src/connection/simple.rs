@@ -1,5 +1,6 @@
 //! The simple query protocol: a string of statements, run one after the other.
 
+use clock::TimeSlice;
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
 use sql::{ExecuteOptions, Outcome, SqlError, Statement};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -18,7 +19,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             self.framed.send(&EmptyQueryResponse::new());
         }
         let last = statements.len().saturating_sub(1);
+        let mut slice = TimeSlice::begin();
         for (index, statement) in statements.into_iter().enumerate() {
+            slice.give_way().await;
             self.simple_statement(statement, index == last).await?;
         }
         self.session.sync().await?;

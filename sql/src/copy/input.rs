@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use clock::TimeSlice;
 
 use super::fields::{Cutter, Field};
 use super::options::{CopyFormat, CopyOptions};
@@ -94,12 +95,14 @@ impl CopyIn {
         self.held.resize(2 * (self.cutter.kept_bytes() + data.len()))?;
         self.cutter.push(&data);
         drop(data);
+        let mut slice = TimeSlice::begin();
         while let Some(fields) = self.cutter.next_row().map_err(|error| self.at_next_line(error))? {
             self.pending_bytes += fields.iter().flatten().map(String::len).sum::<usize>();
             self.pending.push(fields);
             if self.pending.len() >= BATCH_ROWS || self.pending_bytes >= PIECE_BYTES {
                 self.flush_in_time().await?;
             }
+            slice.give_way().await;
         }
         self.held.resize(2 * self.cutter.kept_bytes())
     }
@@ -128,6 +131,7 @@ impl CopyIn {
 
     async fn flush(&mut self) -> Result<(), SqlError> {
         let pending = std::mem::take(&mut self.pending);
+        let mut slice = TimeSlice::begin();
         self.pending_bytes = 0;
         for lines in pending.chunks(BATCH_ROWS) {
             for (_, default) in &self.defaults {
@@ -137,6 +141,7 @@ impl CopyIn {
             for fields in lines {
                 self.lines += 1;
                 rows.push(self.row(fields).map_err(|error| self.in_line(error, fields))?);
+                slice.give_way().await;
             }
             let writer = Writer {
                 transaction: &self.running.transaction,

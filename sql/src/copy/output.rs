@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use clock::TimeSlice;
 use datafusion::sql::sqlparser::ast::{self, CopySource};
 use futures::stream;
 
 use super::options::{CopyFormat, CopyOptions};
 use crate::bind::{name_parts, normalize};
 use crate::error::SqlError;
-use crate::session::{Column, CopyChunk, CopyStream, Outcome, Row, Session, SessionView, Statement};
+use crate::session::{Column, CopyChunk, CopyStream, Outcome, Row, RowStream, Session, SessionView, Statement};
 use crate::types::{Datum, format_text};
+
+/// Lines are put together up to about so much.
+const CHUNK_BYTES: usize = 64 << 10;
 
 impl Session {
     pub(super) async fn copy_out(
@@ -41,35 +45,61 @@ impl Session {
             put_line(names, &options, &mut line);
             Bytes::from(line)
         });
-        let state = (rows, columns, view, options, header);
-        let data = stream::try_unfold(state, |(mut rows, columns, view, options, header)| async move {
-            if let Some(data) = header {
-                let chunk = CopyChunk { data, rows: 0, _hold: None };
-                return Ok(Some((chunk, (rows, columns, view, options, None))));
-            }
-            let Some(batch) = rows.next().await? else { return Ok(None) };
-            let data = encode(&batch, &columns, &view, &options);
-            let chunk = CopyChunk { data, rows: batch.len() as u64, _hold: rows.take_hold() };
-            Ok(Some((chunk, (rows, columns, view, options, None))))
+        let output =
+            Output { rows, batch: Vec::new().into_iter(), columns, view, options, header, slice: TimeSlice::begin() };
+        let data = stream::try_unfold(output, |mut output| async move {
+            Ok(output.next_chunk().await?.map(|chunk| (chunk, output)))
         });
         Ok(Outcome::CopyOut { columns: width, data: CopyStream(Box::pin(data)) })
     }
 }
 
-fn encode(rows: &[Row], columns: &Arc<[Column]>, view: &SessionView, options: &CopyOptions) -> Bytes {
-    let mut out = String::with_capacity(rows.len() * 16);
-    for row in rows {
-        let fields = row.iter().zip(columns.iter()).map(|(value, column)| match value {
+/// Rows on their way to be lines.
+struct Output {
+    rows: RowStream,
+    /// What is left of the batch at hand.
+    batch: std::vec::IntoIter<Row>,
+    columns: Arc<[Column]>,
+    view: Arc<SessionView>,
+    options: CopyOptions,
+    header: Option<Bytes>,
+    slice: TimeSlice,
+}
+
+impl Output {
+    /// The next lines; `None` at the end.
+    async fn next_chunk(&mut self) -> Result<Option<CopyChunk>, SqlError> {
+        if let Some(header) = self.header.take() {
+            return Ok(Some(CopyChunk { lines: vec![header], rows: 0 }));
+        }
+        if self.batch.as_slice().is_empty() {
+            let Some(batch) = self.rows.next().await? else { return Ok(None) };
+            self.batch = batch.into_iter();
+        }
+        let (mut text, mut ends) = (String::with_capacity(CHUNK_BYTES), Vec::new());
+        while text.len() < CHUNK_BYTES {
+            let Some(row) = self.batch.next() else { break };
+            self.put_row(&row, &mut text);
+            ends.push(text.len());
+            self.slice.give_way().await;
+        }
+        let rows = ends.len() as u64;
+        let mut text = Bytes::from(text);
+        let lines = ends.into_iter().scan(0, |start, end| Some(text.split_to(end - std::mem::replace(start, end))));
+        Ok(Some(CopyChunk { lines: lines.collect(), rows }))
+    }
+
+    fn put_row(&self, row: &[Datum], out: &mut String) {
+        let fields = row.iter().zip(self.columns.iter()).map(|(value, column)| match value {
             Datum::Null => None,
             value => {
                 let mut text = String::new();
-                format_text(value, column.ty, column.typmod, &view.types, &mut text);
+                format_text(value, column.ty, column.typmod, &self.view.types, &mut text);
                 Some(text)
             }
         });
-        put_line(fields, options, &mut out);
+        put_line(fields, &self.options, out);
     }
-    Bytes::from(out)
 }
 
 fn put_line(fields: impl Iterator<Item = Option<String>>, options: &CopyOptions, out: &mut String) {

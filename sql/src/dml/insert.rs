@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use clock::TimeSlice;
 use datafusion::sql::sqlparser::ast::{self, Expr, SetExpr, TableObject};
 use txn::LockStrength;
 
@@ -132,9 +133,9 @@ impl InsertPlan {
                 running.prepare_sequences(rows.iter().flatten(), 1).await?;
                 let context = running.eval_context();
                 let (mut built, mut bytes) = (Vec::with_capacity(rows.len().min(BATCH_ROWS)), 0);
+                let mut slice = TimeSlice::begin();
                 for row in rows {
-                    // However many there are, others have their turn.
-                    tokio::task::coop::consume_budget().await;
+                    slice.give_way().await;
                     let row = self.build(row, &context)?;
                     bytes += row_bytes(&row);
                     built.push(row);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use clock::TimeSlice;
 use txn::{LockStrength, Transaction};
 
 use super::codec::{index_entry, row_key, row_value};
@@ -46,8 +47,9 @@ impl Writer<'_> {
     pub async fn insert(&self, rows: &[Vec<Datum>]) -> Result<(), SqlError> {
         let mut claims = Vec::new();
         let mut writes = Vec::with_capacity(rows.len());
+        let mut slice = TimeSlice::begin();
         for row in rows {
-            tokio::task::coop::consume_budget().await;
+            slice.give_way().await;
             writes.push(self.entries(row, &mut claims)?);
         }
         self.verify_unique(&claims).await?;

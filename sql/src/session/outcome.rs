@@ -260,11 +260,6 @@ impl RowStream {
         }
     }
 
-    /// What the batch holds that was given last: for whoever makes something else of it.
-    pub(crate) fn take_hold(&mut self) -> Option<Hold> {
-        self.held.take()
-    }
-
     /// Computes the first batch, so that an error in it shows now; a stream that ends with it is ready then.
     pub(crate) async fn prime(&mut self) -> Result<(), SqlError> {
         let Some(first) = self.next_batch().await? else {
@@ -320,12 +315,10 @@ pub struct CopyStream(pub(crate) Pin<Box<dyn Stream<Item = Result<CopyChunk, Sql
 /// A piece of what COPY sends.
 #[derive(Debug)]
 pub struct CopyChunk {
-    /// Whole lines.
-    pub data: bytes::Bytes,
-    /// How many rows they are.
+    /// Its lines, each a message of its own.
+    pub lines: Vec<bytes::Bytes>,
+    /// How many rows they are: a header is none.
     pub rows: u64,
-    /// What they hold, where that is much.
-    pub(crate) _hold: Option<Hold>,
 }
 
 impl CopyStream {
