@@ -10,6 +10,7 @@
 //! that bind the other crates do not bind it.
 #![allow(clippy::disallowed_methods, reason = "tests of real processes use the real world")]
 
+pub mod allocator;
 pub mod bench;
 pub mod checker;
 pub mod client;

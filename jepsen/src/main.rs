@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
+use jepsen::allocator::AllocatorArguments;
 use jepsen::bench;
 use jepsen::cluster::{Cluster, ClusterConfig};
 use jepsen::history::History;
@@ -40,6 +41,8 @@ enum Command {
     Check(CheckArguments),
     /// Run pgbench's TPC-B on a fresh cluster, with a fault in the middle if wanted, and check its books.
     Pgbench(pgbench::PgbenchArguments),
+    /// Let the product decide where replicas and leases go in a large cluster of numbers, from several starts, and plot what comes of it.
+    Allocator(AllocatorArguments),
     /// Put closed-loop load on a fresh cluster, and on PostgreSQL where one is installed, side by side.
     Bench(bench::BenchArguments),
 }
@@ -117,6 +120,7 @@ async fn obey(command: Command) -> Result<()> {
         Command::Suite(arguments) => suite::run(&arguments).await,
         Command::Control(arguments) => control::run(&arguments).await,
         Command::Check(arguments) => check(&arguments),
+        Command::Allocator(arguments) => jepsen::allocator::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments).await,
         Command::Pgbench(arguments) => pgbench::run(&arguments).await,
     }

@@ -12,7 +12,7 @@
 
 mod chart;
 mod page;
-mod style;
+pub(crate) mod style;
 mod timeline;
 
 use std::path::Path;

@@ -37,6 +37,9 @@ pub struct ReplicaDescriptor {
     /// What it takes part in.
     #[prost(enumeration = "ReplicaRole", tag = "3")]
     pub role: i32,
+    /// Of a learner: the voter that leaves once this copy votes, so that whoever leads by then knows; 0 for none.
+    #[prost(uint64, tag = "4")]
+    pub replaces: u64,
 }
 
 /// What a replica takes part in.

@@ -131,6 +131,15 @@ pub struct NodeStatus {
     /// It is about to stop: give it nothing.
     #[prost(bool, tag = "7")]
     pub draining: bool,
+    /// How many of its replicas are still on their way to it.
+    #[prost(uint64, tag = "8")]
+    pub receiving: u64,
+    /// Bytes of keys and values that its replicas hold.
+    #[prost(uint64, tag = "9")]
+    pub bytes: u64,
+    /// Requests a second that it serves under its leases.
+    #[prost(uint64, tag = "10")]
+    pub requests: u64,
 }
 
 /// Whether a node is to stay.

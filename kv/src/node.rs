@@ -15,6 +15,7 @@
 mod admin;
 mod checker;
 mod departure;
+mod explain;
 mod fence;
 mod founding;
 mod handler;
@@ -42,6 +43,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use admin::{Admin, NodeInfo, RangeInfo, SettingError, StatusInfo};
 pub use checker::{CheckCounts, CheckInfo};
+pub use explain::DecisionInfo;
 
 use crate::Settings;
 use crate::api::Sender;

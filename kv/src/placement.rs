@@ -8,8 +8,12 @@
 //!   action       Add(n2,n3)    JoinLearners     ChangeVoters       Settle      (up-replication, step by step)
 //!
 //!   order        finish what Raft began ─▶ give up learners ─▶ make voters of those that are ready
-//!                ─▶ add copies ─▶ drop copies ─▶ split ─▶ move a copy ─▶ wait for learners
+//!                ─▶ add copies ─▶ drop copies ─▶ split ─▶ move a copy ─▶ transfer the lease ─▶ wait for learners
 //! ```
+//!
+//! Copies move to where they stand further apart, then so that nodes hold about as many, of about as many bytes; leases to where the
+//! requests come from, then so that nodes hold about as many, and serve about as much ([`balance`]). How many a leader may move at a time,
+//! and where to, is its share of what the nodes lack ([`Shares`]).
 //!
 //! Waiting comes last: a learner that never catches up, on a node that lives, keeps nothing else from being done. It is given
 //! up for another node once it is stuck; where there is no other node, it stays, in case it comes round, as long as its node
@@ -23,16 +27,25 @@
 //!
 //! It knows nothing of time, messages, or how its actions are carried out.
 
+mod balance;
 mod choose;
+mod cluster;
 mod copies;
+mod leases;
 mod membership;
+mod shares;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
 
-use crate::descriptor::{RangeDescriptor, ReplicaRole};
+pub use cluster::ClusterView;
+pub use shares::{Openings, Shares};
+
+use crate::descriptor::{RangeDescriptor, ReplicaDescriptor, ReplicaRole};
 use crate::liveness::Locality;
 
 /// How a node does, as far as its peers can tell.
@@ -59,6 +72,14 @@ pub struct NodeView {
     pub health: NodeHealth,
     /// How many replicas it holds.
     pub replicas: u64,
+    /// How many of them are still on their way to it.
+    pub receiving: u64,
+    /// Bytes of keys and values that they hold.
+    pub bytes: u64,
+    /// How many leases it holds.
+    pub leases: u64,
+    /// Requests a second that it serves under them.
+    pub requests: u64,
     /// It has no room.
     pub disk_full: bool,
     /// It is being decommissioned: gets no replicas, and those it has are replaced, though it still serves them.
@@ -90,8 +111,31 @@ pub struct RangeView {
     pub bytes: u64,
     /// Above how many bytes it should be split; `None` for a range that may not be.
     pub split_above_bytes: Option<u64>,
-    /// Whether a copy may be moved only so that nodes hold about as many: one move at a time in the whole cluster.
-    pub may_move: bool,
+    /// The replica that looks holds the lease.
+    pub holds_lease: bool,
+    /// The voters, other than the one that looks, that answer it and lag behind it by little.
+    pub heirs: BTreeSet<u64>,
+    /// What the range serves; `None` as long as that is not known.
+    pub load: Option<RangeLoad>,
+    /// Where the leader may move something to only because it is better there.
+    pub openings: Arc<Openings>,
+}
+
+/// What a range serves, and for whom.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RangeLoad {
+    /// Requests a second.
+    pub requests: f64,
+    /// Where they come from: by locality, which part of them, 1 for all.
+    pub origins: Vec<(Locality, f64)>,
+}
+
+impl RangeLoad {
+    /// How near a node is to where the requests come from, on the average: 0 for nothing in common, 1 for the same place.
+    pub fn nearness(&self, node: &NodeView) -> f64 {
+        let near = |origin: &Locality| node.locality.common_tiers(origin) as f64 / origin.tiers.len().max(1) as f64;
+        self.origins.iter().map(|(origin, part)| part * near(origin)).sum()
+    }
 }
 
 /// What the leader should do next.
@@ -110,6 +154,8 @@ pub enum Action {
     Move {
         /// The node, without a copy so far.
         node: u64,
+        /// The voter that it is to replace.
+        replaces: u64,
     },
     /// Let Raft send these announced copies what they lack.
     JoinLearners {
@@ -128,8 +174,51 @@ pub enum Action {
     },
     /// Make the descriptor say what Raft's membership is.
     Settle,
+    /// Give the lease, and leadership with it, to the voter on this node.
+    TransferLease {
+        /// The node.
+        node: u64,
+        /// It follows the requests, and is not counted against the leader's share.
+        follows: bool,
+    },
     /// Split the range in its middle.
     Split,
+}
+
+impl Action {
+    /// What kind it is, in a word for counters.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Action::Nothing => "nothing",
+            Action::Wait => "wait",
+            Action::Add { .. } => "add_copies",
+            Action::Move { .. } => "move_copy",
+            Action::JoinLearners { .. } => "join_learners",
+            Action::ChangeVoters { .. } => "change_voters",
+            Action::DropLearners { .. } => "drop_learners",
+            Action::Settle => "enter_voters",
+            Action::TransferLease { .. } => "transfer_lease",
+            Action::Split => "split",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |ids: &[u64]| ids.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+        match self {
+            Action::Nothing => write!(f, "nothing"),
+            Action::Wait => write!(f, "wait"),
+            Action::Add { nodes } => write!(f, "add copies on nodes {}", list(nodes)),
+            Action::Move { node, replaces } => write!(f, "move replica {replaces} to node {node}"),
+            Action::JoinLearners { replicas } => write!(f, "send replicas {} what they lack", list(replicas)),
+            Action::ChangeVoters { voters } => write!(f, "make replicas {} the voters", list(voters)),
+            Action::DropLearners { replicas } => write!(f, "drop replicas {}", list(replicas)),
+            Action::Settle => write!(f, "enter the voters"),
+            Action::TransferLease { node, .. } => write!(f, "transfer the lease to node {node}"),
+            Action::Split => write!(f, "split"),
+        }
+    }
 }
 
 /// An action with its reason, in words for people.
@@ -150,7 +239,7 @@ impl Decision {
 /// A range with what is read off it again and again.
 struct Look<'v> {
     range: &'v RangeView,
-    nodes: &'v [NodeView],
+    cluster: &'v ClusterView,
     /// The voters of the descriptor.
     voters: BTreeSet<u64>,
     /// Its learners.
@@ -158,23 +247,21 @@ struct Look<'v> {
 }
 
 impl<'v> Look<'v> {
-    fn at(range: &'v RangeView, nodes: &'v [NodeView]) -> Self {
+    fn at(range: &'v RangeView, cluster: &'v ClusterView) -> Self {
         let of = |role: ReplicaRole| {
             let replicas = range.descriptor.replicas.iter().filter(|replica| replica.role() == role);
             replicas.map(|replica| replica.replica_id).collect()
         };
-        Look { range, nodes, voters: of(ReplicaRole::Voter), learners: of(ReplicaRole::Learner) }
+        Look { range, cluster, voters: of(ReplicaRole::Voter), learners: of(ReplicaRole::Learner) }
     }
 
-    fn node_of(&self, replica: u64) -> Option<u64> {
-        let replicas = &self.range.descriptor.replicas;
-        replicas.iter().find(|other| other.replica_id == replica).map(|other| other.node_id)
+    fn replica(&self, replica: u64) -> Option<&'v ReplicaDescriptor> {
+        self.range.descriptor.replicas.iter().find(|other| other.replica_id == replica)
     }
 
     /// The node that holds a replica, if it is known.
     fn view_of(&self, replica: u64) -> Option<&'v NodeView> {
-        let node = self.node_of(replica)?;
-        self.nodes.iter().find(|view| view.node_id == node)
+        self.cluster.node(self.replica(replica)?.node_id)
     }
 
     fn is_dead(&self, replica: u64) -> bool {
@@ -204,14 +291,15 @@ impl<'v> Look<'v> {
 }
 
 /// The next step towards where the range's replicas should be.
-pub fn decide(range: &RangeView, nodes: &[NodeView]) -> Decision {
-    let look = Look::at(range, nodes);
+pub fn decide(range: &RangeView, cluster: &ClusterView) -> Decision {
+    let look = Look::at(range, cluster);
     membership::finish(&look)
         .or_else(|| membership::give_up(&look))
         .or_else(|| membership::promote(&look))
         .or_else(|| copies::change(&look))
         .or_else(|| copies::split(&look))
         .or_else(|| copies::spread(&look))
+        .or_else(|| leases::balance(&look))
         .unwrap_or_else(|| {
             if look.learners.iter().any(|id| !look.is_ready(*id) && !look.is_stuck(*id)) {
                 Decision::new(Action::Wait, "a learner is catching up")

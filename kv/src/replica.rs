@@ -28,6 +28,7 @@ mod clean;
 mod events;
 pub(crate) mod extent;
 mod lease;
+mod load;
 mod local;
 mod propose;
 mod proposer;
@@ -48,6 +49,7 @@ use raft_groups::LogPosition;
 pub use audit::{RecordStatus, checksum as audit_checksum, record_status};
 pub use check::CheckAnswer;
 pub use events::{NoEvents, ReplicaEvents};
+pub use load::Served;
 pub use local::{first_range_state, local_range};
 pub use proposer::{LocalProposer, Proposer};
 pub use state::{RangeState, ReplicaRecord};
@@ -157,6 +159,7 @@ pub struct Replica {
     waits: Waits,
     upkeep: clean::Upkeep,
     touched: touched::Touched,
+    load: load::LoadMeter,
     checks: check::Checks,
     limits: Arc<CheckLimits>,
 }
@@ -213,6 +216,7 @@ impl Replica {
             waits: Waits::default(),
             upkeep: clean::Upkeep::default(),
             touched: touched::Touched::default(),
+            load: load::LoadMeter::default(),
             checks: check::Checks::default(),
             limits,
         }))
@@ -272,6 +276,21 @@ impl Replica {
     /// Lets go of what was read before the timestamp; writes stand above that from now on, wherever they are.
     pub fn forget_reads_before(&self, cutoff: Timestamp) {
         self.reads.forget_before(cutoff);
+    }
+
+    /// Requests came through a node, for this replica to serve.
+    pub fn count_requests(&self, node: u64, requests: usize) {
+        self.load.count(node, requests as u64);
+    }
+
+    /// Takes what was counted into what is known of the load. To be called about once a second.
+    pub fn measure_load(&self, now: Timestamp) {
+        if self.is_leaseholder() { self.load.fold(now) } else { self.load.forget() }
+    }
+
+    /// What it served lately as the leaseholder; nothing as any other.
+    pub fn served(&self) -> Served {
+        self.load.served()
     }
 
     /// How many keys and spans it knows to have been read.

@@ -133,6 +133,12 @@ impl Held {
         status.is_leader.then(|| live.collect())
     }
 
+    /// Whether it votes, by its own descriptor.
+    pub fn is_voter(&self) -> bool {
+        let descriptor = self.replica.descriptor();
+        descriptor.voters().any(|replica| replica.replica_id == self.replica.replica_id())
+    }
+
     /// Whether it has data; one without waits for a snapshot.
     pub fn is_initialized(&self) -> bool {
         !self.replica.descriptor().replicas.is_empty()
@@ -222,18 +228,31 @@ impl Store {
     }
 }
 
-#[async_trait]
-impl LocalRanges for Store {
-    async fn send_local(&self, batch: BatchRequest) -> Result<BatchResponse, KvError> {
+impl Store {
+    /// Has the replica here serve a batch that came through a node, this one or another.
+    ///
+    /// # Errors
+    /// Any [`KvError`].
+    pub async fn serve(&self, from: u64, batch: BatchRequest) -> Result<BatchResponse, KvError> {
         let range_id = batch.header.range_id;
         match self.held(range_id) {
-            Some(held) if held.is_initialized() => held.replica.send(batch).await,
+            Some(held) if held.is_initialized() => {
+                held.replica.count_requests(from, batch.requests.len());
+                held.replica.send(batch).await
+            }
             _ => {
                 let detail =
                     error_detail::NotLeaseholder { range_id, node: self.parts.node_id, holder: 0, descriptor: None };
                 Err(KvError::NotLeaseholder(detail))
             }
         }
+    }
+}
+
+#[async_trait]
+impl LocalRanges for Store {
+    async fn send_local(&self, batch: BatchRequest) -> Result<BatchResponse, KvError> {
+        self.serve(self.parts.node_id, batch).await
     }
 }
 

@@ -125,6 +125,8 @@ async fn metrics(State(state): State<HttpState>) -> Response {
     let readings = Readings {
         replicas: count(status.replicas),
         leases: count(status.leases),
+        requests: as_gauge(status.requests),
+        actions: status.actions.into_iter().map(|(action, count)| (action, as_gauge(count))).collect(),
         underreplicated: count(status.underreplicated),
         disk_free_bytes: i64::try_from(status.free_bytes).unwrap_or(i64::MAX),
         live_nodes: count(live_nodes),

@@ -22,6 +22,8 @@ pub struct Metrics {
     errors: Family<ErrorLabel, Counter>,
     replicas: Gauge,
     leases: Gauge,
+    requests: Gauge,
+    actions: Family<ActionLabel, Gauge>,
     underreplicated: Gauge,
     disk_free_bytes: Gauge,
     live_nodes: Gauge<i64, std::sync::atomic::AtomicI64>,
@@ -35,17 +37,26 @@ struct CheckLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ActionLabel {
+    action: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ErrorLabel {
     code: String,
 }
 
 /// What the gauges read when they are asked for.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Readings {
     /// Replicas on this node.
     pub replicas: i64,
     /// Leases this node holds.
     pub leases: i64,
+    /// Requests a second served under them.
+    pub requests: i64,
+    /// Actions on ranges begun by this node, by kind.
+    pub actions: Vec<(&'static str, i64)>,
     /// Ranges led from here that have too few live voters.
     pub underreplicated: i64,
     /// Free room on the disk.
@@ -71,6 +82,8 @@ impl Metrics {
             errors: Family::default(),
             replicas: Gauge::default(),
             leases: Gauge::default(),
+            requests: Gauge::default(),
+            actions: Family::default(),
             underreplicated: Gauge::default(),
             disk_free_bytes: Gauge::default(),
             live_nodes: Gauge::default(),
@@ -89,6 +102,16 @@ impl Metrics {
         registry.register("sql_errors", "Statements that failed, by SQLSTATE", metrics.errors.clone());
         registry.register("replicas", "Replicas on this node", metrics.replicas.clone());
         registry.register("leases", "Leases this node holds", metrics.leases.clone());
+        registry.register(
+            "requests_per_second",
+            "Requests to ranges that this node serves a second, under its leases",
+            metrics.requests.clone(),
+        );
+        registry.register(
+            "range_actions",
+            "What this node has begun to do about its ranges since it started, by kind",
+            metrics.actions.clone(),
+        );
         registry.register(
             "ranges_underreplicated",
             "Ranges led from here with fewer voters that answer than wanted",
@@ -136,6 +159,10 @@ impl Metrics {
     pub fn render(&self, readings: Readings) -> String {
         self.replicas.set(readings.replicas);
         self.leases.set(readings.leases);
+        self.requests.set(readings.requests);
+        for (action, count) in readings.actions {
+            self.actions.get_or_create(&ActionLabel { action }).set(count);
+        }
         self.underreplicated.set(readings.underreplicated);
         self.disk_free_bytes.set(readings.disk_free_bytes);
         self.live_nodes.set(readings.live_nodes);

@@ -27,8 +27,8 @@ pub use copy::{CopyFormat, CopyIn};
 pub use error::SqlError;
 pub use memory::{ClientMemory, Hold, Meter, install_meter};
 pub use node::{
-    CheckView, ClusterView, DEFAULT_QUERY_MEMORY_BYTES, NodeView, RangeView, SettingView, SqlNode, SqlNodeConfig,
-    SqlSettings,
+    CheckView, ClusterView, DEFAULT_QUERY_MEMORY_BYTES, DecisionView, NodeView, RangeView, SettingView, SqlNode,
+    SqlNodeConfig, SqlSettings,
 };
 pub use query::{ExplainOptions, QueryContext, QueryPlan, QueryPlanner};
 pub use select::Planner;

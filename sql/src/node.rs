@@ -28,6 +28,12 @@ pub trait ClusterView: Send + Sync + 'static {
     /// When the directory does not answer.
     async fn ranges(&self, start: Bytes, end: Bytes) -> Result<Vec<RangeView>, SqlError>;
 
+    /// What was decided lately about where a range's replicas and its lease should be, oldest first.
+    ///
+    /// # Errors
+    /// 22023 when there is no such range; when the directory does not answer.
+    async fn explain_range(&self, range_id: u64) -> Result<Vec<DecisionView>, SqlError>;
+
     /// The nodes of the cluster.
     fn nodes(&self) -> Vec<NodeView>;
 
@@ -100,6 +106,21 @@ pub struct RangeView {
     pub bytes: Option<u64>,
     /// Live keys, where known.
     pub keys: Option<u64>,
+    /// Requests a second that its leaseholder serves, where known.
+    pub requests: Option<f64>,
+}
+
+/// One decision about where a range's replicas or its lease should be, as `SHOW RANGE … WHY` prints it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DecisionView {
+    /// The node that decided.
+    pub node_id: u64,
+    /// When, in microseconds since the Unix epoch; `None` for what it would do now.
+    pub at: Option<i64>,
+    /// What is done.
+    pub action: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// One node, as `SHOW NODES` prints it.
@@ -119,6 +140,10 @@ pub struct NodeView {
     pub replicas: Option<u64>,
     /// How many leases it said it has, if it said so.
     pub leases: Option<u64>,
+    /// How many bytes of keys and values, if it said so.
+    pub bytes: Option<u64>,
+    /// How many requests a second it serves under its leases, if it said so.
+    pub requests: Option<u64>,
 }
 
 /// What a [`SqlNode`] is made of.

@@ -16,8 +16,8 @@ use clock::{Hlc, Random, SimulatedTime, Tasks, VolatileCeiling};
 use goldenscript::{Command, Context};
 use sql::types::{Datum, to_text};
 use sql::{
-    CheckView, ClusterView, CopyIn, ExecuteOptions, NodeView, Outcome, RangeView, Session, SessionParams, SettingView,
-    SqlError, SqlNode, SqlNodeConfig, SqlSettings,
+    CheckView, ClusterView, CopyIn, DecisionView, ExecuteOptions, NodeView, Outcome, RangeView, Session, SessionParams,
+    SettingView, SqlError, SqlNode, SqlNodeConfig, SqlSettings,
 };
 
 struct OneRange;
@@ -29,7 +29,17 @@ impl ClusterView for OneRange {
         if start >= end {
             return Ok(Vec::new());
         }
-        Ok(vec![RangeView { range_id: 1, replicas: vec![1], leaseholder: Some(1), ..RangeView::default() }])
+        let requests = Some(12.34);
+        Ok(vec![RangeView { range_id: 1, replicas: vec![1], leaseholder: Some(1), requests, ..RangeView::default() }])
+    }
+    async fn explain_range(&self, range_id: u64) -> Result<Vec<DecisionView>, SqlError> {
+        if range_id != 1 {
+            return Err(SqlError::new("22023", format!("there is no range {range_id}")));
+        }
+        let (action, reason) = ("split".to_owned(), "11 bytes are more than 10".to_owned());
+        let past = DecisionView { node_id: 1, at: Some(1_790_000_000_000_000), action, reason };
+        let (action, reason) = ("nothing".to_owned(), "as it should be".to_owned());
+        Ok(vec![past, DecisionView { node_id: 1, at: None, action, reason }])
     }
     fn nodes(&self) -> Vec<NodeView> {
         vec![NodeView {
@@ -40,6 +50,8 @@ impl ClusterView for OneRange {
             membership: "active",
             replicas: Some(1),
             leases: Some(1),
+            bytes: Some(70),
+            requests: Some(12),
         }]
     }
     async fn split_at(&self, _: Bytes) -> Result<(), SqlError> {

@@ -39,7 +39,7 @@ pre{margin:0;padding:12px;background:var(--card);border:1px solid var(--line);bo
 ";
 
 /// The style sheet of a page.
-pub(super) fn sheet() -> String {
+pub(crate) fn sheet() -> String {
     format!("{PALETTE}{CYCLE}{PAGE}")
 }
 

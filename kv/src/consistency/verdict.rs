@@ -102,6 +102,7 @@ mod tests {
             replica_id: id,
             node_id: 10 + id,
             role: if id <= voters { ReplicaRole::Voter } else { ReplicaRole::Learner }.into(),
+            replaces: 0,
         };
         RangeDescriptor { range_id: 7, replicas: (1..=voters + learners).map(replica).collect(), ..Default::default() }
     }

@@ -12,7 +12,7 @@ use prost::Message;
 use super::{Locality, Membership, NodeDescriptor, NodeMembership, NodeStatus};
 use crate::api::{BatchHeader, BatchRequest, KvError, Put, RequestKind, ResponseKind, Scan, Sender, Span};
 use crate::keys;
-use crate::placement::{NodeHealth, NodeView};
+use crate::placement::{ClusterView, NodeHealth, NodeView};
 use crate::settings::{ClusterSettings, SettingRow, Settings};
 
 /// A node and what it last said.
@@ -127,16 +127,28 @@ impl Registry {
     }
 
     /// The nodes as placement sees them.
-    pub fn views(&self) -> Vec<NodeView> {
-        let view = |member: &Member| NodeView {
-            node_id: member.descriptor.node_id,
-            locality: member.descriptor.locality.clone(),
-            health: self.health_of(member),
-            replicas: member.status.as_ref().map_or(0, |status| status.replicas),
-            disk_full: member.status.as_ref().is_some_and(|status| status.disk_full),
-            is_leaving: member.membership != Membership::Active,
+    pub fn view(&self) -> ClusterView {
+        let view = |member: &Member| {
+            let status = member.status.clone().unwrap_or_default();
+            NodeView {
+                node_id: member.descriptor.node_id,
+                locality: member.descriptor.locality.clone(),
+                health: self.health_of(member),
+                replicas: status.replicas,
+                receiving: status.receiving,
+                bytes: status.bytes,
+                leases: status.leases,
+                requests: status.requests,
+                disk_full: status.disk_full,
+                is_leaving: member.membership != Membership::Active,
+            }
         };
-        self.members.read().values().map(view).collect()
+        ClusterView::new(self.members.read().values().map(view).collect())
+    }
+
+    /// Where a node stands, if it is known.
+    pub fn locality(&self, node: u64) -> Option<Locality> {
+        self.members.read().get(&node).map(|member| member.descriptor.locality.clone())
     }
 
     fn health_of(&self, member: &Member) -> NodeHealth {

@@ -1,5 +1,6 @@
 //! What people, and SQL on their behalf, ask of the cluster beside data.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use raft_groups::{Class, NodeId};
 
 use super::Shared;
 use super::checker::{CheckCounts, CheckInfo};
+use super::explain::DecisionInfo;
 use super::message::{Measure, Measured, NodeAnswer, NodeAnswerKind, NodeRequest, NodeRequestKind};
 use crate::api::{KvError, Put, RequestKind, ResponseKind, Span, SplitRange, TransferLease};
 use crate::descriptor::RangeDescriptor;
@@ -38,6 +40,8 @@ pub struct RangeInfo {
     pub bytes: Option<u64>,
     /// Live keys; `None` when the leaseholder did not answer.
     pub keys: Option<u64>,
+    /// Requests a second that the leaseholder serves; `None` when it did not answer.
+    pub requests: Option<f64>,
 }
 
 /// One node as the cluster knows it.
@@ -64,6 +68,10 @@ pub struct StatusInfo {
     pub replicas: usize,
     /// How many leases it holds.
     pub leases: usize,
+    /// Requests a second that it serves under them.
+    pub requests: u64,
+    /// How many actions on ranges it has begun since it started, by kind: copies moved, leases transferred, and so on.
+    pub actions: BTreeMap<&'static str, u64>,
     /// How many ranges it leads have fewer voters that answer than they should have voters.
     pub underreplicated: usize,
     /// Why it cannot go on: its process is about to end. `None` while it can.
@@ -110,6 +118,13 @@ pub trait Admin: Send + Sync + 'static {
     /// # Errors
     /// As [`Admin::ranges`]; of a range that cannot be checked its own entry says so.
     async fn check_replicas(&self, span: Span) -> Result<Vec<CheckInfo>, KvError>;
+
+    /// What was decided lately about where a range's replicas and its lease should be, oldest first, and last what its leader would do
+    /// now. What nodes that do not answer decided is missing.
+    ///
+    /// # Errors
+    /// `Invalid` when there is no such range; as [`Admin::ranges`].
+    async fn explain_range(&self, range_id: u64) -> Result<Vec<DecisionInfo>, KvError>;
 
     /// The cluster's settings, as this node knows them.
     fn settings(&self) -> Vec<SettingInfo>;
@@ -184,7 +199,17 @@ impl Shared {
                 let leaseholder = (measured.leaseholder != 0).then_some(measured.leaseholder);
                 let descriptor = if newest.generation > descriptor.generation { newest } else { descriptor.clone() };
                 let (bytes, keys) = (Some(measured.bytes), Some(measured.keys));
-                let info = found.get_or_insert(RangeInfo { descriptor, leaseholder, live_voters: None, bytes, keys });
+                let info = found.get_or_insert(RangeInfo {
+                    descriptor,
+                    leaseholder,
+                    live_voters: None,
+                    bytes,
+                    keys,
+                    requests: None,
+                });
+                if measured.leaseholder == node {
+                    info.requests = Some(measured.requests);
+                }
                 // Whoever leads hears itself.
                 if !measured.live_voters.is_empty() {
                     info.live_voters = Some(measured.live_voters);
@@ -192,7 +217,14 @@ impl Shared {
                 }
             }
         }
-        found.unwrap_or(RangeInfo { descriptor, leaseholder: believed, live_voters: None, bytes: None, keys: None })
+        found.unwrap_or(RangeInfo {
+            descriptor,
+            leaseholder: believed,
+            live_voters: None,
+            bytes: None,
+            keys: None,
+            requests: None,
+        })
     }
 
     async fn measure_at(&self, node: u64, range_id: u64) -> Option<Measured> {
@@ -242,6 +274,10 @@ impl Admin for Shared {
 
     async fn check_replicas(&self, span: Span) -> Result<Vec<CheckInfo>, KvError> {
         self.check_span(span).await
+    }
+
+    async fn explain_range(&self, range_id: u64) -> Result<Vec<DecisionInfo>, KvError> {
+        self.decisions_about(range_id).await
     }
 
     fn settings(&self) -> Vec<SettingInfo> {
@@ -305,6 +341,8 @@ impl Admin for Shared {
             node_id: self.identity.node_id,
             replicas: held.len(),
             leases: self.leases(),
+            requests: held.iter().map(|(_, held)| held.replica.served().requests()).sum::<f64>().round() as u64,
+            actions: self.keeper.actions(),
             underreplicated: held.iter().filter(|(_, held)| is_short(held)).count(),
             failure: self.store.failure(),
             clock_fault: self.hlc.fault().map(|fault| fault.to_string()),

@@ -77,7 +77,7 @@ impl Shared {
         let stays = |node: &&crate::placement::NodeView| {
             node.node_id != node_id && !node.is_leaving && node.health != NodeHealth::Dead
         };
-        let left = self.registry.views().iter().filter(stays).count();
+        let left = self.registry.view().nodes().iter().filter(stays).count();
         let copies = self.registry.cluster().get().replication_factor;
         (left < copies).then(|| {
             format!(

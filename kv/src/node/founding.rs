@@ -67,7 +67,7 @@ fn first_ranges() -> [RangeDescriptor; 2] {
     ];
     bounds.map(|(range_id, start, end)| {
         let role = ReplicaRole::Voter.into();
-        let replicas = vec![ReplicaDescriptor { replica_id: 1, node_id: FOUNDER, role }];
+        let replicas = vec![ReplicaDescriptor { replica_id: 1, node_id: FOUNDER, role, replaces: 0 }];
         RangeDescriptor { range_id, start, end, generation: 1, replicas, next_replica_id: 2 }
     })
 }

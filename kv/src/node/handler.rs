@@ -16,7 +16,6 @@ use super::message::{
 use crate::api::{BatchHeader, BatchRequest, Increment, KvError, RequestKind, ResponseKind, Sender, WireError};
 use crate::keys;
 use crate::liveness::NODE_ID_COUNTER;
-use crate::router::LocalRanges;
 use crate::store::FORMAT_VERSION;
 
 /// The handler of class `Kv`.
@@ -32,12 +31,12 @@ impl KvHandler {
 
 #[async_trait]
 impl Handler for KvHandler {
-    async fn handle(&self, _from: NodeId, _class: Class, body: Bytes) -> Result<Bytes, String> {
+    async fn handle(&self, from: NodeId, _class: Class, body: Bytes) -> Result<Bytes, String> {
         let node = self.node.upgrade().ok_or("the node is shutting down")?;
         let request = NodeRequest::decode(body).map_err(|error| format!("unreadable request: {error}"))?;
         let kind = request.kind.ok_or("a request of an unknown kind; is a node of a newer version about?")?;
         let answer = match kind {
-            NodeRequestKind::Batch(batch) => match node.store.send_local(batch).await {
+            NodeRequestKind::Batch(batch) => match node.store.serve(from.0, batch).await {
                 Ok(response) => NodeAnswerKind::Batch(response),
                 Err(error) => NodeAnswerKind::Error(WireError { kind: Some(error) }),
             },
@@ -72,6 +71,7 @@ impl Handler for KvHandler {
                 Err(error) => NodeAnswerKind::Error(WireError { kind: Some(error) }),
             },
             NodeRequestKind::Drain(_) => NodeAnswerKind::Drained(node.drain().await),
+            NodeRequestKind::Explain(explain) => NodeAnswerKind::Explained(node.explain(explain.range_id)),
             NodeRequestKind::Init(_) => return Err("the node is part of a cluster already".to_owned()),
         };
         Ok(NodeAnswer::encode_kind(answer))
@@ -136,6 +136,7 @@ impl Shared {
             descriptor: Some(held.replica.descriptor()),
             lease_expiration: lease.expiration,
             live_voters: held.live_voters(self.answers_within()).unwrap_or_default(),
+            requests: held.replica.served().requests(),
         }
     }
 }

@@ -76,15 +76,26 @@ impl Shared {
     }
 
     fn status_now(&self) -> Result<NodeStatus, KvError> {
-        Ok(NodeStatus {
+        let mut status = NodeStatus {
             node_id: self.identity.node_id,
             heartbeat: self.hlc.now().map_err(|error| KvError::invalid(error.to_string()))?,
             free_bytes: self.store.disk().free_bytes(),
-            replicas: self.store.all().len() as u64,
-            leases: self.leases() as u64,
             disk_full: self.store.disk().is_full().is_some(),
             draining: self.draining.load(Ordering::SeqCst),
-        })
+            ..NodeStatus::default()
+        };
+        let mut requests = 0.0;
+        for (_, held) in self.store.all() {
+            status.replicas += 1;
+            status.receiving += u64::from(!held.is_voter());
+            status.bytes += u64::try_from(held.replica.stats().total_bytes()).unwrap_or(0);
+            if held.replica.is_leaseholder() {
+                status.leases += 1;
+                requests += held.replica.served().requests();
+            }
+        }
+        status.requests = requests.round() as u64;
+        Ok(status)
     }
 
     /// Keeps what a restart needs to find the others.

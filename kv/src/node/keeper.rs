@@ -6,7 +6,7 @@
 //!                    each replica ─▶ lets go of what was read long ago
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,15 +17,18 @@ use super::learners::Learners;
 use super::{Shared, tend};
 use crate::directory;
 use crate::keys;
-use crate::placement::{NodeHealth, NodeView};
+use crate::placement::{Action, ClusterView, Decision, Openings, Shares};
 use crate::store::Held;
 
 /// At most so many times `replica_silent_after_ms` pass between a replica's questions whether it is a member.
 const ASK_RARELY: u32 = 12;
 
-/// How long a node's turn to move copies lasts, in seconds. Nodes take turns by their clocks, which agree well enough: were
-/// several to move copies to the same node at once, it would have too many, and they would move on.
-const TURN_SECONDS: u64 = 5;
+/// How long a period lasts in which each leader moves its share of copies and leases. Nodes count them by their clocks, which agree well
+/// enough.
+const PERIOD_NS: u64 = 5_000_000_000;
+
+/// So many decisions are remembered of each range.
+const PAST_MAX: usize = 16;
 
 /// How long a leaseholder remembers key by key what it served, in nanoseconds. Only transactions older than that are pushed by what
 /// is forgotten. A range remembers many thousands of keys, and a node has many ranges.
@@ -49,8 +52,29 @@ struct State {
     asks: BTreeMap<u64, (Timestamp, Duration)>,
     /// How the learners of ranges led here do.
     learners: Learners,
-    /// When a copy was moved last.
-    moved: Timestamp,
+    /// What is left of this node's share of moves, and of which period it is.
+    shares: (u64, Shares),
+    /// How many actions of each kind this node has begun.
+    actions: BTreeMap<&'static str, u64>,
+    /// What was decided lately about each range, oldest first.
+    past: BTreeMap<u64, VecDeque<PastDecision>>,
+}
+
+/// What was decided about a range, and begun.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct PastDecision {
+    pub at: Timestamp,
+    pub decision: Decision,
+}
+
+impl State {
+    /// Forgets ranges of which there is no replica here any more.
+    fn keep_only(&mut self, is_held: impl Fn(u64) -> bool) {
+        self.entered.retain(|range, _| is_held(*range));
+        self.collected.retain(|range, _| is_held(*range));
+        self.asks.retain(|range, _| is_held(*range));
+        self.past.retain(|range, _| is_held(*range));
+    }
 }
 
 impl Keeper {
@@ -74,6 +98,27 @@ impl Keeper {
             state.collected.insert(range_id, now);
         }
         is_due
+    }
+
+    /// Takes note of what is being done about a range.
+    pub(super) fn note(&self, range_id: u64, at: Timestamp, decision: Decision) {
+        let mut state = self.state.lock();
+        *state.actions.entry(decision.action.word()).or_default() += 1;
+        let past = state.past.entry(range_id).or_default();
+        if past.len() == PAST_MAX {
+            past.pop_front();
+        }
+        past.push_back(PastDecision { at, decision });
+    }
+
+    /// How many actions of each kind this node has begun.
+    pub(super) fn actions(&self) -> BTreeMap<&'static str, u64> {
+        self.state.lock().actions.clone()
+    }
+
+    /// What was done about a range lately, oldest first.
+    pub(super) fn past(&self, range_id: u64) -> Vec<PastDecision> {
+        self.state.lock().past.get(&range_id).map(|past| past.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// Lets somebody look at what is remembered of learners.
@@ -110,36 +155,50 @@ impl Shared {
         Timestamp::new(self.hlc.interval().latest_ns, 0)
     }
 
-    /// Whether it is this node's turn to move a copy, and what the last move did shows in what nodes say of themselves.
-    pub(super) fn may_move(&self, nodes: &[NodeView], now: Timestamp) -> bool {
-        let settled = Duration::from_millis(2 * self.settings.liveness_interval_ms);
-        let live: Vec<u64> =
-            nodes.iter().filter(|node| node.health == NodeHealth::Live).map(|node| node.node_id).collect();
-        let turn = now.wall_ns / (1_000_000_000 * TURN_SECONDS);
-        let is_ours = !live.is_empty() && live[(turn % live.len() as u64) as usize] == self.identity.node_id;
-        let begun = Timestamp::new(turn * TURN_SECONDS * 1_000_000_000, 0);
-        is_ours && begun.max(self.keeper.state.lock().moved).plus(settled) <= now
+    /// Where this node may still move something in this period; nowhere before what the last period's moves did shows in what nodes say
+    /// of themselves.
+    pub(super) fn openings(&self, cluster: &ClusterView) -> Arc<Openings> {
+        self.with_shares(cluster, |shares| Arc::new(shares.openings())).unwrap_or_default()
     }
 
-    /// Takes the turn to move a copy; `false` when another range took it.
-    pub(super) fn take_move(&self, nodes: &[NodeView]) -> bool {
-        let now = self.wall_now();
-        let may_move = self.may_move(nodes, now);
-        if may_move {
-            self.keeper.state.lock().moved = now;
+    /// Takes a move out of this node's share; `false` when another range took the last one.
+    pub(super) fn take_move(&self, cluster: &ClusterView, action: &Action) -> bool {
+        let take = |shares: &mut Shares| match action {
+            Action::Move { node, .. } => shares.take_copy(*node),
+            Action::TransferLease { node, follows: false } => shares.take_lease(*node),
+            _ => true,
+        };
+        self.with_shares(cluster, take).unwrap_or(false)
+    }
+
+    fn with_shares<T>(&self, cluster: &ClusterView, look: impl FnOnce(&mut Shares) -> T) -> Option<T> {
+        let now_ns = self.wall_now().wall_ns;
+        let period = now_ns / PERIOD_NS;
+        let settled_ns = 2_000_000 * self.settings.liveness_interval_ms;
+        if now_ns % PERIOD_NS < settled_ns.min(PERIOD_NS / 2) {
+            return None;
         }
-        may_move
+        let mut state = self.keeper.state.lock();
+        if state.shares.0 != period {
+            state.shares = (period, Shares::of(cluster, self.identity.node_id, period));
+        }
+        Some(look(&mut state.shares.1))
     }
 
     fn look_at_all(self: &Arc<Self>) {
-        let nodes = self.registry.views();
+        let cluster = self.registry.view();
+        let openings = self.openings(&cluster);
         let now = self.wall_now();
         let forgotten = Timestamp::new(now.wall_ns.saturating_sub(READS_KEPT_NS), 0);
-        for (range_id, held) in self.store.all() {
+        let held = self.store.all();
+        let is_held = |range: u64| held.binary_search_by_key(&range, |(id, _)| *id).is_ok();
+        self.keeper.state.lock().keep_only(is_held);
+        for (range_id, held) in held {
             held.replica.forget_reads_before(forgotten);
+            held.replica.measure_load(now);
             if held.group.leader_term().is_none() {
                 self.keeper.with_learners(|learners| learners.forget(range_id));
-            } else if tend::has_something_to_do(self, &held, &nodes) && self.keeper.begin(range_id) {
+            } else if tend::has_something_to_do(self, &held, &cluster, &openings) && self.keeper.begin(range_id) {
                 let shared = self.clone();
                 self.tasks.spawn("tend", async move {
                     tend::tend(&shared, range_id, &held).await;

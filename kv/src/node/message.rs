@@ -2,6 +2,7 @@
 
 mod check;
 mod describe;
+mod explain;
 mod nodes;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use prost::Message;
 
 pub use check::{AskCheck, CheckRange, CheckState, RangeChecked, ReadChecked};
 pub use describe::describe;
+pub use explain::{Explain, Explained, Explanation};
 pub use nodes::{Drained, MembershipSet, NodeList, NodeRecord, SetMembership};
 
 use crate::api::{BatchRequest, BatchResponse, WireError};
@@ -22,7 +24,7 @@ use crate::settings::SettingRow;
 #[derive(Clone, PartialEq, Message)]
 pub struct NodeRequest {
     /// Which one. `None` comes only from a newer or broken peer.
-    #[prost(oneof = "NodeRequestKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
+    #[prost(oneof = "NodeRequestKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16")]
     pub kind: Option<NodeRequestKind>,
 }
 
@@ -74,13 +76,16 @@ pub enum NodeRequestKind {
     /// Take no more clients, and hand your leases over.
     #[prost(message, tag = "15")]
     Drain(Ping),
+    /// What did you decide about a range, and why?
+    #[prost(message, tag = "16")]
+    Explain(Explain),
 }
 
 /// An answer from node to node.
 #[derive(Clone, PartialEq, Message)]
 pub struct NodeAnswer {
     /// Which one.
-    #[prost(oneof = "NodeAnswerKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(oneof = "NodeAnswerKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
     pub kind: Option<NodeAnswerKind>,
 }
 
@@ -126,6 +131,9 @@ pub enum NodeAnswerKind {
     /// To a drain.
     #[prost(message, tag = "13")]
     Drained(Drained),
+    /// To the question why.
+    #[prost(message, tag = "14")]
+    Explained(Explained),
 }
 
 /// See [`NodeRequestKind::Ping`].
@@ -244,6 +252,9 @@ pub struct Measured {
     /// The nodes of the voters that answer, if the replica leads; none otherwise.
     #[prost(uint64, repeated, tag = "6")]
     pub live_voters: Vec<u64>,
+    /// Requests a second that the replica serves as the leaseholder; 0 for any other.
+    #[prost(double, tag = "7")]
+    pub requests: f64,
 }
 
 impl NodeRequest {

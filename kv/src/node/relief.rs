@@ -31,7 +31,7 @@ impl Shared {
             node.node_id != own && node.health == NodeHealth::Live && !node.disk_full && !node.is_leaving
         };
         let roomy: BTreeSet<u64> =
-            self.registry.views().iter().filter(|node| has_room(node)).map(|node| node.node_id).collect();
+            self.registry.view().nodes().iter().filter(|node| has_room(node)).map(|node| node.node_id).collect();
         let led = self.store.all().into_iter().filter(|(_, held)| held.group.leader_term().is_some());
         let heirs = led.filter_map(|(_, held)| heir(&held, &roomy).map(|heir| (held, heir)));
         let leaving = heirs.map(|(held, (replica, node))| async move {

@@ -8,7 +8,8 @@
 //!
 //! Every action may fail half-way, since leadership may move: whoever leads then finds what is left to do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use raft_groups::{Class, GroupStatus, NodeId, ReplicaId};
@@ -19,8 +20,8 @@ use super::message::{NodeRequest, NodeRequestKind, Removed};
 use crate::api::{BatchHeader, BatchRequest, KvError, RequestKind, Sender, SplitRange, TransferLease};
 use crate::descriptor::{RangeDescriptor, ReplicaDescriptor, ReplicaRole};
 use crate::directory;
-use crate::liveness::Membership;
-use crate::placement::{self, Action, NodeHealth, NodeView, RangeView};
+use crate::liveness::{Locality, Membership};
+use crate::placement::{self, Action, ClusterView, Decision, NodeHealth, Openings, RangeLoad, RangeView};
 use crate::store::Held;
 
 /// Steps that one task takes at most before the next look by the keeper.
@@ -30,11 +31,15 @@ const STEPS_MAX: u32 = 400;
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(200);
 
+/// A voter that was not heard of for longer, or lags by more entries, is not given a lease only because it would be better there.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
+const LAG_MAX: u64 = 64;
+
 /// How long to keep trying to tell a node of a removal; it finds out by itself, later.
 const REMOVED_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The range as placement sees it.
-fn view_of(shared: &Shared, held: &Held, status: &GroupStatus, nodes: &[NodeView]) -> RangeView {
+fn view_of(shared: &Shared, held: &Held, status: &GroupStatus, openings: Arc<Openings>) -> RangeView {
     let descriptor = held.replica.descriptor();
     let range_id = descriptor.range_id;
     let bytes = u64::try_from(held.replica.stats().total_bytes()).unwrap_or(0);
@@ -60,9 +65,40 @@ fn view_of(shared: &Shared, held: &Held, status: &GroupStatus, nodes: &[NodeView
         target: target_of(shared, &descriptor),
         bytes,
         split_above_bytes: may_split.then_some(shared.settings.range_split_bytes),
-        may_move: shared.may_move(nodes, now),
+        holds_lease: held.replica.is_leaseholder(),
+        heirs: heirs(status),
+        load: load_of(shared, held),
+        openings,
         descriptor,
     }
+}
+
+/// The other voters that answer, and whose log is nearly as good: one that takes the lease over does so at once.
+fn heirs(status: &GroupStatus) -> BTreeSet<u64> {
+    let newest = status.last_log.unwrap_or(0);
+    let is_close = |replica: &ReplicaId| {
+        status.peers.get(replica).is_some_and(|peer| {
+            peer.heard_ago.is_some_and(|ago| ago <= HEARD_WITHIN)
+                && peer.matched.is_some_and(|matched| matched + LAG_MAX >= newest)
+        })
+    };
+    status.voters.keys().filter(|replica| is_close(replica)).map(|replica| replica.0).collect()
+}
+
+/// What the range served lately, and for nodes that stand where.
+fn load_of(shared: &Shared, held: &Held) -> Option<RangeLoad> {
+    let served = held.replica.served();
+    if !served.is_known {
+        return None;
+    }
+    let requests = served.requests();
+    let mut origins: BTreeMap<Locality, f64> = BTreeMap::new();
+    for (node, of_node) in &served.by_node {
+        if let Some(locality) = shared.registry.locality(*node) {
+            *origins.entry(locality).or_default() += of_node / requests;
+        }
+    }
+    Some(RangeLoad { requests, origins: origins.into_iter().collect() })
 }
 
 /// How many voters a range should have. Where one's node is to go, no more than the nodes that stay can have: it could not leave.
@@ -82,15 +118,27 @@ fn needs_entry(shared: &Shared, held: &Held) -> bool {
 }
 
 /// Whether a task should be started for the range.
-pub(super) fn has_something_to_do(shared: &Shared, held: &Held, nodes: &[NodeView]) -> bool {
+pub(super) fn has_something_to_do(
+    shared: &Shared,
+    held: &Held,
+    cluster: &ClusterView,
+    openings: &Arc<Openings>,
+) -> bool {
     if needs_entry(shared, held) {
         return true;
     }
-    let view = view_of(shared, held, &held.group.status(), nodes);
-    if placement::decide(&view, nodes).action != Action::Nothing {
+    let view = view_of(shared, held, &held.group.status(), openings.clone());
+    if placement::decide(&view, cluster).action != Action::Nothing {
         return true;
     }
     is_collection_due(shared, held)
+}
+
+/// What is to be done next about a range led here.
+pub(super) fn decision_about(shared: &Shared, held: &Held) -> Decision {
+    let cluster = shared.registry.view();
+    let view = view_of(shared, held, &held.group.status(), shared.openings(&cluster));
+    placement::decide(&view, &cluster)
 }
 
 /// Whether it is time to collect garbage, and worth it; if so, it is taken for done.
@@ -106,14 +154,14 @@ pub(super) async fn tend(shared: &Shared, range_id: u64, held: &Held) {
         if held.group.leader_term().is_none() || shared.store.held(range_id).is_none() {
             return;
         }
-        let (status, nodes) = (held.group.status(), shared.registry.views());
-        let view = view_of(shared, held, &status, &nodes);
-        let decision = placement::decide(&view, &nodes);
+        let (status, cluster) = (held.group.status(), shared.registry.view());
+        let view = view_of(shared, held, &status, shared.openings(&cluster));
+        let decision = placement::decide(&view, &cluster);
         // The directory can wait while replicas are on the move; it only lags.
         if matches!(decision.action, Action::Nothing | Action::Wait) && needs_entry(shared, held) {
             enter(shared, &view.descriptor).await;
         }
-        match decision.action {
+        match &decision.action {
             Action::Nothing => break,
             Action::Wait => {
                 if is_collection_due(shared, held) {
@@ -122,9 +170,13 @@ pub(super) async fn tend(shared: &Shared, range_id: u64, held: &Held) {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
             }
-            Action::Move { .. } if !shared.take_move(&nodes) => return,
+            Action::Move { .. } | Action::TransferLease { .. } if !shared.take_move(&cluster, &decision.action) => {
+                break;
+            }
             action => {
                 tracing::info!(range_id, ?action, reason = decision.reason, "placement");
+                let action = action.clone();
+                shared.keeper.note(range_id, shared.wall_now(), decision);
                 pause = PAUSE_MIN;
                 match act(shared, held, &status, view, action).await {
                     Ok(Next::Look) => {}
@@ -169,8 +221,8 @@ async fn act(
     let words = |error: raft_groups::GroupError| error.to_string();
     match action {
         Action::Nothing | Action::Wait => {}
-        Action::Add { nodes } => add(held, descriptor, nodes).await?,
-        Action::Move { node } => add(held, descriptor, vec![node]).await?,
+        Action::Add { nodes } => add(held, descriptor, nodes, 0).await?,
+        Action::Move { node, replaces } => add(held, descriptor, vec![node], replaces).await?,
         Action::JoinLearners { replicas } => {
             for id in replicas {
                 let replica = descriptor.replicas.iter().find(|replica| replica.replica_id == id);
@@ -207,17 +259,23 @@ async fn act(
             settle(shared, held, descriptor, |id| replicas.contains(&id)).await?;
         }
         Action::Settle => settle(shared, held, descriptor, |_| false).await?,
+        Action::TransferLease { node, .. } => {
+            let transfer = TransferLease { key: descriptor.start, target_node: node };
+            let sent = shared.send_one(RequestKind::TransferLease(transfer)).await;
+            sent.map_err(|error| error.to_string())?;
+            return Ok(Next::Leave);
+        }
         Action::Split => split(shared, held).await?,
     }
     Ok(Next::Look)
 }
 
-/// Announces new copies.
-async fn add(held: &Held, descriptor: RangeDescriptor, nodes: Vec<u64>) -> Result<(), String> {
+/// Announces new copies, and the voter that one is to replace.
+async fn add(held: &Held, descriptor: RangeDescriptor, nodes: Vec<u64>, replaces: u64) -> Result<(), String> {
     let mut next = descriptor;
     for node_id in nodes {
         let role = ReplicaRole::Learner.into();
-        next.replicas.push(ReplicaDescriptor { replica_id: next.next_replica_id, node_id, role });
+        next.replicas.push(ReplicaDescriptor { replica_id: next.next_replica_id, node_id, role, replaces });
         next.next_replica_id += 1;
     }
     change(held, next).await
@@ -254,7 +312,8 @@ async fn settle(
         let role = if is_voter { ReplicaRole::Voter } else { ReplicaRole::Learner };
         let is_announced = replica.role() == ReplicaRole::Learner || status.learners.contains_key(&id);
         if is_voter || (is_announced && !dropped(replica.replica_id)) {
-            next.replicas.push(ReplicaDescriptor { role: role.into(), ..*replica });
+            let replaces = if is_voter { 0 } else { replica.replaces };
+            next.replicas.push(ReplicaDescriptor { role: role.into(), replaces, ..*replica });
         }
     }
     if next.replicas == descriptor.replicas {

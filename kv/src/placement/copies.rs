@@ -1,12 +1,15 @@
 //! How many copies there should be, where, and of how much.
 
-use super::{Action, Decision, Look, NodeHealth, choose};
+use super::{Action, Decision, Look, NodeHealth, NodeView, choose};
 
 /// Copies that are missing, or too many.
 pub(super) fn change(look: &Look<'_>) -> Option<Decision> {
     let (range, voters) = (look.range, &look.voters);
     let lost = look.lost_voters().len();
     let live = voters.len() - lost;
+    if live == range.target && look.learners.is_empty() && lost == 0 {
+        return None;
+    }
     let (candidates, promising) = (choose::candidates(look), choose::promising(look));
     let reachable = live + look.learners.len() + candidates.len();
     let aim = largest_odd(range.target.min(reachable)).max(voters.len().min(range.target));
@@ -43,12 +46,20 @@ pub(super) fn spread(look: &Look<'_>) -> Option<Decision> {
     let is_well = look.learners.is_empty()
         && look.voters.len() == range.target
         && look.voters.iter().all(|id| look.view_of(*id).is_some_and(|node| node.health == NodeHealth::Live));
-    if !range.may_move || !is_well {
+    if range.openings.copies.is_empty() || !is_well {
         return None;
     }
-    let candidates = choose::promising(look).into_iter().filter(|node| choose::mover(look, node, false).is_some());
-    let node = choose::best(look, candidates.collect(), 1).pop()?;
-    Some(Decision::new(Action::Move { node }, format!("n{node} has room for a copy of another")))
+    let open = range.openings.copies.iter().filter_map(|node| look.cluster.node(*node));
+    let may = |node: &&NodeView| choose::is_promising(look, node) && choose::mover(look, node, false).is_some();
+    let node = choose::best(look, open.filter(may).collect(), 1).pop()?;
+    let to = look.cluster.node(node)?;
+    let replaces = choose::mover(look, to, false)?;
+    let from = look.view_of(replaces)?;
+    let words = |node: &NodeView| {
+        let place = if node.locality.tiers.is_empty() { String::new() } else { format!(" ({})", node.locality) };
+        format!("n{}{place} has {} copies of {} MiB in all", node.node_id, node.replicas, node.bytes >> 20)
+    };
+    Some(Decision::new(Action::Move { node, replaces }, format!("{}, {}", words(from), words(to))))
 }
 
 fn largest_odd(count: usize) -> usize {

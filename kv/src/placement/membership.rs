@@ -122,7 +122,13 @@ fn wanted(look: &Look<'_>, ready: &BTreeSet<u64>) -> BTreeSet<u64> {
 fn moved(look: &Look<'_>, learners: &BTreeSet<u64>) -> Option<u64> {
     let is_whole = look.voters.len() >= look.range.target && look.lost_voters().is_empty();
     let learner = learners.first().filter(|id| learners.len() == 1 && is_whole && !look.is_stuck(**id))?;
-    choose::mover(look, look.view_of(*learner)?, true)
+    let to = look.view_of(*learner)?;
+    match look.replica(*learner)?.replaces {
+        announced if look.voters.contains(&announced) => {
+            choose::is_still_better(look, announced, to).then_some(announced)
+        }
+        _ => choose::mover(look, to, true),
+    }
 }
 
 /// How many of the lost voters make room for learners: those beyond the target, and one more where that makes the number odd.

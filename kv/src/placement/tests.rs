@@ -1,3 +1,6 @@
+mod balance;
+mod properties;
+
 use bytes::Bytes;
 
 use super::*;
@@ -5,7 +8,19 @@ use crate::descriptor::ReplicaDescriptor;
 
 fn node(node_id: u64, health: NodeHealth, locality: &str) -> NodeView {
     let locality = locality.parse().expect("a valid locality");
-    NodeView { node_id, locality, health, replicas: 0, disk_full: false, is_leaving: false }
+    let (disk_full, is_leaving) = (false, false);
+    NodeView {
+        node_id,
+        locality,
+        health,
+        replicas: 0,
+        receiving: 0,
+        bytes: 0,
+        leases: 0,
+        requests: 0,
+        disk_full,
+        is_leaving,
+    }
 }
 
 fn live(ids: &[u64]) -> Vec<NodeView> {
@@ -14,7 +29,12 @@ fn live(ids: &[u64]) -> Vec<NodeView> {
 
 /// `voters` and `learners` of the descriptor; replica IDs equal node IDs. Raft agrees.
 fn range(voters: &[u64], learners: &[u64]) -> RangeView {
-    let replica = |id: &u64, role: ReplicaRole| ReplicaDescriptor { replica_id: *id, node_id: *id, role: role.into() };
+    let replica = |id: &u64, role: ReplicaRole| ReplicaDescriptor {
+        replica_id: *id,
+        node_id: *id,
+        role: role.into(),
+        replaces: 0,
+    };
     let replicas = voters
         .iter()
         .map(|id| replica(id, ReplicaRole::Voter))
@@ -40,12 +60,20 @@ fn range(voters: &[u64], learners: &[u64]) -> RangeView {
         target: 3,
         bytes: 0,
         split_above_bytes: Some(100),
-        may_move: false,
+        holds_lease: true,
+        heirs: voters[1..].iter().copied().collect(),
+        load: None,
+        openings: Arc::default(),
     }
 }
 
 fn action(range: &RangeView, nodes: &[NodeView]) -> Action {
-    decide(range, nodes).action
+    decide(range, &ClusterView::new(nodes.to_vec())).action
+}
+
+/// Something may be moved to any node.
+fn all_open() -> Arc<Openings> {
+    Arc::new(Openings { copies: (1..=9).collect(), leases: (1..=9).collect() })
 }
 
 #[test]
@@ -185,8 +213,8 @@ fn a_copy_moves_to_where_there_are_fewer_one_at_a_time() {
     }
     let mut view = range(&[1, 2, 3], &[]);
     assert_eq!(action(&view, &nodes), Action::Nothing);
-    view.may_move = true;
-    assert_eq!(action(&view, &nodes), Action::Move { node: 4 });
+    view.openings = all_open();
+    assert_eq!(action(&view, &nodes), Action::Move { node: 4, replaces: 2 });
     let mut view = range(&[1, 2, 3], &[4]);
     nodes[3].replicas = 3;
     assert_eq!(action(&view, &nodes), Action::Wait);
@@ -217,13 +245,13 @@ fn a_copy_moves_to_another_place_whatever_the_numbers() {
     ];
     nodes[3].replicas = 9;
     let mut view = range(&[1, 2, 3], &[]);
-    view.may_move = true;
-    assert_eq!(action(&view, &nodes), Action::Move { node: 4 });
+    view.openings = all_open();
+    assert_eq!(action(&view, &nodes), Action::Move { node: 4, replaces: 2 });
     let mut view = range(&[1, 2, 3], &[4]);
     view.caught_up.insert(4);
     assert_eq!(action(&view, &nodes), Action::ChangeVoters { voters: vec![1, 3, 4] });
     let mut apart = range(&[1, 3, 4], &[]);
-    apart.may_move = true;
+    apart.openings = all_open();
     assert_eq!(action(&apart, &nodes), Action::Nothing, "fewer copies are no reason to stand closer together");
 }
 
@@ -362,181 +390,44 @@ fn voters_above_the_target_leave_dead_ones_first() {
     assert_eq!(action(&view, &nodes), Action::Settle);
 }
 
-mod properties {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        /// Whatever the nodes do, following the decisions never leaves fewer voters, and comes to rest.
-        #[test]
-        fn voters_never_fewer(healths in proptest::collection::vec(0..5u8, 1..7), voters in 1..4usize) {
-            let nodes = nodes_of(&healths);
-            let ids: Vec<u64> = (1..=voters.min(nodes.len()) as u64).collect();
-            let mut view = range(&ids, &[]);
-            for _ in 0..20 {
-                let before = view.raft_voters.len();
-                match action(&view, &nodes) {
-                    Action::Nothing => return Ok(()),
-                    other => simulate(&mut view, other),
-                }
-                let after = view.raft_voters.len();
-                prop_assert!(after >= before);
-                prop_assert!(after == before || after % 2 == 1, "an even number of voters was aimed at: {view:?}");
-            }
-            prop_assert!(false, "the decisions do not come to rest: {view:?}");
+/// Carries an action out at once, if Raft would.
+fn simulate(view: &mut RangeView, action: Action) {
+    match action {
+        Action::Add { nodes } => nodes.into_iter().for_each(|node_id| add(view, node_id, 0)),
+        Action::Move { node, replaces } => add(view, node, replaces),
+        Action::JoinLearners { replicas } => {
+            view.raft_learners.extend(&replicas);
+            view.caught_up.extend(&replicas);
         }
-
-        /// Some nodes live and never catch up. Whatever else happens, it comes to rest; a range that is too large is split, and
-        /// every copy that can be replaced is.
-        #[test]
-        fn stuck_learners_stop_nothing(
-            healths in proptest::collection::vec(0..5u8, 1..8),
-            lame in proptest::collection::vec(any::<bool>(), 8),
-            voters in 1..6usize,
-            target in prop_oneof![Just(3usize), Just(5)],
-            is_large in any::<bool>(),
-        ) {
-            let nodes = nodes_of(&healths);
-            let ids: Vec<u64> = (1..=voters.min(nodes.len()) as u64).collect();
-            let mut view = range(&ids, &[]);
-            (view.target, view.bytes) = (target, if is_large { 101 } else { 0 });
-            let mut last = Action::Wait;
-            for _ in 0..60 {
-                last = action(&view, &nodes);
-                if matches!(last, Action::Nothing | Action::Split) {
-                    break;
-                }
-                simulate(&mut view, last.clone());
-                let is_lame = |replica: &ReplicaDescriptor| lame[usize::try_from(replica.node_id).unwrap_or(0) - 1];
-                let learners = view.descriptor.replicas.iter().filter(|replica| view.raft_learners.contains(&replica.replica_id));
-                for replica in learners.filter(|replica| is_lame(replica)).copied().collect::<Vec<_>>() {
-                    view.caught_up.remove(&replica.replica_id);
-                    view.stuck.insert(replica.replica_id);
-                    view.avoided.insert(replica.node_id);
-                }
-            }
-            let expected = if is_large { Action::Split } else { Action::Nothing };
-            prop_assert_eq!(last, expected, "{:?}", &view);
-            let is_voter = |node: u64| view.descriptor.voters().any(|replica| replica.node_id == node);
-            let is_good = |node: &&NodeView| choose::takes_copies(node) && !lame[usize::try_from(node.node_id).unwrap_or(0) - 1];
-            let stays = |r: &&ReplicaDescriptor| !choose::loses_copies(&nodes[usize::try_from(r.node_id).unwrap_or(0) - 1]);
-            let live = view.descriptor.voters().filter(stays).count();
-            let spare = nodes.iter().filter(is_good).filter(|node| !is_voter(node.node_id)).count();
-            let lost = view.descriptor.voters().count() - live;
-            prop_assert!(lost == 0 || spare == 0, "a lost node's copy could be replaced: {:?}", &view);
-            let count = view.descriptor.voters().count();
-            prop_assert!(count >= target || spare < 1 + count % 2, "there could be more voters: {:?}", &view);
+        Action::ChangeVoters { voters } => {
+            let is_member = |id: &u64| view.raft_voters.contains(id) || view.raft_learners.contains(id);
+            assert!(voters.iter().all(is_member), "Raft does not know all of {voters:?}: {view:?}");
+            view.is_joint = false;
+            view.raft_voters = voters.into_iter().collect();
+            view.raft_learners = view.raft_learners.difference(&view.raft_voters).copied().collect();
         }
-
-        /// Nodes come and go between one step and the next, and changes of voters are left half done: Raft is asked for nothing that
-        /// it would refuse, and once the nodes stay as they are it comes to rest.
-        #[test]
-        fn it_comes_to_rest_whatever_happened_in_between(
-            storm in proptest::collection::vec((proptest::collection::vec(0..5u8, 6), any::<bool>()), 0..12),
-            calm in proptest::collection::vec(0..5u8, 6),
-        ) {
-            let mut view = range(&[1, 2, 3], &[]);
-            for (healths, is_interrupted) in &storm {
-                let former = view.raft_voters.clone();
-                let next = action(&view, &nodes_of(healths));
-                simulate(&mut view, next);
-                if *is_interrupted && view.raft_voters != former {
-                    view.is_joint = true;
-                    view.raft_voters.extend(former);
-                }
-            }
-            for _ in 0..20 {
-                match action(&view, &nodes_of(&calm)) {
-                    Action::Nothing => return Ok(()),
-                    other => simulate(&mut view, other),
-                }
-            }
-            prop_assert!(false, "the decisions do not come to rest: {view:?}");
+        Action::DropLearners { replicas } => {
+            view.raft_learners.retain(|id| !replicas.contains(id));
+            view.descriptor.replicas.retain(|replica| !replicas.contains(&replica.replica_id));
         }
+        Action::Settle => settle(view),
+        Action::Nothing | Action::Wait | Action::Split | Action::TransferLease { .. } => {}
     }
+}
 
-    fn nodes_of(healths: &[u8]) -> Vec<NodeView> {
-        let health = |drawn: &u8| match drawn {
-            0 | 1 | 4 => NodeHealth::Live,
-            2 => NodeHealth::Suspect,
-            _ => NodeHealth::Dead,
-        };
-        let of = |(index, drawn): (usize, &u8)| NodeView {
-            is_leaving: *drawn == 4,
-            ..node(index as u64 + 1, health(drawn), "")
-        };
-        healths.iter().enumerate().map(of).collect()
-    }
+fn add(view: &mut RangeView, node_id: u64, replaces: u64) {
+    let replica_id = view.descriptor.next_replica_id;
+    view.descriptor.next_replica_id += 1;
+    let role = ReplicaRole::Learner.into();
+    view.descriptor.replicas.push(ReplicaDescriptor { replica_id, node_id, role, replaces });
+}
 
-    /// Carries an action out at once, if Raft would.
-    fn simulate(view: &mut RangeView, action: Action) {
-        match action {
-            Action::Add { nodes } => nodes.into_iter().for_each(|node_id| add(view, node_id)),
-            Action::Move { node } => add(view, node),
-            Action::JoinLearners { replicas } => {
-                view.raft_learners.extend(&replicas);
-                view.caught_up.extend(&replicas);
-            }
-            Action::ChangeVoters { voters } => {
-                let is_member = |id: &u64| view.raft_voters.contains(id) || view.raft_learners.contains(id);
-                assert!(voters.iter().all(is_member), "Raft does not know all of {voters:?}: {view:?}");
-                view.is_joint = false;
-                view.raft_voters = voters.into_iter().collect();
-                view.raft_learners = view.raft_learners.difference(&view.raft_voters).copied().collect();
-            }
-            Action::DropLearners { replicas } => {
-                view.raft_learners.retain(|id| !replicas.contains(id));
-                view.descriptor.replicas.retain(|replica| !replicas.contains(&replica.replica_id));
-            }
-            Action::Settle => settle(view),
-            Action::Nothing | Action::Wait | Action::Split => {}
-        }
-    }
-
-    fn add(view: &mut RangeView, node_id: u64) {
-        let replica_id = view.descriptor.next_replica_id;
-        view.descriptor.next_replica_id += 1;
-        let role = ReplicaRole::Learner.into();
-        view.descriptor.replicas.push(ReplicaDescriptor { replica_id, node_id, role });
-    }
-
-    fn settle(view: &mut RangeView) {
-        let (voters, learners) = (&view.raft_voters, &view.raft_learners);
-        let is_member = |id: &u64| voters.contains(id) || learners.contains(id);
-        view.descriptor.replicas.retain(|replica| is_member(&replica.replica_id));
-        for replica in &mut view.descriptor.replicas {
-            let is_voter = voters.contains(&replica.replica_id);
-            replica.role = if is_voter { ReplicaRole::Voter } else { ReplicaRole::Learner }.into();
-        }
-    }
-
-    /// Twelve ranges on three nodes, and two nodes join: in the end each node has about as many copies.
-    #[test]
-    fn copies_spread_over_the_nodes_that_join() {
-        let mut views: Vec<RangeView> = (1..=12).map(|_| range(&[1, 2, 3], &[])).collect();
-        for (range_id, view) in (1..).zip(&mut views) {
-            (view.descriptor.range_id, view.may_move) = (range_id, true);
-        }
-        let copies = |views: &[RangeView]| -> Vec<u64> {
-            let on =
-                |id: u64| views.iter().flat_map(|view| &view.descriptor.replicas).filter(|r| r.node_id == id).count();
-            (1..=5).map(|id| on(id) as u64).collect()
-        };
-        for _ in 0..200 {
-            let mut nodes = live(&[1, 2, 3, 4, 5]);
-            for (node, copies) in nodes.iter_mut().zip(copies(&views)) {
-                node.replicas = copies;
-            }
-            // One move at a time: the first range that has something to do is followed to its end.
-            let Some(view) = views.iter_mut().find(|view| action(view, &nodes) != Action::Nothing) else { break };
-            let next = action(view, &nodes);
-            simulate(view, next);
-            // The group's leader may have left.
-            view.leader = *view.raft_voters.first().expect("a range has voters");
-        }
-        let spread = copies(&views);
-        assert!(spread.iter().all(|copies| (7..=8).contains(copies)), "{spread:?}");
-        assert!(views.iter().all(|view| view.raft_voters.len() == 3 && view.descriptor.replicas.len() == 3));
+fn settle(view: &mut RangeView) {
+    let (voters, learners) = (&view.raft_voters, &view.raft_learners);
+    let is_member = |id: &u64| voters.contains(id) || learners.contains(id);
+    view.descriptor.replicas.retain(|replica| is_member(&replica.replica_id));
+    for replica in &mut view.descriptor.replicas {
+        let is_voter = voters.contains(&replica.replica_id);
+        replica.role = if is_voter { ReplicaRole::Voter } else { ReplicaRole::Learner }.into();
     }
 }

@@ -41,6 +41,7 @@ pub fn first_range_state(range_id: u64, nodes: &[u64]) -> RangeState {
         replica_id: at as u64 + 1,
         node_id: *node,
         role: ReplicaRole::Voter as i32,
+        replaces: 0,
     };
     let replicas: Vec<ReplicaDescriptor> = nodes.iter().enumerate().map(replica).collect();
     let voters: Vec<(ReplicaId, NodeId)> =

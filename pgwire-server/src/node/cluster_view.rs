@@ -1,4 +1,4 @@
-//! The cluster as SQL asks for it: `SHOW RANGES`, `SHOW NODES`, `SPLIT AT`, `CHECK REPLICAS`, cluster settings.
+//! The cluster as SQL asks for it: `SHOW RANGES`, `SHOW RANGE … WHY`, `SHOW NODES`, `SPLIT AT`, `CHECK REPLICAS`, cluster settings.
 
 use std::sync::{Arc, Weak};
 
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use kv::api::Span;
 use kv::node::{Admin, SettingError};
 use kv::settings::InvalidSetting;
-use sql::{CheckView, ClusterView, NodeView, RangeView, SettingView, SqlError};
+use sql::{CheckView, ClusterView, DecisionView, NodeView, RangeView, SettingView, SqlError};
 
 /// Does not keep the node: a plan that is still being torn down may hold the view.
 struct View(Weak<dyn Admin>);
@@ -41,8 +41,25 @@ impl ClusterView for View {
                 leaseholder: range.leaseholder,
                 bytes: range.bytes,
                 keys: range.keys,
+                requests: range.requests,
             })
             .collect())
+    }
+
+    async fn explain_range(&self, range_id: u64) -> Result<Vec<DecisionView>, SqlError> {
+        let decisions = self.admin()?.explain_range(range_id).await.map_err(|error| match error {
+            kv::api::KvError::Invalid(invalid) => {
+                SqlError::new(sql::error::code::INVALID_PARAMETER_VALUE, invalid.message)
+            }
+            error => SqlError::from(txn::Error::from(error)),
+        })?;
+        let view = |decision: kv::node::DecisionInfo| DecisionView {
+            node_id: decision.node_id,
+            at: decision.at.map(|at| i64::try_from(at.wall_ns / 1_000).unwrap_or(i64::MAX)),
+            action: decision.action,
+            reason: decision.reason,
+        };
+        Ok(decisions.into_iter().map(view).collect())
     }
 
     fn nodes(&self) -> Vec<NodeView> {
@@ -56,6 +73,8 @@ impl ClusterView for View {
                 membership: node.membership.word(),
                 replicas: node.status.as_ref().map(|status| status.replicas),
                 leases: node.status.as_ref().map(|status| status.leases),
+                bytes: node.status.as_ref().map(|status| status.bytes),
+                requests: node.status.as_ref().map(|status| status.requests),
             })
             .collect()
     }

@@ -285,9 +285,18 @@ fn show(tokens: &mut Vec<TokenWithSpan>, text: &str, what: &str) -> Result<State
         parser.next_token();
         let name = if *name == "index" { "indexes" } else { name };
         StatementKind::ShowObjects { what: name, table: from_table(&mut parser).map_err(wrong)? }
-    } else if what == "ranges" || what == "range" {
+    } else if what == "range" && matches!(parser.peek_nth_token(1).token, Token::Number(..)) {
         parser.next_token();
-        StatementKind::ShowRanges { table: from_table(&mut parser).map_err(wrong)? }
+        let range_id = parser.parse_literal_uint().map_err(wrong)?;
+        cluster::words(&mut parser, &["why"]).map_err(wrong)?;
+        StatementKind::ExplainRange { range_id }
+    } else if matches!(what, "ranges" | "range" | "hot") {
+        let hot = what == "hot";
+        parser.next_token();
+        if hot {
+            cluster::words(&mut parser, &["ranges"]).map_err(wrong)?;
+        }
+        StatementKind::ShowRanges { table: from_table(&mut parser).map_err(wrong)?, hot }
     } else if what == "nodes" {
         parser.next_token();
         StatementKind::ShowNodes

@@ -39,8 +39,10 @@ pub(crate) enum StatementKind {
     Sql(ast::Statement),
     /// `ALTER TABLE t SPLIT AT VALUES (…), …` or `ALTER INDEX t@i SPLIT AT VALUES …`.
     SplitAt { table: ast::ObjectName, rows: Vec<Vec<ast::Expr>> },
-    /// `SHOW RANGES [FROM TABLE t]`.
-    ShowRanges { table: Option<ast::ObjectName> },
+    /// `SHOW [HOT] RANGES [FROM TABLE t]`.
+    ShowRanges { table: Option<ast::ObjectName>, hot: bool },
+    /// `SHOW RANGE <id> WHY`.
+    ExplainRange { range_id: u64 },
     /// `SHOW NODES`.
     ShowNodes,
     /// `CHECK REPLICAS [FROM TABLE t]`.
@@ -138,6 +140,7 @@ impl Statement {
         match &**self.kind {
             StatementKind::ShowSetting { .. }
             | StatementKind::ShowNodes
+            | StatementKind::ExplainRange { .. }
             | StatementKind::ShowClusterSettings { .. }
             | StatementKind::Ignored { .. } => true,
             StatementKind::Sql(statement) => matches!(

@@ -27,9 +27,9 @@ pub(super) fn columns(statement: &Statement) -> Option<Arc<[Column]>> {
         | StatementKind::ShowObjects { .. }
         | StatementKind::ShowRanges { .. }
         | StatementKind::ShowNodes => show::columns(&statement.kind),
-        StatementKind::CheckReplicas { .. } | StatementKind::ShowClusterSettings { .. } => {
-            cluster::columns(&statement.kind)
-        }
+        StatementKind::CheckReplicas { .. }
+        | StatementKind::ShowClusterSettings { .. }
+        | StatementKind::ExplainRange { .. } => cluster::columns(&statement.kind),
         StatementKind::Sql(ast::Statement::Explain { .. }) => texts(&["QUERY PLAN"]),
         _ => None,
     }
@@ -54,6 +54,7 @@ impl Session {
             StatementKind::Sql(sql) => self.run_sql_utility(statement, sql, params).await,
             kind @ (StatementKind::CheckReplicas { .. }
             | StatementKind::ShowClusterSettings { .. }
+            | StatementKind::ExplainRange { .. }
             | StatementKind::SetClusterSetting { .. }) => self.run_cluster_statement(kind).await,
             kind => self.show(kind).await,
         }

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use clock::{Hlc, Random, SimulatedTime, Tasks, VolatileCeiling};
 use sql::{
-    CancelToken, CheckView, ClusterView, ExecuteOptions, NodeView, Outcome, RangeView, Row, Session, SessionParams,
-    SettingView, SqlError, SqlNode, SqlNodeConfig, SqlSettings,
+    CancelToken, CheckView, ClusterView, DecisionView, ExecuteOptions, NodeView, Outcome, RangeView, Row, Session,
+    SessionParams, SettingView, SqlError, SqlNode, SqlNodeConfig, SqlSettings,
 };
 
 struct OneRange;
@@ -17,6 +17,9 @@ struct OneRange;
 #[async_trait]
 impl ClusterView for OneRange {
     async fn ranges(&self, _: Bytes, _: Bytes) -> Result<Vec<RangeView>, SqlError> {
+        Ok(Vec::new())
+    }
+    async fn explain_range(&self, _: u64) -> Result<Vec<DecisionView>, SqlError> {
         Ok(Vec::new())
     }
     fn nodes(&self) -> Vec<NodeView> {

@@ -42,6 +42,7 @@ fn request_words(kind: &NodeRequestKind) -> String {
         NodeRequestKind::ListNodes(_) => "which nodes are there?".to_owned(),
         NodeRequestKind::SetMembership(set) => format!("node {} is {}", set.node_id, set.membership().word()),
         NodeRequestKind::Drain(_) => "drain".to_owned(),
+        NodeRequestKind::Explain(explain) => format!("why is range {} where it is?", explain.range_id),
         NodeRequestKind::ReadChecked(read) => {
             format!("what does range {} look like from {} on?", read.check.range_id, read.start.escape_ascii())
         }
@@ -114,6 +115,7 @@ fn answer_words(kind: &NodeAnswerKind) -> String {
         NodeAnswerKind::Nodes(list) => format!("{} nodes", list.nodes.len()),
         NodeAnswerKind::MembershipSet(set) => format!("it has {} replicas", set.replicas),
         NodeAnswerKind::Drained(drained) => format!("{} leases are left", drained.leases),
+        NodeAnswerKind::Explained(explained) => format!("{} decisions", explained.decisions.len()),
         NodeAnswerKind::Piece(piece) => format!("{} entries, {:08x}", piece.digest.entries, piece.digest.crc),
     }
 }

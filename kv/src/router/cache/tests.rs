@@ -1,7 +1,7 @@
 use super::*;
 
 fn range(range_id: u64, start: &'static str, end: &'static str, generation: u64) -> RangeDescriptor {
-    let replicas = vec![crate::descriptor::ReplicaDescriptor { replica_id: 1, node_id: 5, role: 0 }];
+    let replicas = vec![crate::descriptor::ReplicaDescriptor { replica_id: 1, node_id: 5, role: 0, replaces: 0 }];
     let (start, end) = (Bytes::from_static(start.as_bytes()), Bytes::from_static(end.as_bytes()));
     RangeDescriptor { range_id, start, end, generation, replicas, next_replica_id: 2 }
 }

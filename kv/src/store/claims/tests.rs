@@ -4,7 +4,7 @@ use super::*;
 use crate::descriptor::ReplicaDescriptor;
 
 fn descriptor(range_id: u64, start: &'static str, end: &'static str) -> RangeDescriptor {
-    let replica = ReplicaDescriptor { replica_id: 1, node_id: 1, role: 0 };
+    let replica = ReplicaDescriptor { replica_id: 1, node_id: 1, ..ReplicaDescriptor::default() };
     let (start, end) = (Bytes::from(start), Bytes::from(end));
     RangeDescriptor { range_id, start, end, generation: 1, replicas: vec![replica], next_replica_id: 2 }
 }

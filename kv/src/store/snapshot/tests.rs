@@ -4,7 +4,7 @@ use raft_groups::{LogPosition, initial_state};
 mod unseen;
 
 use super::*;
-use crate::descriptor::{ReplicaDescriptor, ReplicaRole};
+use crate::descriptor::ReplicaDescriptor;
 use crate::engine::MemoryEngine;
 use crate::mvcc;
 
@@ -43,7 +43,7 @@ fn steps(engine: &Arc<dyn Engine>) -> Steps {
 }
 
 fn descriptor(end: &'static [u8], generation: u64) -> RangeDescriptor {
-    let replica = |replica_id| ReplicaDescriptor { replica_id, node_id: replica_id, role: ReplicaRole::Voter.into() };
+    let replica = |replica_id| ReplicaDescriptor { replica_id, node_id: replica_id, ..ReplicaDescriptor::default() };
     RangeDescriptor {
         range_id: 2,
         start: Bytes::from_static(b"\x04"),

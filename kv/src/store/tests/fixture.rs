@@ -13,7 +13,7 @@ use raft_groups::{
 
 use crate::Settings;
 use crate::consistency::CheckLimits;
-use crate::descriptor::{RangeDescriptor, ReplicaDescriptor, ReplicaRole};
+use crate::descriptor::{RangeDescriptor, ReplicaDescriptor};
 use crate::engine::{Engine, MemoryEngine, WriteBatch};
 use crate::keys;
 use crate::liveness::Registry;
@@ -63,7 +63,7 @@ pub async fn open(engine: Arc<dyn Engine>) -> Arc<Store> {
 
 /// A range of three replicas, whose first is on this node.
 pub fn descriptor(range_id: u64, start: u64, end: Option<u64>, generation: u64) -> RangeDescriptor {
-    let replica = |id| ReplicaDescriptor { replica_id: id, node_id: id, role: ReplicaRole::Voter.into() };
+    let replica = |id| ReplicaDescriptor { replica_id: id, node_id: id, ..ReplicaDescriptor::default() };
     RangeDescriptor {
         range_id,
         start: key(start),

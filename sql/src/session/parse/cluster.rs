@@ -77,7 +77,8 @@ fn is_word(token: &TokenWithSpan, wanted: &str) -> bool {
     matches!(&token.token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted))
 }
 
-fn words(parser: &mut Parser<'_>, wanted: &[&str]) -> Result<(), ParserError> {
+/// The words that have to come next.
+pub(super) fn words(parser: &mut Parser<'_>, wanted: &[&str]) -> Result<(), ParserError> {
     for word in wanted {
         if !is_word(&parser.peek_token(), word) {
             return parser.expected(&word.to_uppercase(), parser.peek_token());

@@ -1,4 +1,4 @@
-//! CHECK REPLICAS, and the settings of the cluster.
+//! CHECK REPLICAS, SHOW RANGE … WHY, and the settings of the cluster.
 
 use std::sync::Arc;
 
@@ -22,6 +22,12 @@ pub(super) fn columns(kind: &StatementKind) -> Option<Arc<[Column]>> {
             text("status"),
             text("detail"),
         ])),
+        StatementKind::ExplainRange { .. } => Some(Arc::from([
+            Column::computed("node_id", PgType::Int8),
+            Column::computed("at", PgType::TimestampTz),
+            text("action"),
+            text("reason"),
+        ])),
         StatementKind::ShowClusterSettings { name: Some(name) } => Some(Arc::from([text(name)])),
         StatementKind::ShowClusterSettings { name: None } => {
             Some(Arc::from([text("variable"), text("value"), text("description")]))
@@ -34,6 +40,7 @@ impl Session {
     pub(super) async fn run_cluster_statement(&mut self, kind: &StatementKind) -> Result<Outcome, SqlError> {
         let (rows, tag) = match kind {
             StatementKind::CheckReplicas { table } => (self.check_replicas(table.as_ref()).await?, "CHECK REPLICAS"),
+            StatementKind::ExplainRange { range_id } => (self.explain_range(*range_id).await?, "SHOW"),
             StatementKind::ShowClusterSettings { name } => (self.cluster_settings(name.as_deref())?, "SHOW"),
             StatementKind::SetClusterSetting { name, value } => {
                 if self.open.explicit {
@@ -66,6 +73,20 @@ impl Session {
             ]
         };
         Ok(checked.into_iter().map(row).collect())
+    }
+
+    /// What was decided about a range lately, and what would be decided now, whose time is NULL.
+    async fn explain_range(&self, range_id: u64) -> Result<Vec<Row>, SqlError> {
+        let decisions = self.shared.cluster.explain_range(range_id).await?;
+        let row = |decision: crate::node::DecisionView| {
+            vec![
+                Datum::Int8(decision.node_id as i64),
+                decision.at.map_or(Datum::Null, Datum::TimestampTz),
+                Datum::Text(decision.action),
+                Datum::Text(decision.reason),
+            ]
+        };
+        Ok(decisions.into_iter().map(row).collect())
     }
 
     fn cluster_settings(&self, name: Option<&str>) -> Result<Vec<Row>, SqlError> {

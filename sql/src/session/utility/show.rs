@@ -16,6 +16,9 @@ use crate::error::SqlError;
 use crate::query::ExplainOptions;
 use crate::types::{Datum, PgType, format_type};
 
+/// A range that serves fewer requests a second is not hot.
+const REQUESTS_SHOWN_MIN: f64 = 1.0;
+
 /// What the rows of a SHOW consist of.
 pub(super) fn columns(kind: &StatementKind) -> Option<Arc<[Column]>> {
     let texts = |names: &[&str]| -> Option<Arc<[Column]>> {
@@ -34,6 +37,7 @@ pub(super) fn columns(kind: &StatementKind) -> Option<Arc<[Column]>> {
             Column::computed("leaseholder", PgType::Int8),
             Column::computed("bytes", PgType::Int8),
             Column::computed("keys", PgType::Int8),
+            Column::computed("requests_per_second", PgType::Float8),
         ])),
         StatementKind::ShowNodes => Some(Arc::from([
             Column::computed("node_id", PgType::Int8),
@@ -43,6 +47,8 @@ pub(super) fn columns(kind: &StatementKind) -> Option<Arc<[Column]>> {
             Column::computed("membership", PgType::Text),
             Column::computed("replicas", PgType::Int8),
             Column::computed("leases", PgType::Int8),
+            Column::computed("bytes", PgType::Int8),
+            Column::computed("requests_per_second", PgType::Int8),
         ])),
         StatementKind::ShowObjects { what, .. } => match *what {
             "tables" | "sequences" => texts(&["schema_name", "name", "type", "owner"]),
@@ -67,7 +73,7 @@ impl Session {
                 vec![vec![text(if self.is_read_only() { "on" } else { "off" })]]
             }
             StatementKind::ShowSetting { name } => vec![vec![text(&self.settings.show(name)?.1)]],
-            StatementKind::ShowRanges { table } => self.ranges(table.as_ref()).await?,
+            StatementKind::ShowRanges { table, hot } => self.ranges(table.as_ref(), *hot).await?,
             StatementKind::ShowNodes => self
                 .shared
                 .cluster
@@ -82,6 +88,8 @@ impl Session {
                         text(node.membership),
                         number(node.replicas),
                         number(node.leases),
+                        number(node.bytes),
+                        number(node.requests),
                     ]
                 })
                 .collect(),
@@ -95,12 +103,17 @@ impl Session {
         })
     }
 
-    async fn ranges(&mut self, table: Option<&ast::ObjectName>) -> Result<Vec<Row>, SqlError> {
+    /// The ranges, all of them in key order or only those that serve something, the busiest first.
+    async fn ranges(&mut self, table: Option<&ast::ObjectName>, hot: bool) -> Result<Vec<Row>, SqlError> {
         let (start, end) = match table {
             None => (Bytes::from_static(txn::keys::MIN), Bytes::from_static(txn::keys::MAX)),
             Some(name) => self.shown_table(name)?.span(),
         };
-        let ranges = self.shared.cluster.ranges(start, end).await?;
+        let mut ranges = self.shared.cluster.ranges(start, end).await?;
+        if hot {
+            ranges.retain(|range| range.requests.is_some_and(|requests| requests >= REQUESTS_SHOWN_MIN));
+            ranges.sort_by(|one, other| other.requests.partial_cmp(&one.requests).unwrap_or(std::cmp::Ordering::Equal));
+        }
         let catalog = self.running(Arc::from([])).catalog;
         let nodes =
             |ids: &[u64]| Datum::Text(format!("{{{}}}", ids.iter().map(u64::to_string).collect::<Vec<_>>().join(",")));
@@ -117,6 +130,7 @@ impl Session {
                     number(range.leaseholder),
                     number(range.bytes),
                     number(range.keys),
+                    range.requests.map_or(Datum::Null, |requests| Datum::Float8((requests * 10.0).round() / 10.0)),
                 ]
             })
             .collect())
