@@ -126,15 +126,31 @@ pub struct RangeView {
 pub struct RangeLoad {
     /// Requests a second.
     pub requests: f64,
-    /// Where they come from: by locality, which part of them, 1 for all.
-    pub origins: Vec<(Locality, f64)>,
+    /// Where they come from.
+    pub origins: Vec<Origin>,
+}
+
+/// A node that a part of a range's requests comes through.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Origin {
+    /// Which; 0 for one of which only the place is known.
+    pub node_id: u64,
+    /// Where it stands.
+    pub locality: Locality,
+    /// Which part of them, 1 for all.
+    pub part: f64,
 }
 
 impl RangeLoad {
     /// How near a node is to where the requests come from, on the average: 0 for nothing in common, 1 for the same place.
     pub fn nearness(&self, node: &NodeView) -> f64 {
-        let near = |origin: &Locality| node.locality.common_tiers(origin) as f64 / origin.tiers.len().max(1) as f64;
-        self.origins.iter().map(|(origin, part)| part * near(origin)).sum()
+        let near = |place: &Locality| node.locality.common_tiers(place) as f64 / place.tiers.len().max(1) as f64;
+        self.origins.iter().map(|origin| origin.part * near(&origin.locality)).sum()
+    }
+
+    /// Which part of the requests comes through a node itself.
+    pub fn through(&self, node: &NodeView) -> f64 {
+        self.origins.iter().filter(|origin| origin.node_id == node.node_id).map(|origin| origin.part).sum()
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clock::Random;
 use kv::descriptor::{RangeDescriptor, ReplicaDescriptor, ReplicaRole};
 use kv::liveness::Locality;
-use kv::placement::{self, Action, ClusterView, NodeHealth, NodeView, Openings, RangeLoad, RangeView, Shares};
+use kv::placement::{self, Action, ClusterView, NodeHealth, NodeView, Openings, Origin, RangeLoad, RangeView, Shares};
 
 use super::Start;
 
@@ -193,8 +193,13 @@ impl Model {
             let home = self.random.range(0, REGIONS as u64) as usize;
             vec![(home, 0.8), ((home + 1) % REGIONS, 0.2)]
         };
-        let zones =
-            |(region, part): (usize, f64)| (0..ZONES).map(move |zone| (locality(region, zone), part / ZONES as f64));
+        let zones = |(region, part): (usize, f64)| {
+            (0..ZONES).map(move |zone| Origin {
+                node_id: 0,
+                locality: locality(region, zone),
+                part: part / ZONES as f64,
+            })
+        };
         let origins = parts.into_iter().flat_map(zones).collect();
         let view = RangeView {
             raft_voters: descriptor.replicas.iter().map(|replica| replica.replica_id).collect(),

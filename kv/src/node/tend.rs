@@ -8,7 +8,7 @@
 //!
 //! Every action may fail half-way, since leadership may move: whoever leads then finds what is left to do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use super::message::{NodeRequest, NodeRequestKind, Removed};
 use crate::api::{BatchHeader, BatchRequest, KvError, RequestKind, Sender, SplitRange, TransferLease};
 use crate::descriptor::{RangeDescriptor, ReplicaDescriptor, ReplicaRole};
 use crate::directory;
-use crate::liveness::{Locality, Membership};
-use crate::placement::{self, Action, ClusterView, Decision, NodeHealth, Openings, RangeLoad, RangeView};
+use crate::liveness::Membership;
+use crate::placement::{self, Action, ClusterView, Decision, NodeHealth, Openings, Origin, RangeLoad, RangeView};
 use crate::store::Held;
 
 /// Steps that one task takes at most before the next look by the keeper.
@@ -92,13 +92,12 @@ fn load_of(shared: &Shared, held: &Held) -> Option<RangeLoad> {
         return None;
     }
     let requests = served.requests();
-    let mut origins: BTreeMap<Locality, f64> = BTreeMap::new();
-    for (node, of_node) in &served.by_node {
-        if let Some(locality) = shared.registry.locality(*node) {
-            *origins.entry(locality).or_default() += of_node / requests;
-        }
-    }
-    Some(RangeLoad { requests, origins: origins.into_iter().collect() })
+    let origin = |(node_id, of_node): (&u64, &f64)| {
+        let locality = shared.registry.locality(*node_id)?;
+        Some(Origin { node_id: *node_id, locality, part: of_node / requests })
+    };
+    let origins = served.by_node.iter().filter_map(origin).collect();
+    Some(RangeLoad { requests, origins })
 }
 
 /// How many voters a range should have. Where one's node is to go, no more than the nodes that stay can have: it could not leave.

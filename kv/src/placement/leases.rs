@@ -1,10 +1,15 @@
-//! Which replica should hold the lease: one near where the requests come from, then one on a node that holds few.
+//! Which replica should hold the lease: one near where the requests come from, best of all on the very node that most of them come
+//! through, which saves each of them a way; then one on a node that holds few.
 
 use super::balance::{WORTH_MIN, leases_on};
 use super::{Action, Decision, Look, NodeView, RangeLoad, choose};
 
 /// Requests a second below which it does not matter where they come from.
 const FOLLOWED_MIN: f64 = 1.0;
+
+/// By which part of the requests more must come through a node than through the leaseholder's, for the lease to go there; and for it not to
+/// leave.
+const THROUGH_MIN: f64 = 0.6;
 
 /// By how much of the way from another place to the same one requests must come nearer on the average, for the lease to follow them.
 const NEARER_MIN: f64 = 0.25;
@@ -42,7 +47,7 @@ fn worth(look: &Look<'_>, load: &RangeLoad, from: &NodeView, to: &NodeView) -> f
 }
 
 fn is_as_near(load: &RangeLoad, from: &NodeView, to: &NodeView) -> bool {
-    load.nearness(to) > load.nearness(from) - NEARER_MIN / 2.0
+    load.nearness(to) > load.nearness(from) - NEARER_MIN / 2.0 && load.through(to) > load.through(from) - THROUGH_MIN
 }
 
 /// To where the requests come from.
@@ -51,13 +56,19 @@ fn follow(load: &RangeLoad, here: &NodeView, heirs: &[&NodeView]) -> Option<Deci
         return None;
     }
     let nearer = |node: &NodeView| load.nearness(node) - load.nearness(here);
-    let best = heirs.iter().max_by(|one, other| nearer(one).total_cmp(&nearer(other)))?;
-    (nearer(best) >= NEARER_MIN).then(|| {
-        let node = best.node_id;
-        let share = (100.0 * nearer(best)).round();
-        let reason = format!("requests come from nearer to n{node}, by {share} % of the way");
-        Decision::new(Action::TransferLease { node, follows: true }, reason)
-    })
+    let more = |node: &NodeView| load.through(node) - load.through(here);
+    let to = |node: u64, reason: String| Some(Decision::new(Action::TransferLease { node, follows: true }, reason));
+    let by_nearness = |one: &&&NodeView, other: &&&NodeView| {
+        nearer(one).total_cmp(&nearer(other)).then(more(one).total_cmp(&more(other)))
+    };
+    let nearest = heirs.iter().max_by(by_nearness)?;
+    if nearer(nearest) >= NEARER_MIN {
+        let (node, share) = (nearest.node_id, (100.0 * nearer(nearest)).round());
+        return to(node, format!("requests come from nearer to n{node}, by {share} % of the way"));
+    }
+    let gateway = heirs.iter().find(|node| more(node) >= THROUGH_MIN && nearer(node) > -NEARER_MIN / 2.0)?;
+    let (node, share) = (gateway.node_id, (100.0 * load.through(gateway)).round());
+    to(node, format!("{share} % of the requests come through n{node}"))
 }
 
 /// To a node that holds fewer leases or serves fewer requests, and is as near.

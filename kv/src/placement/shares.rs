@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A node that lacks fewer than there are leaders is given to by some of them, others in the next period. Leaders whose clocks and views
-//! differ a little may send a few too many; [`super::WORTH_MIN`] keeps that from being sent back.
+//! differ a little may send a few too many; [`super::balance::WORTH_MIN`] keeps that from being sent back.
 
 use std::collections::{BTreeMap, BTreeSet};
 

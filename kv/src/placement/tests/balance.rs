@@ -80,7 +80,12 @@ fn a_copy_moves_for_its_lease() {
 /// Ten leases here, none elsewhere, and requests through the nodes of these places.
 fn led(origins: &[(&str, f64)]) -> RangeView {
     let mut view = range(&[1, 2, 3], &[]);
-    let origins = origins.iter().map(|(place, part)| (place.parse().expect("a valid locality"), *part));
+    let origin = |(place, part): &(&str, f64)| Origin {
+        node_id: 0,
+        locality: place.parse().expect("a valid locality"),
+        part: *part,
+    };
+    let origins = origins.iter().map(origin);
     view.load = Some(RangeLoad { requests: 50.0, origins: origins.collect() });
     view.openings = all_open();
     view
@@ -145,6 +150,22 @@ fn a_lease_follows_its_requests() {
     idle.load.as_mut().expect("known").requests = 0.5;
     Arc::make_mut(&mut idle.openings).leases.clear();
     assert_eq!(action(&idle, &nodes), Action::Nothing);
+}
+
+/// Where places do not tell nodes apart, a lease stays with the node that its requests come through, and goes there.
+#[test]
+fn a_lease_stays_with_its_gateway() {
+    let mut nodes = live(&[1, 2, 3]);
+    (nodes[0].leases, nodes[1].leases, nodes[2].leases) = (20, 1, 1);
+    let through = |parts: [f64; 3]| {
+        let mut view = led(&[]);
+        let origins = (1..).zip(parts).map(|(node_id, part)| Origin { node_id, locality: Default::default(), part });
+        view.load.as_mut().expect("known").origins = origins.collect();
+        view
+    };
+    assert_eq!(action(&through([1.0, 0.0, 0.0]), &nodes), Action::Nothing);
+    assert_eq!(action(&through([0.1, 0.1, 0.8]), &nodes), Action::TransferLease { node: 3, follows: true });
+    assert!(matches!(action(&through([0.4, 0.3, 0.3]), &nodes), Action::TransferLease { follows: false, .. }));
 }
 
 #[test]
