@@ -48,6 +48,9 @@ pub struct Settings {
     pub node_suspect_after_ms: u64,
     /// A node silent for longer is taken for dead, and its replicas are replaced.
     pub node_dead_after_ms: u64,
+    /// Whether leases move only because they are better elsewhere. Off as long as such a move may cost seconds of a range's service when
+    /// nodes are killed at the same time.
+    pub lease_rebalancing: bool,
     /// How often a leaseholder looks at its ranges' size and placement when no event makes it look earlier.
     pub placement_interval_ms: u64,
     /// A learner may take this long, and what its range's bytes need beside, before another node is tried in its place. Longer than any one
@@ -89,6 +92,7 @@ impl Default for Settings {
             liveness_interval_ms: 1_000,
             node_suspect_after_ms: 4_000,
             node_dead_after_ms: 300_000,
+            lease_rebalancing: false,
             placement_interval_ms: 1_000,
             learner_patience_ms: 45_000,
             directory_interval_ms: 30_000,

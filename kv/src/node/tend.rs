@@ -85,10 +85,10 @@ fn heirs(status: &GroupStatus) -> BTreeSet<u64> {
     status.voters.keys().filter(|replica| is_close(replica)).map(|replica| replica.0).collect()
 }
 
-/// What the range served lately, and for nodes that stand where.
+/// What the range served lately, and for nodes that stand where, if its lease may move for that.
 fn load_of(shared: &Shared, held: &Held) -> Option<RangeLoad> {
     let served = held.replica.served();
-    if !served.is_known {
+    if !served.is_known || !shared.settings.lease_rebalancing {
         return None;
     }
     let requests = served.requests();

@@ -77,7 +77,11 @@ fn leaseholders(cluster: &Cluster, keys: &[String]) -> Vec<Option<u64>> {
 #[test]
 fn leases_spread_over_the_nodes() {
     simulate(160, async {
-        let cluster = Cluster::of(160, 3).await;
+        let mut cluster = Cluster::new(160);
+        cluster.settings.lease_rebalancing = true;
+        for _ in 0..3 {
+            cluster.add("").await;
+        }
         cluster.replicated(3).await;
         let keys: Vec<String> = (0..9).map(|index| format!("k{index}")).collect();
         for key in &keys {
@@ -111,6 +115,7 @@ fn leases_spread_over_the_nodes() {
 fn a_lease_follows_its_requests() {
     simulate(161, async {
         let mut cluster = Cluster::new(161);
+        cluster.settings.lease_rebalancing = true;
         for region in ["region=a", "region=b", "region=c"] {
             cluster.add(region).await;
         }
