@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Invariant: `moves_end` (as long as the load stays the same, moves come to an end in whatever order they are made: each takes
-//! `2 Σ x · worth` off the sum of the nodes' squared loads, and no move is worth less than [`WORTH_MIN`]).
+//! `2 Σ x · worth` off the sum of the nodes' squared loads, and no move is worth less than [`WORTH_MIN`]; but a copy that moves for its
+//! lease may cost something in copies, less than it is worth in leases).
 
 use super::{NodeView, choose};
 
